@@ -1,0 +1,7 @@
+"""Floor 10: what a user's program is written in: arrays, functions, random numbers, transforms.
+
+Purpose: lazy arrays over graph nodes; every function here builds nodes, and looking at a value is
+the one thing that evaluates them.
+May import: everything from base to engine.
+Read first: `array.Array`, `values.force`, `transforms.grad`.
+"""

@@ -1,0 +1,398 @@
+"""Array: a lazy value. An operation checks its operands at once and adds a node to a graph."""
+
+from __future__ import annotations
+
+import operator
+from weakref import ref
+
+import numpy as np
+
+from ..base import dtypes
+from ..base.dtypes import DType, as_dtype, promote
+from ..base.errors import DTypeError, ShapeError
+from ..base.extents import Size
+from ..ir.arithmetic import Arithmetic
+from ..ir.node import Node, literal, make
+from ..ir.op import op_named
+from ..ops import contract, move
+from ..ops import reduce as red
+from ..ops.pointwise import apply, cast, normal_axis
+from . import indexing, values
+from .imports import DEFAULTS, imported, number_node, number_rank
+from .scope import state
+from .shapes import some_axes, whole_shape
+from .values import error, register
+
+_KINDS = {"bool": 0, "uint": 1, "int": 1, "float": 2}
+_NUMBERS = (float, int, Size)
+
+
+class Array(Arithmetic):
+    """A lazy n-dimensional value of one dtype.
+
+    Operators and functions add nodes; looking at a value (printing, `float`, `numpy`, `if`)
+    evaluates what it needs. `x[i] = v` rebinds this handle, never another one.
+    """
+
+    __slots__ = ("__weakref__", "node", "spent")
+    __array_ufunc__ = None  # NumPy's operators leave mixed expressions to ours
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, node: Node):
+        self.node = node
+
+    # ---- what it is -----------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple:
+        """Extents of the axes."""
+        return self.node.type.shape
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        return self.node.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.node.type.shape)
+
+    @property
+    def size(self):
+        """Number of elements."""
+        return self.node.type.size
+
+    @property
+    def nbytes(self):
+        """Bytes of the elements."""
+        return self.node.type.bytes
+
+    @property
+    def device(self):
+        """Where the values live."""
+        return self.node.type.device
+
+    @property
+    def T(self) -> Array:
+        """The transpose of a matrix; use `mT` for more than two axes."""
+        if self.ndim != 2:
+            raise error(ShapeError, f"T: takes two axes, got shape {self.shape}; use mT or "
+                                    "permute_dims")
+        return self.mT
+
+    @property
+    def mT(self) -> Array:
+        """The last two axes exchanged."""
+        n = self.ndim
+        if n < 2:
+            raise error(ShapeError, f"mT: takes at least two axes, got shape {self.shape}")
+        return wrap(move.transpose(self.node, (*range(n - 2), n - 1, n - 2)))
+
+    # ---- operators ------------------------------------------------------------------------------
+
+    def apply(self, name: str, *args) -> Array:
+        return wrap(make(op_named(name), operands(name, args)))
+
+    def __eq__(self, o):
+        return self.apply("eq", self, o)
+
+    def __ne__(self, o):
+        return self.apply("ne", self, o)
+
+    def __pos__(self) -> Array:
+        return self
+
+    def __truediv__(self, o):
+        return divide(self, o)
+
+    def __rtruediv__(self, o):
+        return divide(o, self)
+
+    def __floordiv__(self, o):
+        return floor_divide(self, o)
+
+    def __rfloordiv__(self, o):
+        return floor_divide(o, self)
+
+    def __mod__(self, o):
+        return remainder(self, o)
+
+    def __rmod__(self, o):
+        return remainder(o, self)
+
+    def __pow__(self, o):
+        return power(self, o)
+
+    def __rpow__(self, o):
+        return power(o, self)
+
+    def __matmul__(self, o):
+        return wrap(contract.matmul(*operands("matmul", (self, o))))
+
+    def __rmatmul__(self, o):
+        return wrap(contract.matmul(*operands("matmul", (o, self))))
+
+    # ---- indexing -------------------------------------------------------------------------------
+
+    def __getitem__(self, key) -> Array:
+        return wrap(indexing.get(self.node, _index(key)))
+
+    def __setitem__(self, key, v) -> None:
+        v = cast(asarray(v, dtype=None if isinstance(v, Array) else self.dtype).node, self.dtype)
+        self.node = indexing.put(self.node, _index(key), v)
+        if not state.scopes:
+            register(ref(self))
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise error(ShapeError, "len: an array without axes has no length")
+        return operator.index(self.shape[0])
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    # ---- looking at the value -------------------------------------------------------------------
+
+    def numpy(self) -> np.ndarray:
+        """The values as a read-only NumPy array; evaluates what it needs."""
+        return values.value(self.node)
+
+    def item(self):
+        """The one element as a Python number."""
+        if self.size != 1:
+            raise error(ShapeError, f"item: takes one element, got shape {self.shape}; use tolist")
+        return self.numpy().item()
+
+    def tolist(self):
+        """The values as nested lists of Python numbers."""
+        return self.numpy().tolist()
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        found = self.numpy()
+        return np.array(found, dtype) if copy or dtype not in (None, found.dtype) else found
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __index__(self) -> int:
+        if not self.dtype.is_int:
+            raise error(DTypeError, f"index: takes an integer, got {self.dtype}")
+        return int(self.item())
+
+    def __str__(self) -> str:
+        return str(self.numpy())
+
+    def __repr__(self) -> str:
+        if self.node.data is None and values.unknown([self.node]):
+            return f"Array({self.node.type}, not known while traced)"
+        text = np.array2string(self.numpy(), separator=", ", prefix="Array(")
+        return f"Array({text}, dtype={self.dtype}, shape={self.shape})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+        found = self.numpy()
+        if copy or max_version is None or max_version[0] < 1:  # cannot say "read-only" otherwise
+            return found.copy().__dlpack__()
+        return found.__dlpack__(max_version=max_version)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+    # ---- a small set of methods; the functions of the same names say more -----------------------
+
+    def astype(self, dtype) -> Array:
+        """The same values as another dtype."""
+        return wrap(cast(self.node, as_dtype(dtype)))
+
+    def reshape(self, *shape) -> Array:
+        """The elements in row-major order in another shape; one extent may be -1."""
+        if len(shape) == 1 and isinstance(shape[0], tuple | list):
+            shape = tuple(shape[0])
+        return wrap(move.reshape(self.node, whole_shape(self.shape, tuple(shape))))
+
+    def transpose(self, *axes) -> Array:
+        """The axes in another order; reversed where none is given."""
+        if len(axes) == 1 and isinstance(axes[0], tuple | list):
+            axes = tuple(axes[0])
+        axes = axes or tuple(reversed(range(self.ndim)))
+        return wrap(move.transpose(self.node, tuple(normal_axis("transpose", a, self.ndim)
+                                                    for a in axes)))
+
+    def sum(self, axis=None, *, keepdims: bool = False) -> Array:
+        """The sum over `axis` (all axes where None); small integers add up as 32 bits."""
+        x = self.node
+        if x.dtype.kind in ("bool", "int", "uint") and x.dtype.bits < 32:
+            x = cast(x, dtypes.uint32 if x.dtype.kind == "uint" else dtypes.int32)
+        return _reduced("sum", x, axis, keepdims)
+
+    def prod(self, axis=None, *, keepdims: bool = False) -> Array:
+        """The product over `axis` (all axes where None)."""
+        x = self.node
+        if x.dtype.kind in ("bool", "int", "uint") and x.dtype.bits < 32:
+            x = cast(x, dtypes.uint32 if x.dtype.kind == "uint" else dtypes.int32)
+        return _reduced("prod", x, axis, keepdims)
+
+    def mean(self, axis=None, *, keepdims: bool = False) -> Array:
+        """The arithmetic mean over `axis` (all axes where None), floating."""
+        x = floating(self.node)
+        axes = some_axes("mean", axis, x.type.rank)
+        y = red.mean(x, axes)
+        return wrap(red.keepdims(y, x, axes) if keepdims else y)
+
+    def max(self, axis=None, *, keepdims: bool = False) -> Array:
+        """The largest over `axis` (all axes where None); NaN where there is one."""
+        return _reduced("max", self.node, axis, keepdims)
+
+    def min(self, axis=None, *, keepdims: bool = False) -> Array:
+        """The smallest over `axis` (all axes where None); NaN where there is one."""
+        return _reduced("min", self.node, axis, keepdims)
+
+
+# ---- from nodes and to nodes --------------------------------------------------------------------
+
+def wrap(node: Node) -> Array:
+    """The handle of a node; pending ones count against the bounds of laziness."""
+    array = Array(node)
+    if node.data is None and not state.scopes:
+        register(ref(array))
+    return array
+
+
+def from_numpy(x: np.ndarray, *, copy: bool = True) -> Array:
+    """An array of the NumPy array's values; shares its memory where `copy` is False."""
+    return Array(values.leaf(x, copy=copy))
+
+
+def asarray(x, *, dtype=None, copy: bool | None = None) -> Array:
+    """An Array from an Array, a number, (nested) sequences, a NumPy array or a DLPack exporter.
+
+    dtype: of the result; by default x's own, int32 for Python integers and float32 for floats.
+    copy: None and True copy what is imported; False shares memory, or raises ValueError.
+    """
+    dtype = None if dtype is None else as_dtype(dtype)
+    if isinstance(x, Array):
+        return x if dtype is None or dtype is x.dtype else x.astype(dtype)
+    if isinstance(x, bool | int | float):
+        return wrap(number_node(x, dtype or DEFAULTS[number_rank(x)]))
+    if isinstance(x, Size):
+        return wrap(red.extent_value(x, literal(0, dtype or dtypes.int32)))
+    return from_numpy(imported(x, dtype), copy=copy is not False)
+
+
+def operands(name: str, args) -> tuple[Node, ...]:
+    """The operands' nodes in their common dtype: arrays promote, Python numbers follow them."""
+    if len(args) == 2 and type(args[0]) is Array and type(args[1]) is Array:
+        a, b = args[0].node, args[1].node
+        if a.type.dtype is b.type.dtype:
+            return a, b
+    dtype, rank = None, -1
+    items = list(args)
+    for k, a in enumerate(items):
+        if not isinstance(a, Array):
+            if isinstance(a, _NUMBERS):
+                rank = max(rank, 1 if isinstance(a, Size) else number_rank(a))
+                continue
+            items[k] = a = _operand(name, a)
+        d = a.node.type.dtype
+        if d is not dtype:
+            dtype = d if dtype is None else promote(dtype, d)
+    if dtype is None or rank > _KINDS[dtype.kind]:
+        dtype = DEFAULTS[rank]
+    return tuple([_node(a, dtype) for a in items])
+
+
+def _node(a, dtype: DType) -> Node:
+    if isinstance(a, Array):
+        node = a.node
+        return node if node.type.dtype is dtype else cast(node, dtype)
+    if isinstance(a, Size):
+        return red.extent_value(a, literal(0, dtype))
+    return number_node(a, dtype)
+
+
+def _operand(name: str, a) -> Array:
+    if isinstance(a, np.ndarray | np.generic | list) or hasattr(a, "__dlpack__"):
+        return asarray(a)
+    raise error(DTypeError, f"{name}: takes arrays and numbers, got {type(a).__name__}")
+
+
+def _index(key):
+    """An index whose arrays are nodes."""
+    if isinstance(key, tuple):
+        return tuple(map(_index, key))
+    if isinstance(key, Array):
+        return key.node
+    if isinstance(key, list | np.ndarray) or isinstance(key, bool | np.bool_):
+        return asarray(key).node if not isinstance(key, list) or key else \
+            asarray(np.zeros(0, np.int32)).node
+    return key
+
+
+# ---- operators that depend on the kind of number ------------------------------------------------
+
+def floating(x: Node) -> Node:
+    """x itself where it is floating, else as float32."""
+    return x if x.dtype.is_float else cast(x, dtypes.float32)
+
+
+def divide(a, b) -> Array:
+    """a / b; integers divide as float32."""
+    return wrap(apply("div", *map(floating, operands("divide", (a, b)))))
+
+
+def floor_divide(a, b) -> Array:
+    """floor(a / b); 0 where an integer b is 0."""
+    x, y = operands("floor_divide", (a, b))
+    return wrap(apply("floor", apply("div", x, y)) if x.dtype.is_float else apply("floordiv", x, y))
+
+
+def remainder(a, b) -> Array:
+    """a - floor(a / b) * b, of b's sign; 0 where an integer b is 0."""
+    x, y = operands("remainder", (a, b))
+    if not x.dtype.is_float:
+        return wrap(apply("mod", x, y))
+    return wrap(x - apply("floor", apply("div", x, y)) * y)
+
+
+def power(a, b) -> Array:
+    """a to the b. Constant integer exponents up to 32 become multiplications, 0.5 a square root.
+
+    Integer arrays take constant exponents that are not negative; cast to float32 otherwise.
+    """
+    if isinstance(b, int) and not isinstance(b, bool) and isinstance(a, Array):
+        if 0 <= b <= 32 or (b >= 0 and a.dtype.is_int):
+            return wrap(_powered(a.node, b))
+        if -32 <= b < 0 and a.dtype.is_float:
+            return 1 / wrap(_powered(a.node, -b))
+    if isinstance(b, float) and isinstance(a, Array) and a.dtype.is_float:
+        if b.is_integer() and abs(b) <= 32:
+            return power(a, int(b))
+        if b == 0.5:
+            return wrap(apply("sqrt", a.node))
+    return wrap(apply("pow", *operands("power", (a, b))))
+
+
+def _powered(x: Node, n: int) -> Node:
+    """x * x * ... by repeated squaring."""
+    found, square = None, x
+    while n:
+        if n & 1:
+            found = square if found is None else found * square
+        n >>= 1
+        square = square * square if n else square
+    return literal(1, x.dtype, x.shape) if found is None else found
+
+
+def _reduced(monoid: str, x: Node, axis, keepdims: bool) -> Array:
+    axes = some_axes(monoid, axis, x.type.rank)
+    y = red.reduce(monoid, x, axes)
+    return wrap(red.keepdims(y, x, axes) if keepdims else y)

@@ -1,0 +1,215 @@
+"""Arrays from nothing, and dtypes: the array API's creation and data type functions."""
+
+from __future__ import annotations
+
+import math
+
+import ml_dtypes
+import numpy as np
+
+from ..base import dtypes
+from ..base.dtypes import DType, as_dtype, promote
+from ..base.errors import DTypeError, ShapeError
+from ..base.extents import Size
+from ..ir.node import literal
+from ..ops import index as ix
+from ..ops.pointwise import apply, broadcast_shapes, broadcast_to, cast
+from .array import Array, asarray, from_numpy, wrap
+from .imports import DEFAULTS, number_node, number_rank
+from .shapes import as_shape
+from .values import error
+
+
+def from_dlpack(x, *, copy: bool | None = None) -> Array:
+    """An array of a DLPack exporter's values; `copy=False` shares its memory."""
+    return from_numpy(np.from_dlpack(x), copy=copy is not False)
+
+
+def full(shape, fill_value, *, dtype=None) -> Array:
+    """`fill_value` (a number or a 0-d array) in every element; dtype as of the value by default."""
+    shape = as_shape(shape)
+    if isinstance(fill_value, Array):
+        x = fill_value.node if dtype is None else cast(fill_value.node, as_dtype(dtype))
+        return wrap(broadcast_to(x, shape))
+    dtype = DEFAULTS[number_rank(fill_value)] if dtype is None else as_dtype(dtype)
+    return wrap(literal(number_node(fill_value, dtype).params["value"], dtype, shape))
+
+
+def zeros(shape, *, dtype=None) -> Array:
+    """0 in every element; float32 by default."""
+    return full(shape, 0, dtype=dtype or dtypes.float32)
+
+
+def ones(shape, *, dtype=None) -> Array:
+    """1 in every element; float32 by default."""
+    return full(shape, 1, dtype=dtype or dtypes.float32)
+
+
+def empty(shape, *, dtype=None) -> Array:
+    """The same as `zeros`: no array ever shows what memory held before."""
+    return zeros(shape, dtype=dtype)
+
+
+def full_like(x: Array, fill_value, *, dtype=None) -> Array:
+    """`fill_value` in x's shape, of x's dtype by default."""
+    return full(x.shape, fill_value, dtype=dtype or x.dtype)
+
+
+def zeros_like(x: Array, *, dtype=None) -> Array:
+    """0 in x's shape, of x's dtype by default."""
+    return full_like(x, 0, dtype=dtype)
+
+
+def ones_like(x: Array, *, dtype=None) -> Array:
+    """1 in x's shape, of x's dtype by default."""
+    return full_like(x, 1, dtype=dtype)
+
+
+def empty_like(x: Array, *, dtype=None) -> Array:
+    """The same as `zeros_like`."""
+    return zeros_like(x, dtype=dtype)
+
+
+def arange(start, stop=None, step=1, *, dtype=None) -> Array:
+    """start, start + step, ... up to stop (left out): [ceil((stop - start) / step)].
+
+    int32 where all numbers are integers, else float32. Raises ShapeError for a step of 0.
+    """
+    start, stop = (0, start) if stop is None else (start, stop)
+    if step == 0:
+        raise error(ShapeError, "arange: a step of 0 never ends")
+    plain = DEFAULTS[max(1, *(number_rank(v) for v in (start, stop, step) if not isinstance(v, Size)))]
+    dtype = plain if dtype is None else as_dtype(dtype)
+    if isinstance(start, Size) or isinstance(stop, Size):
+        extent = (stop - start + step - 1) // step
+    else:
+        extent = max(math.ceil((stop - start) / step), 0)
+    at = ix.iota((extent,), 0, dtype)
+    at = at if step == 1 else at * step
+    return wrap(at if not isinstance(start, Size) and start == 0 else at + start)
+
+
+def linspace(start, stop, num: int, *, dtype=None, endpoint: bool = True) -> Array:
+    """`num` evenly spaced values from start to stop: [num], float32 by default."""
+    dtype = dtypes.float32 if dtype is None else as_dtype(dtype)
+    if not dtype.is_float:
+        raise error(DTypeError, f"linspace: takes a floating dtype, got {dtype}")
+    parts = num - 1 if endpoint else num
+    at = ix.iota((num,), 0, dtype)
+    x = at * ((stop - start) / parts if parts > 0 else 0.0) + start
+    if endpoint and num > 1:  # the last value is `stop` itself
+        x = apply("where", apply("eq", at, literal(num - 1, dtype)), literal(stop, dtype), x)
+    return wrap(x)
+
+
+def eye(n_rows: int, n_cols: int | None = None, *, k: int = 0, dtype=None) -> Array:
+    """1 on the k-th diagonal, else 0: [n_rows, n_cols], float32 by default."""
+    dtype = dtypes.float32 if dtype is None else as_dtype(dtype)
+    rows, cols = _grid((n_rows, n_rows if n_cols is None else n_cols))
+    return wrap(apply("where", apply("eq", cols - k, rows), literal(1, dtype), literal(0, dtype)))
+
+
+def _grid(shape):
+    n, m = shape[-2:]
+    return ix.iota((n, 1), 0), ix.iota((1, m), 1)
+
+
+def _triangle(name: str, x: Array, k: int, lower: bool) -> Array:
+    if x.ndim < 2:
+        raise error(ShapeError, f"{name}: takes at least two axes, got shape {x.shape}")
+    rows, cols = _grid(x.shape)
+    zero = literal(False if x.dtype is dtypes.bool_ else 0, x.dtype)
+    inside = cols - k <= rows if lower else rows <= cols - k
+    return wrap(apply("where", inside, x.node, zero))
+
+
+def tril(x: Array, *, k: int = 0) -> Array:
+    """x on and below the k-th diagonal of its last two axes, else 0."""
+    return _triangle("tril", asarray(x), k, True)
+
+
+def triu(x: Array, *, k: int = 0) -> Array:
+    """x on and above the k-th diagonal of its last two axes, else 0."""
+    return _triangle("triu", asarray(x), k, False)
+
+
+def meshgrid(*arrays: Array, indexing: str = "xy") -> list[Array]:
+    """Each of the 1-d arrays repeated over the grid of all; "xy" has the first two axes exchanged."""
+    n = len(arrays)
+    order = list(range(n))
+    if indexing == "xy" and n > 1:
+        order[:2] = [1, 0]
+    parts = [a.reshape(tuple(-1 if d == at else 1 for d in range(n)))
+             for a, at in zip(arrays, order, strict=True)]
+    return broadcast_arrays(*parts)
+
+
+def broadcast_arrays(*arrays: Array) -> list[Array]:
+    """The arrays repeated to their common shape."""
+    shape = broadcast_shapes("broadcast_arrays", [a.shape for a in arrays])
+    return [wrap(broadcast_to(a.node, shape)) for a in arrays]
+
+
+# ---- dtypes -------------------------------------------------------------------------------------
+
+def astype(x: Array, dtype, *, copy: bool = True) -> Array:
+    """x as another dtype: nearest value; to integers saturating, NaN gives 0."""
+    return x.astype(dtype)
+
+
+def result_type(*arrays_and_dtypes) -> DType:
+    """The dtype that operators on these arrays, dtypes and Python numbers give."""
+    strong = [as_dtype(getattr(a, "dtype", a)) for a in arrays_and_dtypes
+              if not isinstance(a, bool | int | float)]
+    rank = max((number_rank(a) for a in arrays_and_dtypes if isinstance(a, bool | int | float)),
+               default=-1)
+    if not strong:
+        return DEFAULTS[rank]
+    found = strong[0]
+    for d in strong[1:]:
+        found = promote(found, d)
+    return DEFAULTS[rank] if rank > {"bool": 0, "float": 2}.get(found.kind, 1) else found
+
+
+def can_cast(from_, to) -> bool:
+    """Whether every value of the dtype (or array) `from_` keeps its kind and fits `to`."""
+    source, to = as_dtype(getattr(from_, "dtype", from_)), as_dtype(to)
+    try:
+        return promote(source, to) is to
+    except DTypeError:
+        return False
+
+
+def isdtype(dtype, kind) -> bool:
+    """Whether a dtype is of a kind: "bool", "signed integer", "unsigned integer", "integral",
+    "real floating", "numeric", a dtype, or one of several of these."""
+    if isinstance(kind, tuple):
+        return any(isdtype(dtype, k) for k in kind)
+    if isinstance(kind, DType):
+        return dtype is kind
+    kinds = {"bool": ("bool",), "signed integer": ("int",), "unsigned integer": ("uint",),
+             "integral": ("int", "uint"), "real floating": ("float",),
+             "numeric": ("int", "uint", "float")}
+    if kind not in kinds:
+        raise error(DTypeError, f"isdtype: no kind {kind!r}; known: {', '.join(kinds)}")
+    return dtype.kind in kinds[kind]
+
+
+def finfo(dtype):
+    """Limits of a floating dtype: bits, eps, max, min, smallest_normal."""
+    dtype = as_dtype(getattr(dtype, "dtype", dtype))
+    if not dtype.is_float:
+        raise error(DTypeError, f"finfo: takes a floating dtype, got {dtype}")
+    return ml_dtypes.finfo(dtype.numpy)
+
+
+def iinfo(dtype):
+    """Limits of an integer dtype: bits, max, min."""
+    dtype = as_dtype(getattr(dtype, "dtype", dtype))
+    if not dtype.is_int:
+        raise error(DTypeError, f"iinfo: takes an integer dtype, got {dtype}")
+    return np.iinfo(dtype.numpy)
+
+
+__all__ = [n for n, v in globals().items() if not n.startswith("_") and callable(v)
+           and getattr(v, "__module__", "") == __name__]

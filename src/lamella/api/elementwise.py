@@ -1,0 +1,402 @@
+"""Elementwise functions, in the array API's names. Operands broadcast; dtypes promote; Python
+numbers follow the arrays. Functions marked float take integers as float32."""
+
+from __future__ import annotations
+
+import math
+
+from ..base import dtypes
+from ..base.dtypes import as_dtype
+from ..base.errors import DTypeError
+from ..ir.node import literal, make
+from ..ops.pointwise import BITCAST, STOP, apply
+from .array import Array, asarray, divide, floating, floor_divide, operands, power, remainder, wrap
+from .values import error
+
+
+def _unary(name: str, x) -> Array:
+    return wrap(apply(name, asarray(x).node))
+
+
+def _float(name: str, x) -> Array:
+    return wrap(apply(name, floating(asarray(x).node)))
+
+
+def _rounded(name: str, x) -> Array:
+    """A rounding, which leaves integers as they are."""
+    x = asarray(x)
+    return wrap(apply(name, x.node)) if x.dtype.is_float else x
+
+
+def _binary(name: str, a, b) -> Array:
+    return wrap(apply(name, *operands(name, (a, b))))
+
+
+# ---- arithmetic ---------------------------------------------------------------------------------
+
+def add(a, b) -> Array:
+    """a + b."""
+    return _binary("add", a, b)
+
+
+def subtract(a, b) -> Array:
+    """a - b."""
+    return _binary("sub", a, b)
+
+
+def multiply(a, b) -> Array:
+    """a * b."""
+    return _binary("mul", a, b)
+
+
+def pow(a, b) -> Array:
+    """a to the b; constant integer exponents become multiplications."""
+    return power(a if isinstance(a, Array) else asarray(a), b)
+
+
+def negative(x) -> Array:
+    """-x."""
+    return _unary("neg", x)
+
+
+def positive(x) -> Array:
+    """x."""
+    return asarray(x)
+
+
+def abs(x) -> Array:
+    """|x|."""
+    return _unary("abs", x)
+
+
+def sign(x) -> Array:
+    """-1, 0 or 1; NaN for NaN."""
+    return _unary("sign", x)
+
+
+def square(x) -> Array:
+    """x * x."""
+    x = asarray(x)
+    return x * x
+
+
+def reciprocal(x) -> Array:
+    """1 / x, float."""
+    return divide(1, asarray(x))
+
+
+def maximum(a, b) -> Array:
+    """The larger; NaN if either is. Ties share the gradient."""
+    return _binary("max", a, b)
+
+
+def minimum(a, b) -> Array:
+    """The smaller; NaN if either is. Ties share the gradient."""
+    return _binary("min", a, b)
+
+
+def clip(x, min=None, max=None) -> Array:
+    """x kept within min..max; None leaves a side open."""
+    x = asarray(x)
+    x = x if min is None else maximum(x, min)
+    return x if max is None else minimum(x, max)
+
+
+def copysign(a, b) -> Array:
+    """|a| with b's sign, float."""
+    a, b = map(floating, operands("copysign", (a, b)))
+    size = apply("abs", a)
+    return wrap(apply("where", _negative_sign(b), -size, size))
+
+
+def hypot(a, b) -> Array:
+    """sqrt(a*a + b*b), float, scaled so that it neither overflows nor underflows."""
+    a, b = (abs(wrap(floating(n))) for n in operands("hypot", (a, b)))
+    top = maximum(a, b)
+    safe = where(logical_or(top == 0, isinf(top)), 1.0, top)
+    return where(isinf(top), top, safe * sqrt(square(a / safe) + square(b / safe)))
+
+
+def logaddexp(a, b) -> Array:
+    """log(exp(a) + exp(b)), float, without overflow."""
+    a, b = (wrap(floating(n)) for n in operands("logaddexp", (a, b)))
+    gap = abs(a - b)
+    return where(isnan(gap), a + b - minimum(a, b), maximum(a, b) + log1p(exp(-gap)))
+
+
+# ---- rounding -----------------------------------------------------------------------------------
+
+def floor(x) -> Array:
+    """The largest integer <= x."""
+    return _rounded("floor", x)
+
+
+def ceil(x) -> Array:
+    """The smallest integer >= x."""
+    return _rounded("ceil", x)
+
+
+def round(x) -> Array:
+    """The nearest integer, ties to even."""
+    return _rounded("round", x)
+
+
+def trunc(x) -> Array:
+    """The integer part."""
+    return _rounded("trunc", x)
+
+
+# ---- exponentials and powers, float -------------------------------------------------------------
+
+def exp(x) -> Array:
+    """e to the x."""
+    return _float("exp", x)
+
+
+def exp2(x) -> Array:
+    """2 to the x."""
+    return _float("exp", asarray(x) * math.log(2))
+
+
+def expm1(x) -> Array:
+    """exp(x) - 1, exact near 0."""
+    return _float("expm1", x)
+
+
+def log(x) -> Array:
+    """The natural logarithm; NaN below 0, -inf at 0."""
+    return _float("log", x)
+
+
+def log1p(x) -> Array:
+    """log(1 + x), exact near 0."""
+    return _float("log1p", x)
+
+
+def log2(x) -> Array:
+    """The logarithm to base 2."""
+    return _float("log", x) * (1 / math.log(2))
+
+
+def log10(x) -> Array:
+    """The logarithm to base 10."""
+    return _float("log", x) * (1 / math.log(10))
+
+
+def sqrt(x) -> Array:
+    """The square root; NaN below 0."""
+    return _float("sqrt", x)
+
+
+def rsqrt(x) -> Array:
+    """1 / sqrt(x)."""
+    return _float("rsqrt", x)
+
+
+def sigmoid(x) -> Array:
+    """1 / (1 + exp(-x))."""
+    return _float("sigmoid", x)
+
+
+def erf(x) -> Array:
+    """The error function."""
+    return _float("erf", x)
+
+
+# ---- circular and hyperbolic, float -------------------------------------------------------------
+
+def sin(x) -> Array:
+    """Sine."""
+    return _float("sin", x)
+
+
+def cos(x) -> Array:
+    """Cosine."""
+    return _float("cos", x)
+
+
+def tan(x) -> Array:
+    """Tangent, sin(x) / cos(x)."""
+    return sin(x) / cos(x)
+
+
+def tanh(x) -> Array:
+    """Hyperbolic tangent."""
+    return _float("tanh", x)
+
+
+def sinh(x) -> Array:
+    """Hyperbolic sine, by expm1: exact near 0."""
+    e = expm1(abs(x))
+    return copysign(where(isinf(e), e, 0.5 * (e + e / (e + 1))), x)
+
+
+def cosh(x) -> Array:
+    """Hyperbolic cosine."""
+    e = exp(abs(x))
+    return 0.5 * (e + 1 / e)
+
+
+def asinh(x) -> Array:
+    """Inverse of sinh."""
+    a = abs(wrap(floating(asarray(x).node)))
+    return copysign(log1p(a + a * a / (1 + sqrt(a * a + 1))), x)
+
+
+def acosh(x) -> Array:
+    """Inverse of cosh; NaN below 1."""
+    x = wrap(floating(asarray(x).node))
+    return log(x + sqrt((x - 1) * (x + 1)))
+
+
+def atanh(x) -> Array:
+    """Inverse of tanh; NaN outside of -1..1."""
+    x = wrap(floating(asarray(x).node))
+    return 0.5 * (log1p(x) - log1p(-x))
+
+
+# ---- comparison ---------------------------------------------------------------------------------
+
+def equal(a, b) -> Array:
+    """a == b, bool."""
+    return _binary("eq", a, b)
+
+
+def not_equal(a, b) -> Array:
+    """a != b, bool."""
+    return _binary("ne", a, b)
+
+
+def less(a, b) -> Array:
+    """a < b, bool."""
+    return _binary("lt", a, b)
+
+
+def less_equal(a, b) -> Array:
+    """a <= b, bool."""
+    return _binary("le", a, b)
+
+
+def greater(a, b) -> Array:
+    """a > b, bool."""
+    return _binary("lt", b, a)
+
+
+def greater_equal(a, b) -> Array:
+    """a >= b, bool."""
+    return _binary("le", b, a)
+
+
+def isnan(x) -> Array:
+    """Where x is NaN, bool."""
+    return _binary("ne", x := asarray(x), x)
+
+
+def isinf(x) -> Array:
+    """Where x is infinite, bool."""
+    x = asarray(x)
+    return abs(x) == math.inf if x.dtype.is_float else _binary("ne", x, x)
+
+
+def isfinite(x) -> Array:
+    """Where x is neither infinite nor NaN, bool."""
+    x = asarray(x)
+    return abs(x) < math.inf if x.dtype.is_float else _binary("eq", x, x)
+
+
+def signbit(x) -> Array:
+    """Where the sign bit is set (of -0.0 too), bool."""
+    x = asarray(x)
+    return wrap(_negative_sign(x.node)) if x.dtype.is_float else x < 0
+
+
+def _negative_sign(x):
+    """A bool node: the sign bit of a floating node."""
+    bits = dtypes.by_name(f"int{x.dtype.bits}")
+    seen = make(BITCAST, (x,), {"dtype": bits})
+    return apply("lt", seen, literal(0, bits))
+
+
+def where(condition, a, b) -> Array:
+    """a where the bool condition holds, else b; all broadcast."""
+    condition = asarray(condition)
+    if condition.dtype is not dtypes.bool_:
+        raise error(DTypeError, f"where: the condition is {condition.dtype}; compare it to get bool")
+    return wrap(apply("where", condition.node, *operands("where", (a, b))))
+
+
+# ---- logic and bits -----------------------------------------------------------------------------
+
+def _bools(name: str, *args):
+    found = [asarray(a) for a in args]
+    for a in found:
+        if a.dtype is not dtypes.bool_:
+            raise error(DTypeError, f"{name}: takes bool, got {a.dtype}; compare with 0 first")
+    return found
+
+
+def logical_and(a, b) -> Array:
+    """Both, bool."""
+    return _binary("and", *_bools("logical_and", a, b))
+
+
+def logical_or(a, b) -> Array:
+    """Either, bool."""
+    return _binary("or", *_bools("logical_or", a, b))
+
+
+def logical_xor(a, b) -> Array:
+    """One but not both, bool."""
+    return _binary("xor", *_bools("logical_xor", a, b))
+
+
+def logical_not(x) -> Array:
+    """The opposite, bool."""
+    return _unary("not", *_bools("logical_not", x))
+
+
+def bitwise_and(a, b) -> Array:
+    """a & b over integers or bools."""
+    return _binary("and", a, b)
+
+
+def bitwise_or(a, b) -> Array:
+    """a | b over integers or bools."""
+    return _binary("or", a, b)
+
+
+def bitwise_xor(a, b) -> Array:
+    """a ^ b over integers or bools."""
+    return _binary("xor", a, b)
+
+
+def bitwise_invert(x) -> Array:
+    """~x over integers or bools."""
+    return _unary("not", x)
+
+
+def bitwise_left_shift(a, b) -> Array:
+    """a << b; 0 where b is outside of the word."""
+    return _binary("shl", a, b)
+
+
+def bitwise_right_shift(a, b) -> Array:
+    """a >> b, filling with the sign."""
+    return _binary("shr", a, b)
+
+
+def bitcast(x, dtype) -> Array:
+    """x's bits seen as a dtype of the same width."""
+    return wrap(make(BITCAST, (asarray(x).node,), {"dtype": as_dtype(dtype)}))
+
+
+# ---- the end of derivatives -----------------------------------------------------
+
+def stop_gradient(x) -> Array:
+    """x, whose derivative is taken as zero."""
+    return wrap(make(STOP, (asarray(x).node,)))
+
+
+__all__ = [n for n, v in globals().items() if not n.startswith("_") and callable(v)
+           and getattr(v, "__module__", "") == __name__]
+__all__ += ["divide", "floor_divide", "remainder"]

@@ -1,0 +1,15 @@
+"""All array functions in one namespace, in the names of the Python array API standard (2024.12)."""
+
+from __future__ import annotations
+
+from math import e, inf, nan, pi  # noqa: F401
+
+from .array import Array, asarray, from_numpy  # noqa: F401
+from .creation import *  # noqa: F403
+from .elementwise import *  # noqa: F403
+from .linalg import *  # noqa: F403
+from .manipulation import *  # noqa: F403
+from .neural import *  # noqa: F403
+from .reductions import *  # noqa: F403
+
+newaxis = None

@@ -1,0 +1,64 @@
+"""Python numbers, sequences and other libraries' arrays, as NumPy arrays and literals of our dtypes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..base import dtypes
+from ..base.dtypes import DType, as_dtype
+from ..base.errors import DTypeError, ShapeError
+from ..ir.node import Node, literal
+from .values import error
+
+DEFAULTS = (dtypes.bool_, dtypes.int32, dtypes.float32)
+
+
+def imported(x, dtype: DType | None) -> np.ndarray:
+    """What x holds, as a NumPy array of one of our dtypes; shares its memory where it can."""
+    if not isinstance(x, np.ndarray | np.generic) and hasattr(x, "__dlpack__"):
+        found = np.from_dlpack(x)
+    elif isinstance(x, list | tuple):
+        found = _from_sequence(x, dtype)
+    else:
+        found = np.asarray(x)
+    if found.dtype == object or found.dtype.kind in "USc":
+        raise error(DTypeError, f"asarray: {type(x).__name__} with elements of {found.dtype} has no "
+                                "counterpart; pass numbers of one shape")
+    wanted = dtype or as_dtype(found.dtype)
+    return found if found.dtype == wanted.numpy else found.astype(wanted.numpy)
+
+
+def _from_sequence(x, dtype: DType | None) -> np.ndarray:
+    """Nested sequences: Python numbers take our default dtypes, arrays inside keep theirs."""
+    leaves: list = []
+
+    def plain(item):
+        if isinstance(item, list | tuple):
+            return [plain(i) for i in item]
+        leaves.append(item)
+        return item if isinstance(item, bool | int | float) else np.asarray(item)
+
+    try:
+        found = np.array(plain(x))
+    except ValueError as e:
+        raise error(ShapeError, f"asarray: the nested sequence has no one shape: {e}") from None
+    if dtype is None and all(isinstance(i, bool | int | float) for i in leaves):
+        dtype = DEFAULTS[max(map(number_rank, leaves), default=2)]
+    return found if dtype is None else found.astype(dtype.numpy)
+
+
+def number_rank(number) -> int:
+    """0 for a bool, 1 for an integer, 2 for a float."""
+    return 2 if isinstance(number, float) else 1 - isinstance(number, bool)
+
+
+def number_node(x, dtype: DType) -> Node:
+    """The literal of a Python number; raises where an integer does not fit the dtype."""
+    if dtype.is_int and not isinstance(x, float) and not _fits(x, dtype):
+        raise error(DTypeError, f"the number {x} does not fit {dtype}; cast the array to a wider type")
+    return literal(x, dtype)
+
+
+def _fits(x: int, dtype: DType) -> bool:
+    low = -(1 << (dtype.bits - 1)) if dtype.kind == "int" else 0
+    return low <= x < (1 << (dtype.bits + (dtype.kind == "uint") - 1))

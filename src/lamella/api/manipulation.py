@@ -1,0 +1,256 @@
+"""The same elements in other places: shapes, axes, joins, and elements by position."""
+
+from __future__ import annotations
+
+import operator
+
+from ..base.dtypes import int32, promote
+from ..base.errors import DTypeError, ShapeError
+from ..base.extents import Size
+from ..ir.node import literal
+from ..ops import composite, move
+from ..ops import index as ix
+from ..ops.pointwise import apply, cast, normal_axis
+from ..ops.pointwise import broadcast_to as repeat_to
+from . import indexing
+from .array import Array, asarray, wrap
+from .shapes import as_shape, some_axes
+from .values import error
+
+
+def reshape(x, shape, *, copy: bool | None = None) -> Array:
+    """The elements in row-major order in another shape; one extent may be -1."""
+    return asarray(x).reshape(as_shape(shape))
+
+
+def broadcast_to(x, shape) -> Array:
+    """x repeated to the shape, aligned at the last axis; extents must be equal or 1."""
+    return wrap(repeat_to(asarray(x).node, as_shape(shape)))
+
+
+def permute_dims(x, axes) -> Array:
+    """The axes in another order: axis d of the result is axis axes[d] of x."""
+    return asarray(x).transpose(tuple(axes))
+
+
+def moveaxis(x, source, destination) -> Array:
+    """The axes `source` stand at `destination`; the others keep their order."""
+    x = asarray(x)
+    from_ = _axes_in_order("moveaxis", source, x.ndim)
+    to = _axes_in_order("moveaxis", destination, x.ndim)
+    if len(from_) != len(to):
+        raise error(ShapeError, f"moveaxis: {source} and {destination} differ in number")
+    order = [d for d in range(x.ndim) if d not in from_]
+    for d, s in sorted(zip(to, from_, strict=True)):
+        order.insert(d, s)
+    return x.transpose(tuple(order))
+
+
+def _axes_in_order(name: str, axes, rank: int) -> list[int]:
+    given = axes if isinstance(axes, tuple | list) else (axes,)
+    return [normal_axis(name, operator.index(a), rank) for a in given]
+
+
+def matrix_transpose(x) -> Array:
+    """The last two axes exchanged."""
+    return asarray(x).mT
+
+
+def expand_dims(x, axis=0) -> Array:
+    """New axes of extent 1 at the positions `axis` of the result."""
+    x = asarray(x)
+    given = axis if isinstance(axis, tuple | list) else (axis,)
+    rank = x.ndim + len(given)
+    new = some_axes("expand_dims", axis, rank)
+    rest = iter(x.shape)
+    return x.reshape(tuple(1 if d in new else next(rest) for d in range(rank)))
+
+
+def squeeze(x, axis) -> Array:
+    """x without the axes `axis`; raises ShapeError where an extent is not 1."""
+    x = asarray(x)
+    axes = some_axes("squeeze", axis, x.ndim)
+    if any(x.shape[a] != 1 for a in axes):
+        raise error(ShapeError, f"squeeze: axes {axes} of shape {x.shape} are not all of extent 1")
+    return x.reshape(tuple(e for d, e in enumerate(x.shape) if d not in axes))
+
+
+def flip(x, *, axis=None) -> Array:
+    """The order of elements reversed along the axes (all where None)."""
+    x = asarray(x)
+    return wrap(move.flip(x.node, some_axes("flip", axis, x.ndim)))
+
+
+def roll(x, shift, *, axis=None) -> Array:
+    """Elements moved on by `shift`, the last ones to the front; over all elements for None."""
+    x = asarray(x)
+    if axis is None:
+        return roll(x.reshape(-1), shift, axis=0).reshape(x.shape)
+    shifts = shift if isinstance(shift, tuple | list) else (shift,)
+    axes = _axes_in_order("roll", axis, x.ndim)
+    shifts = list(shifts) * len(axes) if len(shifts) == 1 else shifts
+    for s, a in zip(shifts, axes, strict=True):
+        extent = x.shape[a]
+        by = s % extent if extent != 0 else 0
+        if by != 0:
+            lead = (slice(None),) * a
+            x = concat([x[(*lead, slice(extent - by, None))], x[(*lead, slice(0, extent - by))]],
+                       axis=a)
+    return x
+
+
+def _same_dtype(name: str, arrays) -> list:
+    found = [asarray(a) for a in arrays]
+    if not found:
+        raise error(ShapeError, f"{name}: takes at least one array")
+    dtype = found[0].dtype
+    for a in found[1:]:
+        dtype = promote(dtype, a.dtype)
+    return [cast(a.node, dtype) for a in found]
+
+
+def concat(arrays, *, axis: int | None = 0) -> Array:
+    """The arrays one after another along an axis (flattened first for None)."""
+    nodes = _same_dtype("concat", arrays)
+    if axis is None:
+        nodes, axis = [move.reshape(n, (n.type.size,)) for n in nodes], 0
+    return wrap(move.concat(nodes, normal_axis("concat", axis, nodes[0].type.rank)))
+
+
+def stack(arrays, *, axis: int = 0) -> Array:
+    """The arrays, of one shape, along a new axis."""
+    nodes = _same_dtype("stack", arrays)
+    shape = nodes[0].shape
+    if any(n.shape != shape for n in nodes):
+        raise error(ShapeError, f"stack: shapes {', '.join(str(n.shape) for n in nodes)} differ")
+    at = normal_axis("stack", axis, len(shape) + 1)
+    parts = [move.reshape(n, (*shape[:at], 1, *shape[at:])) for n in nodes]
+    return wrap(move.concat(parts, at))
+
+
+def unstack(x, *, axis: int = 0) -> tuple[Array, ...]:
+    """The slices along an axis, as a tuple of arrays without it."""
+    x = asarray(x)
+    lead = (slice(None),) * normal_axis("unstack", axis, x.ndim)
+    return tuple(x[(*lead, k)] for k in range(x.shape[len(lead)]))
+
+
+def split(x, sections, *, axis: int = 0) -> list[Array]:
+    """x cut along an axis into `sections` equal parts, or at the given positions."""
+    x = asarray(x)
+    a = normal_axis("split", axis, x.ndim)
+    extent = x.shape[a]
+    if isinstance(sections, int):
+        if extent % sections != 0:
+            raise error(ShapeError, f"split: axis {a} of shape {x.shape} has no {sections} equal parts")
+        sections = [extent // sections * k for k in range(1, sections)]
+    ends = [0, *sections, extent]
+    lead = (slice(None),) * a
+    return [x[(*lead, slice(low, high))] for low, high in zip(ends, ends[1:], strict=False)]
+
+
+def tile(x, repetitions) -> Array:
+    """x laid out repetitions[d] times along each axis, aligned at the last."""
+    x = asarray(x)
+    times = as_shape(repetitions)
+    rank = max(x.ndim, len(times))
+    shape = (1,) * (rank - x.ndim) + x.shape
+    times = (1,) * (rank - len(times)) + times
+    spread = tuple(e for pair in zip((1,) * rank, shape, strict=True) for e in pair)
+    full = tuple(e for pair in zip(times, shape, strict=True) for e in pair)
+    y = repeat_to(move.reshape(x.node, spread), full)
+    return wrap(move.reshape(y, tuple(t * e for t, e in zip(times, shape, strict=True))))
+
+
+def repeat(x, repeats: int, *, axis: int | None = None) -> Array:
+    """Each element `repeats` times in a row along the axis (of the flat array for None)."""
+    x = asarray(x)
+    if axis is None:
+        return repeat(x.reshape(-1), repeats, axis=0)
+    a = normal_axis("repeat", axis, x.ndim)
+    lead, rest = x.shape[:a + 1], x.shape[a + 1:]
+    y = repeat_to(move.reshape(x.node, (*lead, 1, *rest)), (*lead, repeats, *rest))
+    return wrap(move.reshape(y, (*lead[:-1], lead[-1] * repeats, *rest)))
+
+
+def pad(x, width, *, value=0) -> Array:
+    """x with `value` before and after: `width` is one number or (before, after) for each axis."""
+    x = asarray(x)
+    pairs = [(width, width)] * x.ndim if isinstance(width, int) else list(width)
+    if len(pairs) != x.ndim:
+        raise error(ShapeError, f"pad: needs a pair for each of the {x.ndim} axes, got {width}")
+    low, high = (tuple(p[k] for p in pairs) for k in (0, 1))
+    return wrap(move.pad(x.node, low, high, None, value))
+
+
+def diff(x, *, axis: int = -1) -> Array:
+    """Each element less the one before it along the axis."""
+    x = asarray(x)
+    lead = (slice(None),) * normal_axis("diff", axis, x.ndim)
+    return x[(*lead, slice(1, None))] - x[(*lead, slice(0, -1))]
+
+
+# ---- by position --------------------------------------------------------------------------------
+
+def take(x, indices, *, axis: int | None = None) -> Array:
+    """x's slices at the positions along an axis; negative ones count from the end."""
+    x, indices = asarray(x), asarray(indices)
+    if axis is None:
+        if x.ndim != 1:
+            raise error(ShapeError, f"take: shape {x.shape} needs an axis")
+        axis = 0
+    lead = (slice(None),) * normal_axis("take", axis, x.ndim)
+    return wrap(indexing.get(x.node, (*lead, indices.node)))
+
+
+def take_along_axis(x, indices, *, axis: int = -1) -> Array:
+    """y[..., j, ...] = x[..., indices[..., j, ...], ...]; other extents are equal or 1."""
+    x, indices = asarray(x), asarray(indices)
+    if x.ndim != indices.ndim:
+        raise error(ShapeError, f"take_along_axis: {x.shape} and {indices.shape} differ in axes")
+    if not indices.dtype.is_int:
+        raise error(DTypeError, f"take_along_axis: positions must be integers, got {indices.dtype}")
+    a = normal_axis("take_along_axis", axis, x.ndim)
+    key = []
+    for d, e in enumerate(x.shape):
+        if d == a:
+            key.append(indices.node)
+        else:
+            shape = tuple(e if k == d else 1 for k in range(x.ndim))
+            key.append(ix.iota(shape, d) if e == indices.shape[d] or indices.shape[d] == 1
+                       else literal(0, int32, (1,) * x.ndim))
+    return wrap(indexing.get(x.node, tuple(key)))
+
+
+def pick(x, labels) -> Array:
+    """x[..., labels[...]] along the last axis, which labels lack; labels are clamped."""
+    return wrap(composite.pick(asarray(x).node, asarray(labels).node))
+
+
+def one_hot(labels, classes: int, *, dtype="float32") -> Array:
+    """1 where the class is the label, else 0: [*labels.shape, classes]."""
+    labels = asarray(labels)
+    at = ix.iota((1,) * labels.ndim + (classes,), labels.ndim, labels.dtype)
+    same = apply("eq", move.reshape(labels.node, (*labels.shape, 1)), at)
+    return wrap(cast(same, asarray(0, dtype=dtype).dtype))
+
+
+def dynamic_slice(x, starts, sizes) -> Array:
+    """`sizes` elements of x from a computed position; starts are clamped so that it stays inside."""
+    x = asarray(x)
+    return wrap(ix.dynamic_slice(x.node, _starts(starts), as_shape(sizes)))
+
+
+def update_slice(x, update, starts) -> Array:
+    """x with `update` written at a computed position (clamped inside); in place if x may go."""
+    x = asarray(x)
+    return wrap(ix.update_slice(x.node, asarray(update).astype(x.dtype).node, _starts(starts)))
+
+
+def _starts(starts) -> list:
+    return [asarray(s).node if isinstance(s, Array | Size) else literal(operator.index(s), int32)
+            for s in starts]
+
+
+__all__ = [n for n, v in globals().items() if not n.startswith("_") and callable(v)
+           and getattr(v, "__module__", "") == __name__]

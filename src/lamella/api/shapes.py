@@ -1,0 +1,39 @@
+"""Axes and shapes as users write them."""
+
+from __future__ import annotations
+
+import operator
+
+from ..base.errors import ShapeError
+from ..base.extents import Size, product
+from ..ops.pointwise import normal_axis
+from .values import error
+
+
+def as_shape(shape) -> tuple:
+    """An extent or a sequence of extents as a tuple."""
+    given = shape if isinstance(shape, tuple | list) else (shape,)
+    return tuple(e if isinstance(e, Size) else operator.index(e) for e in given)
+
+
+def some_axes(name: str, axis, rank: int) -> tuple[int, ...]:
+    """`axis` (None, an integer or several) as sorted non-negative axes."""
+    if axis is None:
+        return tuple(range(rank))
+    given = axis if isinstance(axis, tuple | list) else (axis,)
+    axes = tuple(sorted(normal_axis(name, operator.index(a), rank) for a in given))
+    if len(set(axes)) != len(axes):
+        raise error(ShapeError, f"{name}: axis {axis} names one axis twice")
+    return axes
+
+
+def whole_shape(old: tuple, new: tuple) -> tuple:
+    """`new` with its -1 resolved."""
+    if new.count(-1) > 1:
+        raise error(ShapeError, f"reshape: {new} leaves more than one extent open")
+    if -1 not in new:
+        return tuple(e if isinstance(e, Size) else operator.index(e) for e in new)
+    rest, total = product(e for e in new if e != -1), product(old)
+    if rest == 0 or (isinstance(total, int) and isinstance(rest, int) and total % rest):
+        raise error(ShapeError, f"reshape: {old} has {total} elements, which {new} cannot hold")
+    return tuple(total // rest if e == -1 else e for e in new)

@@ -1,0 +1,311 @@
+"""Derivatives and batching of functions over pytrees of arrays.
+
+A transform calls its function once, on inputs of its own: an alias of each argument (derivatives),
+or a stand-in without a batch axis (vmap). What the function closes over is another node, so nested
+transforms do not confuse whose change is meant. The result is again a lazy graph, so transforms
+nest to any order.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import optree
+
+from ..base import tree
+from ..base.errors import DTypeError, LamellaError, ShapeError
+from ..ir.node import INPUT, Node, literal, make, placeholder, topological
+from ..ir.program import rebuild
+from ..ir.types import tensor
+from ..ops import move
+from ..ops.pointwise import cast, normal_axis
+from ..transform.jvp import pushforward
+from ..transform.vjp import pullback
+from ..transform.vmap import batch
+from .array import Array, asarray, wrap
+from .elementwise import stop_gradient
+from .scope import Scope, active, state
+from .values import alias, error
+
+__all__ = ["grad", "hessian", "jacobian", "jvp", "stop_gradient", "value_and_grad", "vjp", "vmap"]
+
+
+def _name(f: Callable) -> str:
+    return getattr(f, "__name__", type(f).__name__)
+
+
+def _independent(node: Node) -> Node:
+    """A node of the same value whose dependence on `node` a derivative inside does not see."""
+    if node.op is INPUT and node.data is not None and not active():
+        return alias(node)
+    return make(move.RESHAPE, (node,), {"shape": node.shape})
+
+
+class _Opened:
+    """An argument as independent arrays: `tree` to call with, `nodes` of its floating leaves."""
+
+    __slots__ = ("leaves", "nodes", "structure", "tree")
+
+    def __init__(self, what: str, argument: Any):
+        leaves, self.structure = tree.flatten(argument)
+        try:
+            arrays = [asarray(a) for a in leaves]
+        except LamellaError as e:
+            raise error(DTypeError, f"{what} has a leaf that is no array: {e}") from None
+        self.leaves = [wrap(_independent(a.node)) if a.dtype.is_float else a for a in arrays]
+        self.nodes = [a.node for a in self.leaves if a.dtype.is_float]
+        if not self.nodes:
+            kinds = ", ".join(str(a.node.type) for a in arrays[:4]) or "no arrays"
+            raise error(DTypeError, f"{what} has nothing floating to differentiate by: {kinds}; cast "
+                                    "it with astype")
+        self.tree = tree.unflatten(self.structure, self.leaves)
+
+    def gather(self, nodes) -> Any:
+        """The argument's structure with these nodes for the floating leaves, zeros for others."""
+        nodes = iter(nodes)
+        return tree.unflatten(self.structure, [
+            wrap(next(nodes) if a.dtype.is_float else move.zeros_like(a.node))
+            for a in self.leaves])
+
+
+def _arrays(what: str, out: Any) -> tuple[list[Array], Any]:
+    """The leaves of a function's result, as arrays."""
+    leaves, structure = tree.flatten(out)
+    try:
+        return [asarray(a) for a in leaves], structure
+    except LamellaError as e:
+        raise error(DTypeError, f"{what} returned a leaf that is no array: {e}") from None
+
+
+def _kept(result: Any) -> Any:
+    """Arrays made inside of a scope, as handles that count among the pending ones outside."""
+    return tree.map(lambda a: wrap(a.node) if isinstance(a, Array) else a, result)
+
+
+def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0, *,
+                   has_aux: bool = False) -> Callable:
+    """A function that returns (f's value, its gradient by the arguments `argnums`).
+
+    f returns one floating number (shape ()), or (number, aux) where `has_aux`; the result is then
+    ((number, aux), gradient). The gradient has the argument's structure, a tuple of them where
+    argnums is a tuple; leaves that are not floating get zeros of their dtype. Raises DTypeError for
+    an argument without floating leaves, ShapeError where f's value is not a scalar.
+    """
+    several = isinstance(argnums, tuple)
+    numbers: tuple[int, ...] = argnums if several else (argnums,)  # type: ignore[assignment]
+
+    @functools.wraps(f)
+    def run(*args, **kwargs):
+        for k in numbers:
+            if not -len(args) <= k < len(args):
+                raise error(ShapeError, f"grad of {_name(f)}: no positional argument {k} among "
+                                        f"{len(args)}")
+        opened = [_Opened(f"grad of {_name(f)}: argument {k}", args[k]) for k in numbers]
+        given = list(args)
+        for k, o in zip(numbers, opened, strict=True):
+            given[k] = o.tree
+        with Scope("grad", _name(f)):
+            out = f(*given, **kwargs)
+            value, aux = _with_aux(f, out) if has_aux else (out, None)
+            loss = _scalar(f, value)
+            nodes = [n for o in opened for n in o.nodes]
+            found = iter(pullback([loss], nodes, [literal(1, loss.dtype)]))
+        grads = tuple(o.gather([next(found) for _ in o.nodes]) for o in opened)
+        loss = wrap(loss)
+        return ((loss, _kept(aux)) if has_aux else loss), (grads if several else grads[0])
+
+    return run
+
+
+def _with_aux(f: Callable, out: Any) -> tuple[Any, Any]:
+    if not isinstance(out, tuple) or len(out) != 2:
+        raise error(LamellaError, f"{_name(f)}: has_aux needs (value, aux), got {type(out).__name__}")
+    return out
+
+
+def _scalar(f: Callable, value: Any) -> Node:
+    try:
+        loss = asarray(value).node
+    except LamellaError:
+        raise error(DTypeError, f"grad of {_name(f)}: needs one number, got "
+                                f"{type(value).__name__}; for (number, aux) say has_aux=True") from None
+    if loss.shape != ():
+        raise error(ShapeError, f"grad of {_name(f)}: the value has shape {loss.shape}, one number is "
+                                "needed; reduce it with sum or mean, or use vjp")
+    if not loss.dtype.is_float:
+        raise error(DTypeError, f"grad of {_name(f)}: the value is {loss.dtype}, a floating number is "
+                                "needed")
+    return loss
+
+
+def grad(f: Callable, argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False) -> Callable:
+    """A function that returns f's gradient, or (gradient, aux); see `value_and_grad`."""
+    both = value_and_grad(f, argnums, has_aux=has_aux)
+
+    @functools.wraps(f)
+    def run(*args, **kwargs):
+        value, grads = both(*args, **kwargs)
+        return (grads, value[1]) if has_aux else grads
+
+    return run
+
+
+def vjp(f: Callable, *primals, has_aux: bool = False):
+    """(f(*primals), pull): pull(cotangent of the result) -> a tuple of cotangents of the primals.
+
+    With `has_aux`, f returns (result, aux) and so the call gives (result, pull, aux).
+    """
+    opened = [_Opened(f"vjp of {_name(f)}: argument {k}", p) for k, p in enumerate(primals)]
+    with Scope("grad", _name(f)):
+        out = f(*(o.tree for o in opened))
+        out, aux = _with_aux(f, out) if has_aux else (out, None)
+        arrays, structure = _arrays(_name(f), out)
+        outputs = [a.node for a in arrays]
+        slots = [placeholder(n.type) for n in outputs]
+        nodes = [n for o in opened for n in o.nodes]
+        found = pullback(outputs, nodes, slots)
+
+    def pull(cotangents):
+        """The cotangents of the primals for those of the result, which have its structure."""
+        given = _matching("vjp", cotangents, structure, outputs)
+        parts = iter(_substitute(found, slots, given))
+        return tuple(o.gather([next(parts) for _ in o.nodes]) for o in opened)
+
+    result = tree.unflatten(structure, [wrap(n) for n in outputs])
+    return (result, pull, _kept(aux)) if has_aux else (result, pull)
+
+
+def _matching(name: str, given: Any, structure: Any, nodes: list[Node]) -> list[Node]:
+    """The leaves of `given` as nodes of the types of `nodes`."""
+    leaves, found = tree.flatten(given)
+    if found != structure:
+        raise error(ShapeError, f"{name}: the structure {found} was given where {structure} is needed")
+    out = []
+    for a, n in zip(leaves, nodes, strict=True):
+        node = asarray(a).node
+        if node.shape != n.shape:
+            raise error(ShapeError, f"{name}: shape {node.shape} was given for a value of {n.type}")
+        out.append(cast(node, n.dtype))
+    return out
+
+
+def _substitute(outputs: list[Node], slots: list[Node], given: list[Node]) -> list[Node]:
+    """The outputs with `given` in place of the input nodes `slots`."""
+    found = {id(s): g for s, g in zip(slots, given, strict=True)}
+    for node in topological(outputs):
+        if id(node) not in found:
+            found[id(node)] = rebuild(node, tuple(found[id(i)] for i in node.inputs))
+    return [found[id(n)] for n in outputs]
+
+
+def jvp(f: Callable, primals, tangents, *, has_aux: bool = False):
+    """(f(*primals), its tangent) for the tuples of primals and of their tangents, which have the
+    same structure; tangents of leaves that are not floating are ignored. Aux as in `vjp`."""
+    opened = [_Opened(f"jvp of {_name(f)}: argument {k}", p) for k, p in enumerate(primals)]
+    if len(tangents) != len(primals):
+        raise error(ShapeError, f"jvp: {len(primals)} primals and {len(tangents)} tangents")
+    nodes, directions = [], []
+    for o, t in zip(opened, tangents, strict=True):
+        given = _matching("jvp", t, o.structure, [a.node for a in o.leaves])
+        directions += [g for g, a in zip(given, o.leaves, strict=True) if a.dtype.is_float]
+        nodes += o.nodes
+    with Scope("grad", _name(f)):
+        out = f(*(o.tree for o in opened))
+        out, aux = _with_aux(f, out) if has_aux else (out, None)
+        arrays, structure = _arrays(_name(f), out)
+        outputs = [a.node for a in arrays]
+        found = pushforward(outputs, nodes, directions)
+    result = (tree.unflatten(structure, [wrap(n) for n in outputs]),
+              tree.unflatten(structure, [wrap(n) for n in found]))
+    return (*result, _kept(aux)) if has_aux else result
+
+
+# ---- vmap ---------------------------------------------------------------------------------------
+
+def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
+    """f over a batch: each array argument is given with one more axis, and so are the results.
+
+    in_axes: the batch axis of every argument, or a tuple with one for each; such an entry may be a
+    pytree over the argument's first levels; None gives the argument to every call as it is.
+    out_axes: likewise for the result, where None is not allowed. Keyword arguments are not batched.
+    Inside, a value cannot be looked at. Raises ShapeError where the batch sizes differ.
+    """
+    @functools.wraps(f)
+    def run(*args, **kwargs):
+        leaves, structure = optree.tree_flatten(args, none_is_leaf=True, namespace=tree.NAMESPACE)
+        axes = _prefixed("in_axes", in_axes, args)
+        inputs, batched, extent = [], [], None
+        for k, (x, axis) in enumerate(zip(leaves, axes, strict=True)):
+            if axis is None or x is None:
+                continue
+            node = asarray(x).node
+            axis = normal_axis(f"vmap of {_name(f)}", axis, node.type.rank)
+            size = node.shape[axis]
+            if extent is not None and size != extent:
+                raise error(ShapeError, f"vmap of {_name(f)}: batch sizes {extent} and {size} differ "
+                                        f"(axis {axis} of shape {node.shape})")
+            extent = size
+            batched.append(_moved(node, axis, 0))
+            inputs.append(placeholder(tensor(node.dtype, batched[-1].shape[1:])))
+            leaves[k] = Array(inputs[-1])
+        if extent is None:
+            raise error(ShapeError, f"vmap of {_name(f)}: no argument has a batch axis; in_axes is "
+                                    f"{in_axes}")
+        with Scope("vmap", _name(f)):
+            out = f(*optree.tree_unflatten(structure, leaves), **kwargs)
+            arrays, shape = _arrays(f"vmap of {_name(f)}", out)
+            found = batch([a.node for a in arrays], inputs, batched, extent)
+        ends = _prefixed("out_axes", out_axes, out, none_is_leaf=False)
+        return tree.unflatten(shape, [wrap(_moved(n, 0, normal_axis("vmap", a, n.type.rank)))
+                                      for n, a in zip(found, ends, strict=True)])
+
+    return run
+
+
+def _prefixed(name: str, axes: Any, whole: Any, none_is_leaf: bool = True) -> list:
+    """The axis of each leaf of `whole`, from a tree over its first levels."""
+    if isinstance(axes, int | None):
+        count = optree.tree_leaves(whole, none_is_leaf=none_is_leaf, namespace=tree.NAMESPACE)
+        return [axes] * len(count)
+    if isinstance(axes, list) and isinstance(whole, tuple):
+        axes = tuple(axes)
+    try:
+        return optree.broadcast_prefix(axes, whole, none_is_leaf=none_is_leaf,
+                                       namespace=tree.NAMESPACE)
+    except ValueError as e:
+        raise error(ShapeError, f"vmap: {name}={axes} does not fit the arguments: {e}") from None
+
+
+def _moved(x: Node, source: int, to: int) -> Node:
+    order = [d for d in range(x.type.rank) if d != source]
+    order.insert(to, source)
+    return move.transpose(x, tuple(order))
+
+
+# ---- whole derivatives --------------------------------------------------------------------------
+
+def jacobian(f: Callable, argnum: int = 0) -> Callable:
+    """A function that returns d f / d argument, shape [*f's shape, *argument's], of one array each."""
+    def run(*args):
+        def alone(x):
+            return f(*args[:argnum], x, *args[argnum + 1:])
+
+        y, pull = vjp(alone, args[argnum])
+        basis = _basis(y)
+        rows, = vmap(pull)(basis)
+        return rows.reshape((*y.shape, *asarray(args[argnum]).shape))
+
+    return run
+
+
+def _basis(y: Array) -> Array:
+    from .creation import eye
+
+    return eye(y.size, dtype=y.dtype).reshape((y.size, *y.shape))
+
+
+def hessian(f: Callable, argnum: int = 0) -> Callable:
+    """A function that returns the second derivatives of a scalar f by one array argument."""
+    return jacobian(grad(f, argnum), argnum)

@@ -1,0 +1,129 @@
+"""From nodes to numbers: the one place where a lazy graph is evaluated.
+
+Nodes hold their inputs until they are evaluated at top level; inside `grad` they keep them, since
+the derivative follows them. A node that depends on an input without data has no value yet: its
+function is being traced.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..base import knobs, source
+from ..base.dtypes import as_dtype
+from ..base.errors import LamellaError, TraceError
+from ..ir.node import INPUT, Node
+from ..ir.types import TensorType, tensor
+from .scope import blocking, state
+
+
+def error(kind: type[LamellaError], text: str) -> LamellaError:
+    """The error with the user's line."""
+    where = source.render(source.here())
+    found = kind(f"{text} ({where})" if where else text)
+    found.located = True  # type: ignore[attr-defined]
+    return found
+
+
+def leaf(array: np.ndarray, *, copy: bool = True) -> Node:
+    """An input node that holds the array's values."""
+    from ..engine.value import Value
+
+    type = tensor(as_dtype(array.dtype), array.shape)
+    held(array.nbytes)
+    return Node(INPUT, (), {"name": "", "type": type}, type, None, None,
+                Value.from_numpy(array, copy=copy))
+
+
+def alias(node: Node) -> Node:
+    """A known node again, as an input of its own: nothing that it was computed from is reached."""
+    return Node(INPUT, (), {"name": "", "type": node.type}, node.type, node.source, None, node.data)
+
+
+def force(nodes: list[Node]) -> None:
+    """Evaluate the nodes; raises TraceError where a value is not known while tracing."""
+    wanted = [n for n in nodes if n.data is None]
+    if not wanted:
+        return
+    if unknown(wanted):
+        raise _not_known()
+    from ..engine import eager
+
+    eager.evaluate(wanted)
+    if not state.scopes:
+        for node in wanted:
+            _settle(node)
+        held(sum(_bytes(n.type) for n in wanted))
+
+
+def _settle(node: Node) -> None:
+    """An evaluated node forgets what it was computed from."""
+    node.params = {"name": "", "type": node.type}
+    node.op, node.inputs = INPUT, ()
+
+
+def _bytes(type: TensorType) -> int:
+    size = type.bytes
+    return size if isinstance(size, int) else 0
+
+
+def unknown(nodes) -> bool:
+    """Whether any of the nodes depends on an input that has no data."""
+    seen: set[int] = set()
+    stack = list(nodes)
+    while stack:
+        node = stack.pop()
+        if node.data is not None or id(node) in seen:
+            continue
+        if node.op is INPUT:
+            return True
+        seen.add(id(node))
+        stack.extend(node.inputs)
+    return False
+
+
+def _not_known() -> TraceError:
+    scope = blocking()
+    if scope is None:
+        return error(TraceError, "this array belongs to a function that was traced by compile or "
+                                 "vmap and has no value outside of it; return it from the function")
+    return error(TraceError, f"{scope}: the value of this array is not known while the function is "
+                             "traced; choose by lamella.where(condition, a, b) or lamella.cond, "
+                             "and print with lamella.debug.print")
+
+
+def value(node: Node) -> np.ndarray:
+    """The node's value as a read-only NumPy array."""
+    if node.data is None:
+        force([node])
+    found = node.data.numpy().view()
+    found.flags.writeable = False
+    return found
+
+
+# ---- bounds on what is lazy ---------------------------------------------------------------------
+
+def register(reference) -> None:
+    """Note a weak reference to a new pending array; evaluate all when the bound is reached."""
+    pending = state.pending
+    pending.append(reference)
+    if len(pending) >= knobs.pending_nodes.value:
+        flush()
+
+
+def held(nbytes: int) -> None:
+    """Note bytes that pending arrays may keep from being freed."""
+    state.held_bytes += nbytes
+    if state.held_bytes > knobs.pending_bytes.value and not state.scopes:
+        flush()
+
+
+def flush() -> None:
+    """Evaluate every pending array of this thread that is still in use."""
+    references, state.pending, state.held_bytes = state.pending, [], 0
+    arrays = [a for a in (r() for r in references) if a is not None]
+    nodes = list({id(a.node): a.node for a in arrays if a.node.data is None}.values())
+    if unknown(nodes):
+        nodes = [n for n in nodes if not unknown([n])]
+    force(nodes)
+    state.held_bytes = 0

@@ -1,0 +1,109 @@
+"""Element types: name, size in bits, kind, and their NumPy counterpart."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+
+from .errors import DTypeError
+
+
+class DType:
+    """One element type. Identity is equality; `bits` is the storage size of an element."""
+
+    __slots__ = ("bits", "kind", "name", "numpy", "rank")
+
+    def __init__(self, name: str, bits: int, kind: str, numpy_type: object, rank: int):
+        self.name, self.bits, self.kind, self.rank = name, bits, kind, rank
+        self.numpy = np.dtype(numpy_type)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one element in memory."""
+        return (self.bits + 7) // 8
+
+    @property
+    def is_float(self) -> bool:
+        return self.kind == "float"
+
+    @property
+    def is_int(self) -> bool:
+        return self.kind in ("int", "uint")
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __reduce__(self):
+        return by_name, (self.name,)
+
+
+bool_ = DType("bool", 8, "bool", np.bool_, 0)
+uint8 = DType("uint8", 8, "uint", np.uint8, 1)
+int8 = DType("int8", 8, "int", np.int8, 1)
+uint16 = DType("uint16", 16, "uint", np.uint16, 2)
+int16 = DType("int16", 16, "int", np.int16, 2)
+uint32 = DType("uint32", 32, "uint", np.uint32, 3)
+int32 = DType("int32", 32, "int", np.int32, 3)
+uint64 = DType("uint64", 64, "uint", np.uint64, 4)
+int64 = DType("int64", 64, "int", np.int64, 4)
+float16 = DType("float16", 16, "float", np.float16, 5)
+bfloat16 = DType("bfloat16", 16, "float", ml_dtypes.bfloat16, 5)
+float32 = DType("float32", 32, "float", np.float32, 6)
+float64 = DType("float64", 64, "float", np.float64, 7)
+
+ALL = (bool_, uint8, int8, uint16, int16, uint32, int32, uint64, int64,
+       float16, bfloat16, float32, float64)
+FLOATS = tuple(d for d in ALL if d.is_float)
+INTS = tuple(d for d in ALL if d.is_int)
+_BY_NAME = {d.name: d for d in ALL}
+_BY_NUMPY = {d.numpy: d for d in ALL}
+index = int64
+
+
+def by_name(name: str) -> DType:
+    """The dtype called `name`; raises DTypeError naming the known ones."""
+    try:
+        return _BY_NAME[name]
+    except KeyError:
+        raise DTypeError(f"no dtype is called {name!r}; known: {', '.join(_BY_NAME)}") from None
+
+
+def as_dtype(x: object) -> DType:
+    """A DType from a DType, a name, a NumPy dtype or a Python scalar type."""
+    if isinstance(x, DType):
+        return x
+    if isinstance(x, str):
+        return by_name(x)
+    if x is bool:
+        return bool_
+    if x is int:
+        return int32
+    if x is float:
+        return float32
+    try:
+        return _BY_NUMPY[np.dtype(x)]  # type: ignore[call-overload]
+    except (KeyError, TypeError):
+        raise DTypeError(f"{x!r} has no counterpart among {', '.join(_BY_NAME)}") from None
+
+
+def promote(a: DType, b: DType) -> DType:
+    """The dtype that holds both (array API rules; ints with floats take the float)."""
+    if a is b:
+        return a
+    if a.kind == b.kind == "float":
+        return float32 if a.bits == b.bits else (a if a.bits > b.bits else b)
+    if a.is_float or b.is_float:
+        return a if a.is_float else b
+    if "bool" in (a.kind, b.kind):
+        return b if a.kind == "bool" else a
+    if a.kind == b.kind:
+        return a if a.bits > b.bits else b
+    return _promote_signs(*((a, b) if a.kind == "int" else (b, a)))
+
+
+def _promote_signs(signed: DType, unsigned: DType) -> DType:
+    if signed.bits > unsigned.bits:
+        return signed
+    if unsigned.bits == 64:
+        raise DTypeError(f"{signed} and {unsigned} have no common integer type; cast one")
+    return by_name(f"int{unsigned.bits * 2}")

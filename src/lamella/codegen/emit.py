@@ -1,0 +1,320 @@
+"""Statements, functions and modules: a loop-level kernel -> LLVM text.
+
+The text is what will run: no pass pipeline follows, so loops are rotated, invariants hoisted and
+common subexpressions shared here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from ..base import dtypes
+from ..lang.expr import Expr, free_axes, make, value_of
+from ..lang.loops import LANES, Kernel, Loop, Set, Store, When
+from .memory import Memory, scratch_size
+from .target import Target
+from .text import BODY, GUARD, PLAIN, WHEN, register_type
+from .values import CONSTANT, LANE, Value, number
+
+_HEAD = "define void @{}(ptr noalias %args, i64 %begin, i64 %end, ptr noalias %scratch) #0 {{\n"
+# Between unrolled iterations: else LLVM shares their loads of overlapping ranges, and spills.
+_BARRIER = 'call void asm sideeffect "", "~{memory}"()'
+_I32_LANES = f"<{', '.join(f'i32 {k}' for k in range(LANES))}>"
+
+
+class Source:
+    """One kernel's code: `text` is a module of its own, `module` puts several into one."""
+
+    __slots__ = ("body", "declarations", "name", "scratch", "sizes", "target")
+
+    def __init__(self, name: str, body: str, declarations: list[str], target: Target,
+                 kernel: Kernel):
+        self.name, self.body, self.declarations = name, body, declarations
+        self.target = target
+        self.scratch = tuple(scratch_size(b) for b in kernel.scratch)
+        self.sizes = tuple(kernel.sizes)
+
+    @property
+    def text(self) -> str:
+        return module([self])
+
+    def scratch_bytes(self, sizes: Sequence[int]) -> int:
+        """Bytes of scratch that a thread needs, for these values of the kernel's sizes."""
+        values = dict(zip(self.sizes, sizes))
+        return sum(evaluate(e, values) for e in self.scratch)
+
+
+def emit(kernel: Kernel, target: Target, name: str | None = None) -> Source:
+    """The code of a kernel; without a name it is called by its contents."""
+    e = Emitter(kernel)
+    e.function()
+    lines = "\n".join(e.scopes[0].lines)
+    if name is None:
+        name = "k_" + hashlib.sha256(f"{target.name}\n{lines}".encode()).hexdigest()[:20]
+    body = f"{_HEAD.format(name)}entry:\n{lines}\n}}\n"
+    return Source(name, body, list(e.declarations), target, kernel)
+
+
+def emit_module(kernels: Iterable[Kernel], target: Target) -> tuple[str, list[Source]]:
+    """(one module with the code of several kernels, equal ones once; each kernel's Source)."""
+    sources = [emit(k, target) for k in kernels]
+    return module(sources), sources
+
+
+def module(sources: Sequence[Source]) -> str:
+    """One module of several sources for one target."""
+    bodies = {s.name: s.body for s in sources}
+    declarations = dict.fromkeys(d for s in sources for d in s.declarations)
+    return "\n".join([*declarations, "", *bodies.values(),
+                      f"attributes #0 = {{ {sources[0].target.attributes} }}", "!0 = !{i32 1}", ""])
+
+
+def evaluate(e: Expr, values: dict[Expr, int]) -> int:
+    """An index expression as a number, for these values of its variables."""
+    if e.op == "lit":
+        return value_of(e)
+    if e.op == "var":
+        return values[e]
+    return int(e.op.reference(*(np.int64(evaluate(a, values)) for a in e.args)))
+
+
+class Emitter(Memory):
+    """Writes one kernel's function."""
+
+    def __init__(self, kernel: Kernel):
+        super().__init__(kernel)
+        self.outside: frozenset[Expr] = frozenset()  # registers from before the vector loop
+
+    def function(self) -> None:
+        """The whole function's lines."""
+        if any(isinstance(s, Loop) and s.kind == "parallel" for s in self.kernel.body):
+            self.run(self.kernel.body)
+        else:
+            some = self.op("icmp slt i64 %begin, %end", 0)
+            self._if(some, PLAIN, [], lambda: self.run(self.kernel.body))
+        if self.streams:
+            self.declare("declare void @llvm.x86.sse.sfence()")
+            self.do("call void @llvm.x86.sse.sfence()")
+        self.do("ret void")
+
+    def run(self, body: list) -> None:
+        """The statements of a body, in order."""
+        for s in body:
+            if isinstance(s, Set):
+                self._set(s)
+            elif isinstance(s, Store):
+                self.store(s)
+            elif isinstance(s, When):
+                cond = self.scalar(s.cond)
+                self._if(cond.text, WHEN, self._carried(s.body), lambda b=s.body: self.run(b))
+            else:
+                self._loop(s)
+            if not isinstance(s, Set):
+                self.forget_memory()
+
+    def _set(self, s: Set) -> None:
+        """A register's new value; inactive lanes of a register from outside keep theirs."""
+        v = self.value(s.value)
+        if s.var.attr[1] == LANES:
+            v = self._widened(v, s.var)
+        else:
+            assert v.lanes == 1 or s.var not in self.outside, f"{s.var} is one number outside"
+        if self.mask is not None and v.lanes == LANES and s.var in self.outside:
+            old = self._widened(self.env[s.var], s.var)
+            depth = max(0, v.depth, old.depth, self.mask.depth)
+            site = self.site(depth, LANES, s.var.dtype)
+            v = Value(site.select(self.mask.text, v.text, old.text), LANES, depth)
+        self.assign(s.var, Value(v.text, v.lanes, v.depth))
+
+    def _widened(self, v: Value, register: Expr) -> Value:
+        """A register's value with LANES lanes."""
+        if v.lanes == LANES:
+            return v
+        depth = CONSTANT if v.depth == CONSTANT else self.place(v.depth)
+        return Value(self.spread(v, register.dtype), LANES, depth)
+
+    # ---- blocks --------------------------------------------------------------------------------
+
+    def _carried(self, body: list) -> list[Expr]:
+        """The registers that a body sets and that have a value before it."""
+        return [r for r in assigned(body) if r in self.env]
+
+    def _if(self, cond: str | None, kind: str, registers: list[Expr], body: Callable) -> None:
+        """Run body if cond holds (None: always); registers take either value after it."""
+        before = dict(self.env)
+        if cond is None:
+            body()
+            self.env = {r: self.env[r] for r in before}
+            return
+        scope, out = self.open(kind), self.name("x")
+        body()
+        lanes = {r: max(before[r].lanes, self.env[r].lanes) for r in registers}
+        new = {r: self.spread(self.env[r], r.dtype, lanes[r]) for r in registers}
+        last = self.scopes[-1].label
+        self.do(f"br label %{out}")
+        self.close()
+        old = {r: self.spread(before[r], r.dtype, lanes[r]) for r in registers}
+        first = self.scopes[-1].label
+        self.do(f"br i1 {cond}, label %{scope.start}, label %{out}")
+        self.enter(scope)
+        self.label(out)
+        self._join(before, registers, lanes, old, first, new, last)
+
+    def _join(self, before: dict, registers: list[Expr], lanes: dict, old: dict, first: str,
+              new: dict, last: str) -> None:
+        """Registers after two ways have met: `old` values from `first`, `new` from `last`."""
+        self.env = before
+        phis = {r: self.phi(register_type(r.dtype, lanes[r]), old[r], first, new[r], last)
+                for r in registers}
+        for r in registers:
+            self.assign(r, Value(phis[r], lanes[r], self.top))
+
+    def _loop(self, s: Loop) -> None:
+        if s.kind == "unroll":
+            self._unroll(s)
+        elif s.kind == "vector":
+            self._vector(s)
+        else:
+            low, high = Value("%begin", 1, 0), Value("%end", 1, 0)
+            if s.kind == "serial":
+                low, high = self.scalar(s.low), self.scalar(s.high)
+            self._count(s, s.var, low, high, s.step, GUARD)
+
+    def _unroll(self, s: Loop) -> None:
+        before = list(self.env)
+        for k in range(value_of(s.low), value_of(s.high), s.step):
+            self.bind(s.var, number(k))
+            if k > value_of(s.low):
+                self.do(_BARRIER)
+            self.run(s.body)
+            self.env = {r: self.env[r] for r in before}
+        if s.var in self.aliases:
+            self.bind(s.var, None)
+
+    def _count(self, s: Loop, variable: Expr, low: Value, high: Value, step: int,
+               kind: str) -> None:
+        """A counted loop: tested before the first iteration and after each one."""
+        self.forget_memory()
+        sure = low.depth == high.depth == CONSTANT and int(low.text) < int(high.text)
+        registers = self._carried(s.body)
+        before = dict(self.env)
+        lanes = self._carried_lanes(s, registers)
+        old = {r: self.spread(before[r], r.dtype, lanes[r]) for r in registers}
+        guard = self.open(PLAIN if sure else kind)
+        scope, out = self.open(BODY), self.name("x")
+        index, phis = "%" + self.name("i"), {r: "%" + self.name("r") for r in registers}
+        self.assign(variable, Value(index, 1, self.top))
+        for r in registers:
+            self.assign(r, Value(phis[r], lanes[r], self.top))
+        self.run(s.body)
+        new = {r: self._fit(r, lanes[r]) for r in registers}
+        following = self.op(f"add nsw i64 {index}, {step}", self.top)
+        more = self.op(f"icmp slt i64 {following}, {high.text}", self.top)
+        last = self.scopes[-1].label
+        self.do(f"br i1 {more}, label %{scope.start}, label %{out}")
+        self.close()
+        arrive = f"%{guard.label}]"
+        lines = [f"  {index} = phi i64 [{low.text}, {arrive}, [{following}, %{last}]"]
+        lines += [f"  {phis[r]} = phi {register_type(r.dtype, lanes[r])} "
+                  f"[{old[r]}, {arrive}, [{new[r]}, %{last}]" for r in registers]
+        self.do(f"br label %{scope.start}")
+        self.enter(scope, lines)
+        self.close()
+        first = self.scopes[-1].label
+        if sure:
+            self.do(f"br label %{guard.start}")
+        else:
+            some = self.op(f"icmp slt i64 {low.text}, {high.text}", self.top)
+            self.do(f"br i1 {some}, label %{guard.start}, label %{out}")
+        self.enter(guard)
+        self.label(out)
+        self._join(before, registers, lanes, new if sure else old, first, new, last)
+
+    def _fit(self, register: Expr, lanes: int) -> str:
+        v = self.env[register]
+        assert v.lanes <= lanes, f"register {register} holds one number but is set to a vector"
+        return self.spread(v, register.dtype, lanes)
+
+    def _carried_lanes(self, s: Loop, registers: list[Expr]) -> dict[Expr, int]:
+        """How many lanes each carried register has: vectors from outside or set to one inside."""
+        wide = {r for r in registers if r.attr[1] == LANES or self.env[r].lanes == LANES}
+        if self.in_vector and len(wide) < len(registers):
+            vectors = wide | {r for r, v in self.env.items() if v.lanes > 1}
+            vectors |= {v for v, e in self.aliases.items() if v.op == "var" and LANE in e.args}
+            sets = list(settings(s.body))
+            while True:
+                more = {x.var for x in sets if free_axes(x.value) & vectors} - vectors
+                if not more:
+                    break
+                vectors |= more
+            wide |= vectors & set(registers)
+        return {r: LANES if r in wide else 1 for r in registers}
+
+    # ---- vector loops --------------------------------------------------------------------------
+
+    def _vector(self, s: Loop) -> None:
+        """Full blocks of LANES iterations, then one masked block."""
+        assert not self.in_vector, "a vector loop inside of a vector loop"
+        low, high = self.scalar(s.low), self.scalar(s.high)
+        count = self.terms(s.high - s.low)
+        known = count.get((), 0) if set(count) <= {()} else None
+        if known is not None and known <= 0:
+            return
+        some = None
+        if known is None:
+            some = self.op(f"icmp slt i64 {low.text}, {high.text}", self.top)
+        self.in_vector, self.outside = True, frozenset(self.env)
+        base = make("var", (), (s.var.attr[0] + ".block", 1), dtypes.index)
+        self.bind(s.var, base + LANE)
+        whole = all(c % LANES == 0 for c in count.values())
+        self._if(some, GUARD, self._carried(s.body), lambda: self._blocks(s, base, known, whole))
+        self.bind(s.var, None)
+        self.in_vector, self.outside = False, frozenset()
+
+    def _blocks(self, s: Loop, base: Expr, known: int | None, whole: bool) -> None:
+        """The two parts of a vector loop that has iterations."""
+        low, high = self.scalar(s.low), self.scalar(s.high)
+        end = high
+        if not whole:
+            end = self.scalar(s.low + ((s.high - s.low) & number(-LANES)))
+        if known is None or known >= LANES:
+            self._count(s, base, low, end, LANES, PLAIN)
+        if whole:
+            return
+        left = None
+        if known is None:
+            left = self.op(f"icmp slt i64 {end.text}, {high.text}", self.top)
+        self._if(left, PLAIN, self._carried(s.body),
+                 lambda: self._masked(s, base, end, high, known))
+
+    def _masked(self, s: Loop, base: Expr, end: Value, high: Value, known: int | None) -> None:
+        """The last block: only the lanes before `high` are active."""
+        if known is not None:
+            bits = ", ".join(f"i1 {str(k < known % LANES).lower()}" for k in range(LANES))
+            self.mask = Value(f"<{bits}>", LANES, CONSTANT)
+        else:
+            rest = self.op(f"sub i64 {high.text}, {end.text}", self.top)
+            rest = self.op(f"trunc i64 {rest} to i32", self.top)
+            wide = self.spread(Value(rest, 1, self.top), dtypes.int32)
+            mask = self.op(f"icmp slt <{LANES} x i32> {_I32_LANES}, {wide}", self.top)
+            self.mask = Value(mask, LANES, self.top)
+        self.assign(base, Value(end.text, 1, self.top))
+        self.run(s.body)
+        self.mask = None
+
+
+def settings(body: list) -> Iterable[Set]:
+    """Every Set in a body."""
+    for s in body:
+        if isinstance(s, Set):
+            yield s
+        elif isinstance(s, (Loop, When)):
+            yield from settings(s.body)
+
+
+def assigned(body: list) -> list[Expr]:
+    """The registers that a body sets, in order."""
+    return list(dict.fromkeys(s.var for s in settings(body)))

@@ -1,0 +1,66 @@
+"""Targets as data. The same text-level semantics on all of them: their results have equal bits.
+
+The cpu and the features are fixed for each target, so generated code does not depend on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..base.errors import UnsupportedError
+
+
+class Target:
+    """One instruction set: what LLVM is told, and the sizes that schedules ask for.
+
+    `contract_tiles` are register tiles (rows, columns in units of LANES values) of a contraction,
+    best first, that fit the `registers` of `vector_bits` without spilling.
+    """
+
+    __slots__ = ("contract_tiles", "cpu", "features", "name", "registers", "vector_bits")
+
+    def __init__(self, name: str, cpu: str, features: Iterable[str], vector_bits: int,
+                 registers: int, contract_tiles: tuple[tuple[int, int], ...]):
+        self.name, self.cpu, self.features = name, cpu, tuple(features)
+        self.vector_bits, self.registers = vector_bits, registers
+        self.contract_tiles = contract_tiles
+
+    @property
+    def attributes(self) -> str:
+        """The attributes of every function generated for this target."""
+        features = ",".join("+" + f for f in self.features)
+        return (f'nounwind "target-cpu"="{self.cpu}" "target-features"="{features}" '
+                f'"prefer-vector-width"="{self.vector_bits}"')
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+_V3 = ("sse2", "sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "cx16", "sahf", "avx", "avx2", "fma",
+       "f16c", "bmi", "bmi2", "lzcnt", "movbe")
+_V4 = ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+
+AVX512 = Target("avx512", "x86-64-v4", _V3 + _V4, 512, 32,
+                ((14, 2), (9, 3), (6, 4), (12, 2), (8, 3), (28, 1)))
+AVX2 = Target("avx2", "x86-64-v3", _V3, 256, 16, ((6, 1), (4, 1), (2, 2)))
+ALL = (AVX512, AVX2)  # best first
+
+
+def by_name(name: str) -> Target:
+    """The target called `name`."""
+    for target in ALL:
+        if target.name == name:
+            return target
+    raise UnsupportedError(f"no target is called {name!r}; known: {', '.join(t.name for t in ALL)}")
+
+
+def detect(features: Iterable[str], wanted: str = "") -> Target:
+    """The best target for a machine with these features, or `wanted` if the machine can run it."""
+    present = frozenset(features)
+    for target in [by_name(wanted)] if wanted else ALL:
+        if present.issuperset(target.features):
+            return target
+    missing = [f for f in (by_name(wanted) if wanted else AVX2).features if f not in present]
+    raise UnsupportedError(
+        f"this processor lacks {', '.join(missing)}; Lamella generates code for x86-64 processors "
+        f"with AVX2 and FMA (2013 and later){' or the target ' + wanted if wanted else ''}")

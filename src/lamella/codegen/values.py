@@ -1,0 +1,218 @@
+"""Expressions to instructions: what is at hand, where to compute what is not, vectors or not."""
+
+from __future__ import annotations
+
+from ..base import dtypes
+from ..base.dtypes import DType
+from ..base.errors import UnsupportedError
+from ..lang import math as _expansions  # noqa: F401 (importing installs Scalar.expand)
+from ..lang import scalar
+from ..lang.expr import Expr, free_axes, lit, make
+from ..lang.loops import LANES
+from . import convert, scalars
+from .scalars import Site
+from .text import Writer, literal, register_type, splat, vector
+
+LANE = make("lane", (), None, dtypes.index)
+_LANE_TEXT = f"<{', '.join(f'i64 {k}' for k in range(LANES))}>"
+_MONOIDS = {"sum": "add", "prod": "mul", "max": "max", "min": "min", "any": "or", "all": "and"}
+CONSTANT = -1  # the depth of a constant
+
+
+class Value:
+    """A computed value: its text, how many lanes it has, and the depth of the scope it stands in.
+
+    `steady`: it stays the same when memory is written.
+    """
+
+    __slots__ = ("depth", "lanes", "steady", "text")
+
+    def __init__(self, text: str, lanes: int, depth: int, steady: bool = True):
+        self.text, self.lanes, self.depth, self.steady = text, lanes, depth, steady
+
+
+class Values(Writer):
+    """Computes expressions. `env` has the registers' and loop variables' values."""
+
+    def __init__(self):
+        super().__init__()
+        self.env: dict[Expr, Value] = {}
+        self.aliases: dict[Expr, Expr] = {}    # expansions, and vector loop variables
+        self.mutable: set[Expr] = set()        # variables that are set more than once
+        self.users: dict[Expr, list[Expr]] = {}  # what was computed from each of them
+        self.unsteady: list[Expr] = []         # what was computed from memory that is written
+
+    # ---- what is at hand -----------------------------------------------------------------------
+
+    def remember(self, e: Expr, v: Value) -> None:
+        self.memo[e] = v
+        self.scopes[max(v.depth, 0)].keys.append(e)
+        if not v.steady:
+            self.unsteady.append(e)
+        free = free_axes(e)
+        if not self.mutable.isdisjoint(free):
+            for register in free & self.mutable:
+                self.users.setdefault(register, []).append(e)
+
+    def forget_memory(self) -> None:
+        """What was read from memory that may have been written since has to be read again."""
+        for e in self.unsteady:
+            self.memo.pop(e, None)
+        self.unsteady.clear()
+
+    def assign(self, register: Expr, v: Value) -> None:
+        """Give a register a value; what was computed from its old value is no longer at hand."""
+        self.env[register] = v
+        self.mutable.add(register)
+        for e in self.users.pop(register, ()):
+            self.memo.pop(e, None)
+        self.memo.pop(register, None)
+
+    # ---- expressions ---------------------------------------------------------------------------
+
+    def value(self, e: Expr) -> Value:
+        """The value of an expression, computed in the outermost scope that allows it."""
+        memo = self.memo
+        found = memo.get(e)
+        if found is not None:
+            return found
+        stack = [e]
+        while stack:
+            top = stack[-1]
+            if top not in memo:
+                missing = [a for a in self._needs(top) if a not in memo]
+                if missing:
+                    stack += reversed(missing)
+                    continue
+                self.remember(top, self._compute(top))
+            stack.pop()
+        return memo[e]
+
+    def scalar(self, e: Expr) -> Value:
+        """The value of an expression that has to be one number."""
+        v = self.value(e)
+        assert v.lanes == 1, f"{e} has a value per lane where one number is needed"
+        return v
+
+    def _needs(self, e: Expr) -> tuple[Expr, ...]:
+        """What has to be computed before e."""
+        alias = self.aliases.get(e)
+        if alias is not None:
+            return (alias,)
+        if isinstance(e.op, str):
+            return () if e.op == "load" else e.args
+        if (e.op.name, e.args[-1].dtype.kind) in scalars.TABLE or e.op in _CONVERSIONS:
+            return e.args
+        self.aliases[e] = expanded = expand(e)
+        return (expanded,)
+
+    def _compute(self, e: Expr) -> Value:
+        alias = self.aliases.get(e)
+        if alias is not None:
+            return self.memo[alias]
+        kind = e.op
+        if not isinstance(kind, str):
+            return self._apply(e)
+        if kind == "load":
+            return self.load(e)
+        if kind == "lit":
+            return Value(literal(e), 1, CONSTANT)
+        if kind == "var":
+            return self.env[e] if e in self.env else self.argument(e)
+        if kind == "lane":
+            return Value(_LANE_TEXT, LANES, CONSTANT)
+        if kind == "lanes":
+            return self._lane_tree(e)
+        if kind == "ctz":
+            return self._trailing_zeros(e)
+        raise UnsupportedError(f"the loop level has no expression of kind {kind!r}: {e}")
+
+    def load(self, e: Expr) -> Value:
+        raise NotImplementedError
+
+    def argument(self, e: Expr) -> Value:
+        raise NotImplementedError
+
+    def site(self, depth: int, lanes: int, dtype: DType, result: DType | None = None) -> Site:
+        return Site(self, depth, lanes, dtype, result or dtype)
+
+    def _apply(self, e: Expr) -> Value:
+        """A scalar operation on values that are at hand."""
+        given = [self.memo[a] for a in e.args]
+        depth, lanes, steady = CONSTANT, 1, True
+        for v in given:
+            depth, lanes = max(depth, v.depth), max(lanes, v.lanes)
+            steady = steady and v.steady
+        depth = self.place(depth)
+        operands = [v.text if v.lanes == lanes else self.spread(v, a.dtype, lanes)
+                    for v, a in zip(given, e.args)]
+        dtype = e.args[-1].dtype
+        site = Site(self, depth, lanes, dtype, e.dtype)
+        rule = _CONVERSIONS.get(e.op)
+        if rule is not None:
+            return Value(rule(site, *operands), lanes, depth, steady)
+        name = e.op.name
+        text = scalars.write(scalars.TABLE[name, dtype.kind], site, operands)
+        if e.dtype.bits == 16 and e.dtype.is_float and name in scalars.ROUNDED:
+            text = convert.round_narrow(site, text, e.dtype)
+        return Value(text, lanes, depth, steady)
+
+    # ---- lanes ---------------------------------------------------------------------------------
+
+    def spread(self, v: Value, dtype: DType, lanes: int = LANES) -> str:
+        """The text of a value with `lanes` lanes: one number goes to every lane."""
+        if v.lanes == lanes:
+            return v.text
+        kind = register_type(dtype)
+        if v.depth == CONSTANT:
+            return splat(kind, v.text, lanes)
+        depth, wide = self.place(v.depth), vector(kind, lanes)
+        first = self.once(f"insertelement {wide} poison, {kind} {v.text}, i64 0", depth)
+        return self.once(f"shufflevector {wide} {first}, {wide} poison, "
+                         f"{vector('i32', lanes)} zeroinitializer", depth)
+
+    def _lane_tree(self, e: Expr) -> Value:
+        """One number of a vector: halves are combined, the lower lanes on the left."""
+        name, x = _MONOIDS[e.attr], e.args[0]
+        v = self.memo[x]
+        depth, lanes, text = self.place(v.depth), LANES, self.spread(v, x.dtype)
+        kind = register_type(x.dtype)
+        rule = scalars.TABLE[name, x.dtype.kind]
+        rounds = x.dtype.bits == 16 and x.dtype.is_float and name in scalars.ROUNDED
+        while lanes > 1:
+            wide, lanes = vector(kind, lanes), lanes // 2
+            halves = [self._part(wide, text, start, lanes, depth) for start in (0, lanes)]
+            site = self.site(depth, lanes, x.dtype)
+            text = scalars.write(rule, site, halves)
+            if rounds:
+                text = convert.round_narrow(site, text, x.dtype)
+        return Value(text, 1, depth, v.steady)
+
+    def _part(self, wide: str, text: str, start: int, lanes: int, depth: int) -> str:
+        """Lanes start..start+lanes-1 of a vector."""
+        if lanes == 1:
+            return self.op(f"extractelement {wide} {text}, i64 {start}", depth)
+        mask = ", ".join(f"i32 {k}" for k in range(start, start + lanes))
+        return self.op(f"shufflevector {wide} {text}, {wide} poison, "
+                       f"<{lanes} x i32> <{mask}>", depth)
+
+    def _trailing_zeros(self, e: Expr) -> Value:
+        v = self.memo[e.args[0]]
+        site = self.site(self.place(v.depth), v.lanes, dtypes.index)
+        return Value(site.call("cttz", [v.text], flags=("false",)), v.lanes, site.depth, v.steady)
+
+
+_CONVERSIONS = {scalar.cast_: convert.cast, scalar.bitcast_: convert.bitcast}
+
+
+def expand(e: Expr) -> Expr:
+    """A scalar operation without an instruction, in terms of simpler ones."""
+    if e.op.expand is None:
+        raise UnsupportedError(f"{e.op.name} of {e.args[-1].dtype} has neither an instruction nor "
+                               f"an expansion; state it with Scalar.expand")
+    return e.op.expand(*e.args)
+
+
+def number(n: int) -> Expr:
+    """An index literal."""
+    return lit(n, dtypes.index)

@@ -1,0 +1,96 @@
+"""Uncompiled evaluation: one kernel for each op, no fusion across ops, no planner's choices.
+
+A lazy graph that was seen before (same ops, parameters and types) runs at once from its plan; a new
+graph of known kernels compiles nothing. Numbers are run-time inputs, so that `x * 0.5` and
+`x * 0.25` are one kernel.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+
+from ..ir.node import CONSTANT, INPUT, Node, placeholder
+from ..ir.program import Program, rebuild
+from ..plan.build import build_plan
+from .executable import Executable
+from .kernels import target
+from .value import Value
+
+KEEP = 1024
+_executables: OrderedDict[tuple, Executable] = OrderedDict()
+_numbers: dict[tuple, Value] = {}
+
+
+def evaluate(nodes: list[Node]) -> None:
+    """Compute the data of the nodes; every input they depend on must have data."""
+    wanted = [n for n in nodes if n.data is None]
+    if not wanted:
+        return
+    order, leaves, key = _signature(wanted)
+    run = _executables.get(key)
+    if run is None:
+        run = _executables[key] = Executable(build_plan(_program(wanted, order, leaves), target(),
+                                                        fused=False))
+        if len(_executables) > KEEP:
+            _executables.popitem(last=False)
+    values = [_number(n) if n.op is CONSTANT else n.data for n in leaves]
+    for node, value in zip(wanted, run(values), strict=True):
+        node.data = value
+
+
+def _is_leaf(node: Node) -> bool:
+    return node.data is not None or node.op is INPUT or (node.op is CONSTANT and not node.type.shape)
+
+
+def _signature(wanted: list[Node]):
+    """(nodes in order, leaves in order, a key equal for graphs of equal structure)."""
+    order: list[Node] = []
+    leaves: list[Node] = []
+    index: dict[int, int] = {}
+    key: list = []
+    stack: list[tuple[Node, bool]] = [(n, False) for n in reversed(wanted)]
+    while stack:
+        node, ready = stack.pop()
+        if id(node) in index:
+            continue
+        if _is_leaf(node):
+            index[id(node)] = -1 - len(leaves)
+            leaves.append(node)
+            key.append(node.type)
+        elif ready:
+            index[id(node)] = len(order)
+            order.append(node)
+            key.append((node.op, _params(node.params), tuple([index[id(i)] for i in node.inputs])))
+        else:
+            stack.append((node, True))
+            stack.extend([(i, False) for i in reversed(node.inputs) if id(i) not in index])
+    key.append(tuple([index[id(n)] for n in wanted]))
+    return order, leaves, tuple(key)
+
+
+def _params(params: dict) -> tuple:
+    return tuple([(v.hex(), float) if type(v) is float else v for v in params.values()])
+
+
+def _program(wanted: list[Node], order: list[Node], leaves: list[Node]) -> Program:
+    new: dict[int, Node] = {id(n): placeholder(n.type) for n in leaves}
+    inputs = list(new.values())
+    for node in order:
+        copy = rebuild(node, tuple(new[id(i)] for i in node.inputs))
+        new[id(node)] = copy
+    return Program(inputs, [new[id(n)] for n in wanted], "uncompiled")
+
+
+def _number(node: Node) -> Value:
+    value, dtype = node.params["value"], node.type.dtype
+    key = (value.hex() if isinstance(value, float) else value, dtype.name)
+    found = _numbers.get(key)
+    if found is None:
+        if len(_numbers) > 4096:
+            _numbers.clear()
+        found = _numbers[key] = Value.from_numpy(np.asarray(value, dtype.numpy))
+    return found
+
+

@@ -1,0 +1,74 @@
+"""Executable: a Plan that runs. It may be called from several threads at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..base.errors import ExecutionError
+from ..base.extents import solve
+from ..base.source import render
+from ..plan.plan import Plan
+from ..runtime.arena import lease, release
+from ..runtime.memory import allocate
+from ..runtime.table import StepFailed
+from .bind import Bound
+from .value import Value
+
+KEEP = 512      # bindings (one for each value of the symbols) that are remembered
+
+
+class Executable:
+    """Runs a plan over Values; a plan with symbols is bound once for each value of them."""
+
+    __slots__ = ("bindings", "plan", "threads")
+
+    def __init__(self, plan: Plan, threads: int | None = None):
+        self.plan, self.threads = plan, threads
+        self.bindings: dict[tuple, Bound] = {}
+        if not plan.symbols:
+            self.bindings[()] = Bound(plan, {}, threads)
+
+    def bound(self, values: Sequence[Value]) -> Bound:
+        """The binding for the extents of these arguments."""
+        if not self.plan.symbols:
+            return self.bindings[()]
+        env: dict[str, int] = {}
+        for t, v in zip(self.plan.program.input_types, values, strict=True):
+            for e, n in zip(t.shape, v.type.shape, strict=True):
+                solve(e, n, env)
+        key = tuple(env[s.name] for s in self.plan.symbols)
+        found = self.bindings.get(key)
+        if found is None:
+            if len(self.bindings) >= KEEP:
+                self.bindings.pop(next(iter(self.bindings)))
+            found = self.bindings[key] = Bound(self.plan, env, self.threads)
+        return found
+
+    def __call__(self, values: Sequence[Value]) -> list[Value]:
+        """The results for these arguments; donated ones must not be used afterwards."""
+        b = self.bound(values)
+        owners = list(values)
+        bases = [0]
+        bases += [v.address for v in values]
+        for t in b.fresh:
+            block = allocate(t.bytes)  # type: ignore[arg-type]
+            owners.append(block)  # type: ignore[arg-type]
+            bases.append(block.address)
+        arena = lease(b.arena_bytes or 64)
+        bases[0] = arena.address
+        try:
+            b.table.run(bases)
+        except StepFailed as e:
+            self._fail(e)
+        finally:
+            release(arena)
+        out = []
+        for base, type in b.outputs:
+            owner = owners[base - 1]
+            out.append(Value(bases[base], owner.owner if isinstance(owner, Value) else owner, type))
+        return out
+
+    def _fail(self, e: StepFailed) -> None:
+        step = self.plan.steps[e.step]
+        raise ExecutionError(f"{step.names} failed with code {e.code} "
+                             f"({render(step.source) or 'no source line'})") from e

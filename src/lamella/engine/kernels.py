@@ -1,0 +1,87 @@
+"""Kernels to machine code: each distinct kernel is compiled once and remembered.
+
+Two kernels are the same when their statements are the same interned expressions; then not even
+their text is made again. What is new is compiled as one module, through the object cache.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from ..base import knobs
+from ..codegen.emit import Source, emit_module
+from ..codegen.target import Target, detect
+from ..lang.loops import Kernel, Loop, Set, Store, When
+from ..lang.order import VERSION
+from ..runtime import cache, llvm
+
+_lock = threading.RLock()
+_known: dict[tuple, Compiled] = {}
+counters = {"kernels": 0, "modules": 0}
+
+
+class Compiled:
+    """A kernel's address, and the Kernel and Source it came from."""
+
+    __slots__ = ("address", "kernel", "source")
+
+    def __init__(self, kernel: Kernel, source: Source, address: int):
+        self.kernel, self.source, self.address = kernel, source, address
+
+
+def target() -> Target:
+    """The target of this machine (or the knob's); raises where the processor is not supported."""
+    global _target
+    if _target is None:
+        _target = detect(llvm.host().features, knobs.target.value)
+    return _target
+
+
+_target: Target | None = None
+
+
+def key_of(kernel: Kernel) -> tuple:
+    """A kernel's structure as a hashable key (of interned expressions)."""
+    buffers = tuple((b.name, b.dtype.name, b.writes, b.space, b.count) for b in kernel.buffers)
+    return (target().name, buffers, tuple(kernel.sizes), _key_body(kernel.body))
+
+
+def _key_body(body: list) -> tuple:
+    out: list = []
+    for s in body:
+        if isinstance(s, Loop):
+            out.append((s.kind, s.var, s.low, s.high, s.step, _key_body(s.body)))
+        elif isinstance(s, Set):
+            out.append((s.var, s.value))
+        elif isinstance(s, Store):
+            out.append((s.buffer, s.offset, s.value, s.cond, s.stream))
+        else:
+            assert isinstance(s, When)
+            out.append((s.cond, _key_body(s.body)))
+    return tuple(out)
+
+
+def compile_kernels(kernels: Sequence[Kernel]) -> list[Compiled]:
+    """The compiled form of each kernel; all new ones together in one module."""
+    keys = [key_of(k) for k in kernels]
+    with _lock:
+        missing = {k: kernel for k, kernel in zip(keys, kernels, strict=True) if k not in _known}
+        if missing:
+            _compile(missing)
+        return [_known[k] for k in keys]
+
+
+def _compile(missing: dict[tuple, Kernel]) -> None:
+    t = target()
+    text, sources = emit_module(missing.values(), t)
+    code = cache.compiled(text, cpu=t.cpu, features=frozenset(t.features), level=2,
+                          numerics=str(VERSION))
+    names = dict.fromkeys(s.name for s in sources)
+    found = llvm.load(code, names)
+    for (key, kernel), source in zip(missing.items(), sources, strict=True):
+        _known[key] = Compiled(kernel, source, found[source.name])
+    counters["kernels"] += len(names)
+    counters["modules"] += 1
+    if knobs.logs("compile"):
+        print(f"lamella: compiled {len(names)} kernels: {', '.join(k.name for k in missing.values())}")

@@ -1,0 +1,35 @@
+"""Compiling a whole Program for callers that hold NumPy arrays (model files, the server)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..ir.program import Program
+from ..plan.build import build_plan
+from ..plan.plan import Plan
+from .executable import Executable
+from .kernels import target
+from .value import Value
+
+
+class CompiledProgram:
+    """A program ready to run: arrays in, arrays out. `plan` says what it costs."""
+
+    __slots__ = ("executable",)
+
+    def __init__(self, plan: Plan):
+        self.executable = Executable(plan)
+
+    @property
+    def plan(self) -> Plan:
+        return self.executable.plan
+
+    def __call__(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """The outputs for these inputs (read without a copy where they are packed)."""
+        values = [Value.from_numpy(np.asarray(a), copy=False) for a in arrays]
+        return [v.numpy() for v in self.executable(values)]
+
+
+def compile_program(program: Program, *, fused: bool = True) -> CompiledProgram:
+    """Plan and compile a program for this machine."""
+    return CompiledProgram(build_plan(program, target(), fused=fused))

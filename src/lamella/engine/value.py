@@ -1,0 +1,61 @@
+"""Value: the bytes of one evaluated array."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..base.dtypes import as_dtype
+from ..base.errors import DonatedError
+from ..ir.types import TensorType, tensor
+from ..runtime.memory import Block, allocate
+
+
+class Value:
+    """Packed row-major elements at `address`, kept alive by `owner` (a block or a NumPy array)."""
+
+    __slots__ = ("address", "owner", "type")
+
+    def __init__(self, address: int, owner: object, type: TensorType):
+        self.address, self.owner, self.type = address, owner, type
+
+    @staticmethod
+    def empty(type: TensorType) -> Value:
+        """Unspecified elements in a recycled block."""
+        block = allocate(type.bytes)  # type: ignore[arg-type]
+        return Value(block.address, block, type)
+
+    @staticmethod
+    def from_numpy(array: np.ndarray, *, copy: bool = True) -> Value:
+        """The array's elements; shared instead of copied where `copy` is false and they are packed."""
+        type = tensor(as_dtype(array.dtype), array.shape)
+        if not copy and array.flags.c_contiguous and array.flags.aligned:
+            return Value(array.__array_interface__["data"][0], array, type)
+        value = Value.empty(type)
+        value._writable()[...] = array
+        return value
+
+    def numpy(self) -> np.ndarray:
+        """A read-only view of the elements, which keeps them alive."""
+        view = self._writable()
+        view.flags.writeable = False
+        return view
+
+    def _writable(self) -> np.ndarray:
+        shape: tuple = self.type.shape
+        if isinstance(self.owner, Block):
+            flat = self.owner.view(self.type.bytes, self.type.dtype.numpy)
+            return flat.reshape(shape)
+        return np.asarray(self.owner).reshape(shape).view()
+
+
+class Donated:
+    """Stands where a value was before it was donated: every use says so."""
+
+    __slots__ = ("where",)
+
+    def __init__(self, where: str):
+        self.where = where
+
+    def __getattr__(self, name: str):
+        raise DonatedError(f"this array was donated to {self.where} and its memory reused; use the "
+                           f"array that the call returned, or do not donate it")

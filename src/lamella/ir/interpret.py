@@ -1,0 +1,77 @@
+"""The reference interpreter: a Program's values by each op's NumPy meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from ..base.errors import ProgramError, ShapeError, UnsupportedError
+from ..base.extents import Size, evaluate, solve
+from .node import INPUT, Node, placeholder, topological
+from .program import Program
+from .types import TensorType, tensor
+
+
+def interpret(program: Program, arrays: Sequence[np.ndarray],
+              env_symbols: Mapping[str, int] | None = None) -> list[np.ndarray]:
+    """The outputs for these inputs; symbols not given are read off the inputs' shapes."""
+    arrays = [np.asarray(a) for a in arrays]
+    env = bind_symbols(program.input_types, arrays, env_symbols)
+    values = dict(zip(program.inputs, arrays, strict=True))
+    return interpret_nodes(program.outputs, values, env)
+
+
+def bind_symbols(types: Sequence[TensorType], arrays: Sequence[np.ndarray],
+                 given: Mapping[str, int] | None = None) -> dict[str, int]:
+    """The value of each symbol; raises where an array does not have its type."""
+    if len(types) != len(arrays):
+        raise ShapeError(f"{len(types)} inputs are needed, {len(arrays)} were given")
+    env = dict(given or {})
+    pairs = []
+    for k, (t, a) in enumerate(zip(types, arrays, strict=True)):
+        if a.dtype != t.dtype.numpy or a.ndim != t.rank:
+            raise ShapeError(f"input {k}: {t} is needed, {a.dtype}{list(a.shape)} was given")
+        pairs += zip(t.shape, a.shape, strict=True)
+    for extent, value in sorted(pairs, key=lambda p: _complexity(p[0])):
+        solve(extent, value, env)
+    return env
+
+
+def _complexity(extent) -> int:
+    """Fixed extents first, then lone symbols, then what must follow from them."""
+    return len(str(extent)) if isinstance(extent, Size) else 0
+
+
+def interpret_nodes(outputs: Iterable[Node], values: Mapping[Node, np.ndarray],
+                    env: Mapping[str, int] | None = None) -> list[np.ndarray]:
+    """The values of nodes; `values` gives those of inputs, or of any nodes known already."""
+    outputs, known, env = list(outputs), dict(values), env or {}
+    for node in topological(outputs, stop=known.keys()):
+        if node not in known:
+            known[node] = _value(node, [known[i] for i in node.inputs], env)
+    return [known[n] for n in outputs]
+
+
+def _value(node: Node, inputs: list[np.ndarray], env: Mapping[str, int]) -> np.ndarray:
+    op = node.op
+    if op is INPUT:
+        raise ProgramError(f"no value was given for the input {node.params['name']!r}: {node.type}")
+    params = {name: bound(v, env) for name, v in node.params.items()}
+    if op.reference is not None:
+        return np.asarray(op.reference(params, *inputs))
+    if op.expand is None:
+        raise UnsupportedError(f"{op.name}: has neither a reference nor an expansion")
+    holders = [placeholder(tensor(i.dtype, a.shape))
+               for i, a in zip(node.inputs, inputs, strict=True)]
+    return interpret_nodes([op.expand(params, *holders)],
+                           dict(zip(holders, inputs, strict=True)))[0]
+
+
+def bound(value, env: Mapping[str, int]):
+    """A parameter with every extent in it as an integer."""
+    if isinstance(value, Size):
+        return evaluate(value, env)
+    if isinstance(value, tuple):
+        return tuple(bound(v, env) for v in value)
+    return value

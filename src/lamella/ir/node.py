@@ -1,0 +1,136 @@
+"""The node: an op applied to nodes, with parameters, a type and the user's source line."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..base import source as _source
+from ..base.dtypes import DType, float32, int32
+from ..base.dtypes import bool_ as bool_dtype
+from ..base.errors import LamellaError
+from .arithmetic import Arithmetic
+from .op import Op, op_named
+from .types import TensorType, tensor
+
+_NO_PARAMS: dict = {}
+
+
+class Node(Arithmetic):
+    """One value. Pure unless `token` names the order it takes part in.
+
+    `data` is the evaluated value (a runtime buffer) of an uncompiled node, else None.
+    """
+
+    __slots__ = ("__weakref__", "data", "inputs", "op", "params", "source", "token", "type")
+
+    def __init__(self, op: Op, inputs: tuple[Node, ...], params: dict, type: TensorType,
+                 source=None, token=None, data=None):
+        self.op, self.inputs, self.params, self.type = op, inputs, params, type
+        self.source, self.token, self.data = source, token, data
+
+    @property
+    def shape(self):
+        return self.type.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    def apply(self, name: str, *args) -> Node:
+        dtype = next(a.dtype for a in args if isinstance(a, Node) and
+                     (a.dtype is not bool_dtype or name != "where"))
+        nodes = tuple(a if isinstance(a, Node) else literal(a, dtype) for a in args)
+        return make(op_named(name), nodes)
+
+    def __repr__(self) -> str:
+        return f"<{self.op.name} {self.type}>"
+
+
+current_source = None  # set while a transform builds nodes on behalf of a user's line
+
+
+def make(op: Op, inputs: tuple[Node, ...] = (), params: dict = _NO_PARAMS) -> Node:
+    """Build a node; infers its type, so a user's error is raised here, at the user's line."""
+    where = current_source or _source.here()
+    try:
+        type = op.infer(params, *[n.type for n in inputs])
+    except LamellaError as e:
+        if where[0] and not getattr(e, "located", False):
+            e.args = (f"{e.args[0]} ({_source.render(where)})", *e.args[1:])
+            e.located = True  # type: ignore[attr-defined]
+        raise
+    return Node(op, inputs, params, type, where)
+
+
+class at_source:
+    """Nodes made inside carry this source line (a gradient's node that of its forward node)."""
+
+    __slots__ = ("before", "source")
+
+    def __init__(self, source):
+        self.source = source
+
+    def __enter__(self):
+        global current_source
+        self.before, current_source = current_source, self.source or current_source
+
+    def __exit__(self, *_):
+        global current_source
+        current_source = self.before
+
+
+def _infer_constant(params: dict) -> TensorType:
+    return tensor(params["dtype"], params["shape"])
+
+
+def _constant_array(params: dict) -> np.ndarray:
+    return np.full(params["shape"], params["value"], params["dtype"].numpy)
+
+
+def _no_inputs(node, *_):
+    return ()
+
+
+CONSTANT = Op("constant", doc="One number in every element: y[...] = value.",
+              infer=_infer_constant, reference=_constant_array, vjp=_no_inputs,
+              jvp=lambda node, tangents: None, facts=frozenset({"constant"}))
+
+INPUT = Op("input", doc="A value that is given when the program runs.",
+           infer=lambda params: params["type"], vjp=_no_inputs,
+           jvp=lambda node, tangents: None, facts=frozenset({"input"}))
+
+
+def literal(value, dtype: DType | None = None, shape=()) -> Node:
+    """A constant node: one number in every element of `shape`."""
+    if dtype is None:
+        dtype = bool_dtype if isinstance(value, bool) else (
+            int32 if isinstance(value, int) else float32)
+    if dtype.is_int and isinstance(value, float) and not value.is_integer():
+        raise LamellaError(f"the number {value} does not fit {dtype}; cast the array first")
+    value = bool(value) if dtype is bool_dtype else (int(value) if dtype.is_int else float(value))
+    return Node(CONSTANT, (), {"value": value, "dtype": dtype, "shape": tuple(shape)},
+                tensor(dtype, tuple(shape)), current_source)
+
+
+def placeholder(type: TensorType, name: str = "") -> Node:
+    """A fresh input node."""
+    return Node(INPUT, (), {"name": name, "type": type}, type, current_source)
+
+
+def topological(outputs, stop=frozenset()) -> list[Node]:
+    """Nodes reachable from `outputs`, inputs first, each once; does not go past nodes in `stop`."""
+    order: list[Node] = []
+    seen: set[int] = set()
+    stack: list[tuple[Node, bool]] = [(n, False) for n in reversed(list(outputs))]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            order.append(node)
+            continue
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        stack.append((node, True))
+        if node not in stop:
+            stack.extend((i, False) for i in reversed(node.inputs) if id(i) not in seen)
+    return order

@@ -1,0 +1,135 @@
+"""A Program as text, one node on a line; `parser.parse` reads it back as an equal Program.
+
+    program main
+    symbol B 1..256
+    %0 = input "x" : float32[B, 64]
+    %1 = constant value=0.5 dtype=float32 shape=() : float32[]
+    %2 = mul(%0, %1) : float32[B, 64]  # digits.py:12
+    return %2
+
+A parameter is a Python literal, a dtype's name, an extent, or a tuple of these. A parameter of
+another kind is written as a string by the op's `codec` slot, {name: (to_text, from_text)}, where
+from_text(text, operand_types, symbols) -> value.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..base.devices import cpu
+from ..base.dtypes import DType
+from ..base.errors import ProgramError
+from ..base.extents import Size, Symbol, symbols
+from ..base.source import render
+from .node import INPUT, Node
+from .op import Op
+from .program import Program
+from .types import TensorType
+
+RESERVED = frozenset({"inf", "nan", "None", "True", "False"})
+
+
+def to_text(program: Program) -> str:
+    """The program's text. Equal programs have equal texts."""
+    nodes = program.nodes()
+    number = {id(n): k for k, n in enumerate(nodes)}
+    own = set(map(id, program.inputs))
+    known: dict[str, Symbol] = {}
+    body = []
+    for k, node in enumerate(nodes):
+        if node.op is INPUT and id(node) not in own:
+            raise ProgramError(f"%{k} = {node!r} is not among the inputs of {program.name}; "
+                               f"give it as an argument")
+        _collect(node, known)
+        body.append(_line(k, node, number))
+    declared = [f"symbol {s.name} {s.low}..{s.high}" for s in known.values()]
+    results = ", ".join(f"%{number[id(n)]}" for n in program.outputs)
+    lines = [f"program {_name(program.name)}", *declared, *body, f"return {results}".rstrip()]
+    return "\n".join(lines) + "\n"
+
+
+def codec(op: Op) -> dict:
+    """How the op's parameters that are no literals are written and read."""
+    return getattr(op, "codec", None) or {}
+
+
+def _line(k: int, node: Node, number: dict[int, int]) -> str:
+    if node.op is INPUT:
+        text = f"%{k} = input {quoted(node.params['name'])}"
+    else:
+        inputs = ", ".join(f"%{number[id(i)]}" for i in node.inputs)
+        words = [f"%{k} = {node.op.name}" + (f"({inputs})" if inputs else "")]
+        try:
+            words += [f"{name}={_param(node.op, name, v)}" for name, v in node.params.items()]
+        except ProgramError as e:
+            raise ProgramError(f"%{k} = {node!r}: {e}") from None
+        text = " ".join(words)
+    if node.token is not None:
+        text += f" @{quoted(node.token)}"
+    source = render(node.source)
+    return f"{text} : {type_text(node.type)}" + (f"  # {source}" if source else "")
+
+
+def _param(op: Op, name: str, value: object) -> str:
+    if name in codec(op):
+        return quoted(codec(op)[name][0](value))
+    return value_text(value)
+
+
+def value_text(value: object) -> str:
+    """The text of a parameter's value."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | Size | DType):
+        return str(value)
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else str(value)
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, tuple):
+        inner = ", ".join(map(value_text, value))
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    raise ProgramError(f"a {type(value).__name__} has no text; parameters are numbers, strings, "
+                       f"dtypes, extents and tuples of these")
+
+
+def quoted(text: object) -> str:
+    """A string literal on one line, in plain ASCII."""
+    if not isinstance(text, str):
+        raise ProgramError(f"expected a string, got a {type(text).__name__}")
+    out = "".join(c if " " <= c <= "~" and c not in '"\\' else _escape(c) for c in text)
+    return f'"{out}"'
+
+
+def _escape(c: str) -> str:
+    return f"\\{c}" if c in '"\\' else f"\\u{{{ord(c):x}}}"
+
+
+def type_text(t: TensorType) -> str:
+    """`float32[B, 64]`, with `:(1, B)` where the strides are not row-major."""
+    if t.device is not cpu or t.sharding is not None:
+        raise ProgramError(f"{t} on {t.device} has no text; place and shard a program after loading")
+    return repr(t)
+
+
+def _name(name: str) -> str:
+    return name if name.isascii() and name.isidentifier() else quoted(name)
+
+
+def _collect(node: Node, known: dict[str, Symbol]) -> None:
+    """Add the symbols of the node's type and parameters, each with one name."""
+    for s in _symbols((node.type.shape, node.type.strides, *node.params.values())):
+        if known.setdefault(s.name, s) != s:
+            other = known[s.name]
+            raise ProgramError(f"two symbols are called {s.name}: {other.low}..{other.high} and "
+                               f"{s.low}..{s.high}; rename one")
+        if not (s.name.isascii() and s.name.isidentifier()) or s.name in RESERVED:
+            raise ProgramError(f"{s.name!r} cannot name a symbol in a program's text")
+
+
+def _symbols(value: object) -> list[Symbol]:
+    if isinstance(value, tuple):
+        return [s for v in value for s in _symbols(v)]
+    return sorted(symbols(value), key=lambda s: s.name) if isinstance(value, Size) else []

@@ -1,0 +1,84 @@
+"""The type of a value: dtype, extents, strides, device, and optionally a sharding."""
+
+from __future__ import annotations
+
+from ..base.devices import Device, cpu
+from ..base.dtypes import DType, by_name
+from ..base.extents import Extent, Shape, product
+
+
+class TensorType:
+    """dtype, shape (extents), element strides (None: row-major) and device of one value."""
+
+    __slots__ = ("_hash", "device", "dtype", "shape", "sharding", "strides")
+
+    def __init__(self, dtype: DType, shape: Shape, strides: Shape | None = None,
+                 device: Device = cpu, sharding=None):
+        self.dtype, self.shape, self.strides = dtype, shape, strides
+        self.device, self.sharding = device, sharding
+        self._hash = hash((dtype.name, shape, strides))
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> Extent:
+        """Number of elements."""
+        return product(self.shape)
+
+    @property
+    def bytes(self) -> Extent:
+        """Bytes of the elements, packed."""
+        return self.size * self.dtype.bytes
+
+    @property
+    def space(self) -> str:
+        """The memory space it lives in."""
+        return self.device.space
+
+    def with_shape(self, shape: Shape) -> TensorType:
+        return tensor(self.dtype, shape)
+
+    def with_dtype(self, dtype: DType) -> TensorType:
+        return tensor(dtype, self.shape)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, TensorType) and self.dtype is other.dtype
+            and self.shape == other.shape and self.strides == other.strides
+            and self.device is other.device and self.sharding == other.sharding)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        inner = ", ".join(map(str, self.shape))
+        strides = "" if self.strides is None else f":({', '.join(map(str, self.strides))})"
+        return f"{self.dtype}[{inner}]{strides}"
+
+
+_interned: dict[tuple, TensorType] = {}
+
+
+def tensor(dtype: DType | str, shape: Shape) -> TensorType:
+    """The row-major type on the CPU; interned, so that equal types are usually identical."""
+    if isinstance(dtype, str):
+        dtype = by_name(dtype)
+    key = (dtype.name, shape)
+    found = _interned.get(key)
+    if found is None:
+        if len(_interned) > 65536:
+            _interned.clear()
+        found = _interned[key] = TensorType(dtype, shape)
+    return found
+
+
+def row_major(shape: Shape) -> Shape:
+    """Element strides of a packed row-major array."""
+    strides: list[Extent] = []
+    step: Extent = 1
+    for extent in reversed(shape):
+        strides.append(step)
+        step = step * extent
+    return tuple(reversed(strides))

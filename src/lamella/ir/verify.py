@@ -1,0 +1,97 @@
+"""The rules that every Program keeps; a broken one names the node and the rule."""
+
+from __future__ import annotations
+
+from ..base.errors import LamellaError, ProgramError
+from ..base.extents import Symbol, symbols
+from ..base.source import render
+from .node import INPUT, Node
+from .program import Program
+
+_OPEN, _DONE = 1, 2
+
+
+def verify(program: Program) -> None:
+    """Raise a ProgramError for the first rule that the program breaks."""
+    _check_inputs(program)
+    _check_acyclic(program)
+    own = set(map(id, program.inputs))
+    reached: dict[int, dict[str, int]] = {}
+    counts: dict[str, int] = {}
+    known: dict[str, Symbol] = {}
+    for node in program.nodes():
+        if node.op is INPUT and id(node) not in own:
+            _fail(node, "an input node is one of the program's inputs")
+        _check_type(node)
+        _check_symbols(node, known)
+        _check_order(node, reached, counts)
+
+
+def _fail(node: Node, rule: str) -> None:
+    where = render(node.source)
+    raise ProgramError(f"{node!r}{f' ({where})' if where else ''} breaks the rule: {rule}")
+
+
+def _check_inputs(program: Program) -> None:
+    for node in (*program.inputs, *program.outputs):
+        if not isinstance(node, Node):
+            raise ProgramError(f"{node!r} is no node; inputs and outputs of a program are nodes")
+    for node in program.inputs:
+        if node.op is not INPUT:
+            _fail(node, "a program's inputs are input nodes")
+    if len(set(map(id, program.inputs))) != len(program.inputs):
+        raise ProgramError(f"{program.name}: an input stands twice among the inputs")
+
+
+def _check_acyclic(program: Program) -> None:
+    state: dict[int, int] = {}
+    stack = [(n, False) for n in program.outputs]
+    while stack:
+        node, leaving = stack.pop()
+        if leaving:
+            state[id(node)] = _DONE
+        elif state.get(id(node)) == _OPEN:
+            _fail(node, "no node depends on itself")
+        elif id(node) not in state:
+            for i in node.inputs:
+                if not isinstance(i, Node):
+                    _fail(node, f"operands are nodes, not {type(i).__name__}")
+            state[id(node)] = _OPEN
+            stack.append((node, True))
+            stack += [(i, False) for i in node.inputs if state.get(id(i)) != _DONE]
+
+
+def _check_type(node: Node) -> None:
+    try:
+        hash(tuple(node.params.values()))
+    except TypeError as e:
+        _fail(node, f"parameters are hashable ({e})")
+    try:
+        inferred = node.op.infer(node.params, *[i.type for i in node.inputs])
+    except LamellaError as e:
+        _fail(node, f"the op takes its operands ({e})")
+    if inferred != node.type:
+        _fail(node, f"a type is what the op infers, here {inferred}")
+
+
+def _check_symbols(node: Node, known: dict[str, Symbol]) -> None:
+    for extent in node.type.shape:
+        for s in symbols(extent):
+            if known.setdefault(s.name, s) != s:
+                _fail(node, f"a name stands for one symbol, but {s.name} is {s.low}..{s.high} here "
+                            f"and {known[s.name].low}..{known[s.name].high} elsewhere")
+
+
+def _check_order(node: Node, reached: dict[int, dict[str, int]], counts: dict[str, int]) -> None:
+    """Nodes of one token form a chain: each depends on all of that token that come before it."""
+    mine: dict[str, int] = {}
+    for i in node.inputs:
+        for token, count in reached[id(i)].items():
+            mine[token] = max(mine.get(token, 0), count)
+    if node.token is not None:
+        if not isinstance(node.token, str):
+            _fail(node, "an order token is a string")
+        if mine.get(node.token, 0) != counts.get(node.token, 0):
+            _fail(node, f"nodes of the token {node.token!r} depend on each other in one order")
+        mine[node.token] = counts[node.token] = counts.get(node.token, 0) + 1
+    reached[id(node)] = mine

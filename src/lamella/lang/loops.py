@@ -1,0 +1,165 @@
+"""The loop level: what a kernel does, as a small tree of statements over scalar expressions.
+
+    statement := Loop(var, low, high, body, kind, step) | Set(var, value) | Store(buffer, offset, value, cond)
+               | When(cond, body) | Scratch(name, dtype, count)
+    kind      := "parallel" | "serial" | "vector" | "unroll"
+
+A kernel's operands are buffers (pointers) and sizes (64-bit integers), both given at run time, so
+one kernel serves every shape. Offsets count elements of the buffer's dtype.
+
+Lanes. `LANES` = 16 values are computed together. A vector loop runs its body for low..high-1,
+LANES iterations at a time, the last block masked: there a load from an inactive lane is not made
+(it reads `fill`), a store is not made, and a register keeps its value. Inside it an expression that
+depends on the loop variable has one value per lane. A register (`var` with lanes=LANES) set in a
+vector loop holds in lane l what iterations low+l, low+l+LANES, ... accumulated, and is a vector
+outside of it too. Outside of vector loops, `load` with lanes=LANES reads LANES consecutive
+elements, and scalar operations apply to vectors lane by lane; a one-lane value is broadcast.
+
+Registers are in scope from their first Set to the end of the enclosing body; a Set inside a loop or
+a When of a register first set outside is carried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..base import dtypes
+from ..base.dtypes import DType
+from .expr import Expr, make, var
+
+LANES = 16
+
+
+class Loop:
+    """Runs body for var = low, low + step, ... < high. A vector or parallel loop has step 1.
+
+    "parallel": the outermost loop of a kernel, exactly one; its range is handed out to threads, so
+    low and high are the kernel's task range at run time and `high` here is the number of tasks.
+    "unroll": low and high are literals.
+    """
+
+    __slots__ = ("body", "high", "kind", "low", "step", "var")
+
+    def __init__(self, var: Expr, low: Expr, high: Expr, body: list, kind: str = "serial",
+                 step: int = 1):
+        self.var, self.low, self.high = var, low, high
+        self.body, self.kind, self.step = body, kind, step
+
+
+class Set:
+    """var = value. A vector register may be set to a one-lane value (broadcast)."""
+
+    __slots__ = ("value", "var")
+
+    def __init__(self, var: Expr, value: Expr):
+        self.var, self.value = var, value
+
+
+class Store:
+    """buffer[offset] = value, where `cond` (if given) holds; a vector value goes to LANES
+    consecutive elements outside of vector loops. `stream` asks for a store past the caches."""
+
+    __slots__ = ("buffer", "cond", "offset", "stream", "value")
+
+    def __init__(self, buffer: str, offset: Expr, value: Expr, cond: Expr | None = None,
+                 stream: bool = False):
+        self.buffer, self.offset, self.value = buffer, offset, value
+        self.cond, self.stream = cond, stream
+
+
+class When:
+    """Runs body if the one-lane condition holds. Not inside a vector loop unless uniform there."""
+
+    __slots__ = ("body", "cond")
+
+    def __init__(self, cond: Expr, body: list):
+        self.cond, self.body = cond, body
+
+
+class Buffer:
+    """A buffer of a kernel: an operand (`space` "global"), or scratch of `count` elements.
+
+    `writes`: whether the kernel stores to it; a buffer it does not write may be read ahead, and
+    buffers that are written do not overlap any other (in-place operands share one Buffer name).
+    Scratch is per thread, 64-byte aligned; its `count` may use the kernel's sizes.
+    """
+
+    __slots__ = ("count", "dtype", "name", "space", "writes")
+
+    def __init__(self, name: str, dtype: DType, writes: bool = False, space: str = "global",
+                 count: Expr | None = None):
+        self.name, self.dtype, self.writes = name, dtype, writes
+        self.space, self.count = space, count
+
+
+class Kernel:
+    """One kernel: buffers, sizes (variables given at run time) and the statements.
+
+    Arguments at run time are 8-byte words: a pointer for each global buffer in order, then each
+    size in order. `scratch` buffers are carved from the thread's scratch memory in order.
+    """
+
+    __slots__ = ("body", "buffers", "name", "sizes")
+
+    def __init__(self, name: str, buffers: Iterable[Buffer], sizes: Iterable[Expr], body: list):
+        self.name, self.buffers = name, list(buffers)
+        self.sizes, self.body = list(sizes), body
+
+    @property
+    def operands(self) -> list[Buffer]:
+        """The buffers given at run time, in argument order."""
+        return [b for b in self.buffers if b.space == "global"]
+
+    @property
+    def scratch(self) -> list[Buffer]:
+        return [b for b in self.buffers if b.space == "scratch"]
+
+    def __repr__(self) -> str:
+        return show_kernel(self)
+
+
+def index_var(name: str) -> Expr:
+    """A loop variable or run-time size."""
+    return var(name, dtypes.index)
+
+
+def lane_tree(monoid: str, x: Expr) -> Expr:
+    """One value from a vector register: (l, l+8), (l, l+4), (l, l+2), (l, l+1) by the monoid."""
+    return make("lanes", (x,), monoid, x.dtype)
+
+
+def lane_index() -> Expr:
+    """0, 1, ..., LANES-1 as a vector of indices (outside of vector loops)."""
+    return make("lane", (), None, dtypes.index)
+
+
+def trailing_zeros(x: Expr) -> Expr:
+    """The number of trailing zero bits of a one-lane index that is not zero."""
+    return make("ctz", (x,), None, dtypes.index)
+
+
+def show_kernel(kernel: Kernel) -> str:
+    """The kernel as readable text."""
+    buffers = [f"{b.name}: {b.dtype}" + (f" scratch({b.count})" if b.space == "scratch" else
+                                          " out" if b.writes else "") for b in kernel.buffers]
+    sizes = [s.attr[0] for s in kernel.sizes]
+    lines = [f"kernel {kernel.name}({', '.join(buffers)}; {', '.join(sizes)})"]
+    _show_body(kernel.body, 1, lines)
+    return "\n".join(lines)
+
+
+def _show_body(body: list, depth: int, lines: list[str]) -> None:
+    pad = "  " * depth
+    for s in body:
+        if isinstance(s, Loop):
+            step = f" by {s.step}" if s.step != 1 else ""
+            lines.append(f"{pad}{s.kind} {s.var} in {s.low}..{s.high}{step}:")
+            _show_body(s.body, depth + 1, lines)
+        elif isinstance(s, Set):
+            lines.append(f"{pad}{s.var} = {s.value}")
+        elif isinstance(s, Store):
+            cond = f" if {s.cond}" if s.cond is not None else ""
+            lines.append(f"{pad}{s.buffer}[{s.offset}] = {s.value}{cond}")
+        else:
+            lines.append(f"{pad}when {s.cond}:")
+            _show_body(s.body, depth + 1, lines)

@@ -1,0 +1,14 @@
+"""The fixed order of reductions: numbers that decide bits (docs/numerics.md).
+
+Changing any of them changes results, and so must change VERSION, which stands in model files,
+checkpoints and cache keys.
+"""
+
+from __future__ import annotations
+
+from .loops import LANES
+
+VERSION = 1
+SUM_LANES = LANES          # position k of a sum adds into lane k mod SUM_LANES
+SUM_CHUNK = 1024           # of a chunk of so many positions; chunks join as an aligned binary tree
+CONTRACT_CHUNK = 4096      # positions of one ascending chain of fused multiply-adds

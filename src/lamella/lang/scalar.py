@@ -1,0 +1,267 @@
+"""The scalar operations: each one's meaning, derivative, algebraic facts and samples, once.
+
+A tensor-level pointwise op is made of each of them (ops/pointwise.py), index notation applies them
+to expressions, and a target either has an instruction for one or uses its `expand`, which states
+the operation in simpler ones (lang/math.py holds the polynomials).
+
+`rule(g, y, *args)` gives the cotangent of each argument for the cotangent g of y = f(*args);
+being linear in g, the same rule gives tangents. None stands for zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..base import dtypes
+from ..base.dtypes import DType
+from ..base.errors import DTypeError
+from ..ir.arithmetic import Arithmetic
+from . import expr
+from .expr import Expr, lit, value_of
+
+NUMBER = ("float", "int", "uint")
+INTEGER = ("int", "uint")
+BITS = ("int", "uint", "bool")
+
+
+class Scalar:
+    """One scalar operation; see the module's docstring."""
+
+    __slots__ = ("arity", "doc", "expand", "facts", "identity", "kinds", "name", "reference",
+                 "result", "rule", "samples")
+
+    def __init__(self, name: str, arity: int, doc: str, reference: Callable,
+                 rule: Callable | None = None, *, kinds: tuple[str, ...] = ("float",),
+                 result: str = "same", facts: str = "", identity=None,
+                 expand: Callable | None = None, samples: tuple[float, float] = (-4.0, 4.0)):
+        self.name, self.arity, self.doc, self.reference, self.rule = name, arity, doc, reference, rule
+        self.kinds, self.result, self.facts = kinds, result, frozenset(facts.split())
+        self.identity, self.expand, self.samples = identity, expand, samples
+        ALL[name] = self
+        expr._scalars[name] = self
+
+    def __call__(self, *args):
+        """Apply to expressions (or nodes, or arrays): numbers take the others' dtype."""
+        first = next((a for a in args if isinstance(a, Arithmetic)), None)
+        if first is None:
+            raise TypeError(f"{self.name} needs at least one expression or array")
+        if not isinstance(first, Expr):
+            return first.apply(self.name, *args)
+        dtype = next(a.dtype for a in (args[1:] if self.name == "where" else args)
+                     if isinstance(a, Expr))
+        exprs = tuple(a if isinstance(a, Expr) else lit(a, dtype) for a in args)
+        return self.build(exprs, None, self.result_dtype([e.dtype for e in exprs]))
+
+    def result_dtype(self, given: list[DType]) -> DType:
+        """The result's dtype; raises where dtypes are mixed or of a kind it does not take."""
+        values = given[1:] if self.name == "where" else given
+        for d in values:
+            if d is not values[0]:
+                raise DTypeError(f"{self.name}: dtypes differ, {' and '.join(map(str, given))}; "
+                                 f"cast one with astype")
+        if values[0].kind not in self.kinds:
+            raise DTypeError(f"{self.name}: takes {' or '.join(self.kinds)} values, "
+                             f"got {values[0]}; cast with astype")
+        return dtypes.bool_ if self.result == "bool" else values[0]
+
+    def build(self, args: tuple[Expr, ...], attr: Any, dtype: DType) -> Expr:
+        """The application, simplified where the value stays the same (integers only)."""
+        if dtype is dtypes.index and self.name in _INDEX_RULES:
+            found = _INDEX_RULES[self.name](*args)
+            if found is not None:
+                return found
+        return expr.make(self, args, attr, dtype)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+ALL: dict[str, Scalar] = {}
+
+
+# ---- index arithmetic keeps itself simple -------------------------------------------------------
+
+def _both(a: Expr, b: Expr) -> bool:
+    return a.op == "lit" and b.op == "lit"
+
+
+def _index_add(a: Expr, b: Expr) -> Expr | None:
+    if _both(a, b):
+        return lit(a.attr + b.attr, dtypes.index)
+    if a.op == "lit" and a.attr == 0:
+        return b
+    return a if b.op == "lit" and b.attr == 0 else None
+
+
+def _index_sub(a: Expr, b: Expr) -> Expr | None:
+    if _both(a, b):
+        return lit(a.attr - b.attr, dtypes.index)
+    return a if b.op == "lit" and b.attr == 0 else None
+
+
+def _index_mul(a: Expr, b: Expr) -> Expr | None:
+    if _both(a, b):
+        return lit(a.attr * b.attr, dtypes.index)
+    for x, y in ((a, b), (b, a)):
+        if x.op == "lit" and x.attr in (0, 1):
+            return x if x.attr == 0 else y
+    return None
+
+
+def _index_floordiv(a: Expr, b: Expr) -> Expr | None:
+    if b.op == "lit" and b.attr == 1:
+        return a
+    return lit(a.attr // b.attr, dtypes.index) if _both(a, b) and b.attr else None
+
+
+def _index_mod(a: Expr, b: Expr) -> Expr | None:
+    if b.op == "lit" and b.attr == 1:
+        return lit(0, dtypes.index)
+    return lit(a.attr % b.attr, dtypes.index) if _both(a, b) and b.attr else None
+
+
+_INDEX_RULES: dict[str, Callable] = {"add": _index_add, "sub": _index_sub, "mul": _index_mul,
+                                     "floordiv": _index_floordiv, "mod": _index_mod}
+
+
+# ---- references that NumPy leaves undefined -----------------------------------------------------
+
+def _divide_integers(f: Callable) -> Callable:
+    def reference(a, b):
+        with np.errstate(all="ignore"):
+            return np.where(b == 0, np.zeros_like(a), f(a, np.where(b == 0, np.ones_like(b), b)))
+    return reference
+
+
+def _shift(f: Callable, overflow: Callable) -> Callable:
+    def reference(a, b):
+        bits = a.dtype.itemsize * 8
+        wide = (b < 0) | (b >= bits)
+        return np.where(wide, overflow(a), f(a, np.where(wide, np.zeros_like(b), b)))
+    return reference
+
+
+def cast_array(x: np.ndarray, to: DType) -> np.ndarray:
+    """NumPy's cast with the undefined cases defined: saturating, NaN gives 0."""
+    if to.is_int and x.dtype.kind in "fV":
+        wide = np.asarray(x, np.float64)
+        info = np.iinfo(to.numpy)
+        with np.errstate(all="ignore"):
+            safe = np.where(np.isnan(wide), 0.0, np.clip(wide, float(info.min), float(info.max)))
+            exact = np.where(safe >= float(info.max), info.max, np.trunc(safe).astype(
+                np.uint64 if to is dtypes.uint64 else np.int64, casting="unsafe"))
+        return exact.astype(to.numpy)
+    with np.errstate(all="ignore"):
+        return x.astype(to.numpy)
+
+
+# ---- arithmetic ---------------------------------------------------------------------------------
+
+add = Scalar("add", 2, "a + b", np.add, lambda g, y, a, b: (g, g), kinds=NUMBER,
+             facts="commutative associative", identity=0)
+sub = Scalar("sub", 2, "a - b", np.subtract, lambda g, y, a, b: (g, -g), kinds=NUMBER)
+mul = Scalar("mul", 2, "a * b", np.multiply, lambda g, y, a, b: (g * b, g * a), kinds=NUMBER,
+             facts="commutative associative", identity=1)
+div = Scalar("div", 2, "a / b", np.divide, lambda g, y, a, b: (g / b, -(g * (y / b))),
+             samples=(0.5, 4.0))
+neg = Scalar("neg", 1, "-x", np.negative, lambda g, y, x: (-g,), kinds=NUMBER)
+abs_ = Scalar("abs", 1, "|x|", np.abs, lambda g, y, x: (g * sign(x),), kinds=NUMBER)
+fma = Scalar("fma", 3, "a * b + c, rounded once", None, lambda g, y, a, b, c: (g * b, g * a, g))
+maximum = Scalar("max", 2, "the larger; NaN if either is; ties share the gradient", np.maximum,
+                 lambda g, y, a, b: (_share(g, a, b), _share(g, b, a)), kinds=NUMBER + ("bool",),
+                 facts="commutative associative idempotent")
+minimum = Scalar("min", 2, "the smaller; NaN if either is; ties share the gradient", np.minimum,
+                 lambda g, y, a, b: (_share(g, b, a), _share(g, a, b)), kinds=NUMBER + ("bool",),
+                 facts="commutative associative idempotent")
+floordiv = Scalar("floordiv", 2, "floor(a / b); 0 where an integer b is 0",
+                  _divide_integers(np.floor_divide), kinds=INTEGER, samples=(1, 7))
+mod = Scalar("mod", 2, "a - b floor(a / b), of b's sign; 0 where an integer b is 0",
+             _divide_integers(np.remainder), kinds=INTEGER, samples=(1, 7))
+
+
+def _share(g, a, b):
+    """The part of g that goes to a where max(a, b) was taken: all, half on a tie, or none."""
+    return where(b < a, g, where(eq(a, b), g * 0.5, 0.0))
+
+
+# ---- rounding and sign --------------------------------------------------------------------------
+
+floor = Scalar("floor", 1, "the largest integer <= x", np.floor)
+ceil = Scalar("ceil", 1, "the smallest integer >= x", np.ceil)
+round_ = Scalar("round", 1, "the nearest integer, ties to even", np.round)
+trunc = Scalar("trunc", 1, "the integer part", np.trunc)
+sign = Scalar("sign", 1, "-1, 0 or 1; NaN for NaN", np.sign, kinds=NUMBER,
+              expand=lambda x: where(x < 0, x * 0 - 1, where(x * 0 < x, x * 0 + 1, x * 0 + x))
+              if x.dtype.is_float else where(x < 0, x * 0 - 1, where(x * 0 < x, x * 0 + 1, x * 0)))
+
+# ---- comparison, logic and bits -----------------------------------------------------------------
+
+eq = Scalar("eq", 2, "a == b", np.equal, kinds=NUMBER + ("bool",), result="bool",
+            facts="commutative")
+ne = Scalar("ne", 2, "a != b", np.not_equal, kinds=NUMBER + ("bool",), result="bool",
+            facts="commutative")
+lt = Scalar("lt", 2, "a < b", np.less, kinds=NUMBER + ("bool",), result="bool")
+le = Scalar("le", 2, "a <= b", np.less_equal, kinds=NUMBER + ("bool",), result="bool")
+and_ = Scalar("and", 2, "bitwise or logical and", np.bitwise_and, kinds=BITS,
+              facts="commutative associative idempotent")
+or_ = Scalar("or", 2, "bitwise or logical or", np.bitwise_or, kinds=BITS,
+             facts="commutative associative idempotent")
+xor = Scalar("xor", 2, "bitwise or logical exclusive or", np.bitwise_xor, kinds=BITS,
+             facts="commutative associative")
+not_ = Scalar("not", 1, "bitwise or logical not", np.invert, kinds=BITS)
+shl = Scalar("shl", 2, "a << b; 0 where b is outside of the word", _shift(np.left_shift, np.zeros_like),
+             kinds=INTEGER, samples=(0, 7))
+shr = Scalar("shr", 2, "a >> b, filling with the sign; all sign where b is outside of the word",
+             _shift(np.right_shift, lambda a: np.where(a < 0, np.full_like(a, -1), np.zeros_like(a))
+                    if a.dtype.kind == "i" else np.zeros_like(a)),
+             kinds=INTEGER, samples=(0, 7))
+where = Scalar("where", 3, "a where the condition holds, else b", np.where,
+               lambda g, y, c, a, b: (None, where(c, g, 0.0), where(c, 0.0, g)),
+               kinds=NUMBER + ("bool",))
+
+# ---- elementary functions: polynomials in lang/math.py -----------------------------------------
+
+sqrt = Scalar("sqrt", 1, "square root, correctly rounded", np.sqrt,
+              lambda g, y, x: (g * 0.5 / y,), samples=(0.01, 4.0))
+rsqrt = Scalar("rsqrt", 1, "1 / sqrt(x)", lambda x: (1 / np.sqrt(x)).astype(x.dtype),
+               lambda g, y, x: (g * (y * y * y * -0.5),), samples=(0.05, 4.0),
+               expand=lambda x: lit(1, x.dtype) / sqrt(x))
+exp = Scalar("exp", 1, "e to the x", np.exp, lambda g, y, x: (g * y,))
+expm1 = Scalar("expm1", 1, "exp(x) - 1", np.expm1, lambda g, y, x: (g * (y + 1),))
+log = Scalar("log", 1, "natural logarithm", np.log, lambda g, y, x: (g / x,), samples=(0.05, 8.0))
+log1p = Scalar("log1p", 1, "log(1 + x)", np.log1p, lambda g, y, x: (g / (x + 1),),
+               samples=(-0.9, 8.0))
+sin = Scalar("sin", 1, "sine", np.sin, lambda g, y, x: (g * cos(x),))
+cos = Scalar("cos", 1, "cosine", np.cos, lambda g, y, x: (-(g * sin(x)),))
+tanh = Scalar("tanh", 1, "hyperbolic tangent", np.tanh, lambda g, y, x: (g * (1 - y * y),))
+sigmoid = Scalar("sigmoid", 1, "1 / (1 + exp(-x))",
+                 lambda x: (1 / (1 + np.exp(-x.astype(np.float64)))).astype(x.dtype),
+                 lambda g, y, x: (g * (y * (1 - y)),))
+erf = Scalar("erf", 1, "error function", None,
+             lambda g, y, x: (g * (exp(-(x * x)) * 1.1283791670955126),))
+pow_ = Scalar("pow", 2, "a to the b", np.power,
+              lambda g, y, a, b: (g * (b * pow_(a, b - 1)),
+                                  where(a <= 0, 0.0, g * (y * log(where(a <= 0, 1.0, a))))),
+              samples=(0.2, 3.0))
+
+# ---- conversions (the target dtype is the attribute) --------------------------------------------
+
+cast_ = Scalar("cast", 1, "the nearest value of another dtype; saturates, NaN to an integer is 0",
+               None, kinds=NUMBER + ("bool",))
+bitcast_ = Scalar("bitcast", 1, "the same bits as another dtype of the same width", None,
+                  kinds=NUMBER)
+
+
+def cast(x: Expr, dtype: DType) -> Expr:
+    """x converted to dtype."""
+    return x if x.dtype is dtype else cast_.build((x,), dtype, dtype)
+
+
+def bitcast(x: Expr, dtype: DType) -> Expr:
+    """x's bits seen as dtype."""
+    if x.dtype.bits != dtype.bits:
+        raise DTypeError(f"bitcast: {x.dtype} and {dtype} differ in width")
+    return x if x.dtype is dtype else bitcast_.build((x,), dtype, dtype)

@@ -1,0 +1,363 @@
+"""Definitions as text: one line, a Python expression that is read with `ast` and never executed.
+
+    define(axes(i=4, j=T*2), dot(axes(k=3), x0[i, k], x1[k, j]))
+
+An axis is written by its name where an `axes(...)` around it declares it, else as axis("k", 3).
+Plain integers are indices; other numbers are lit(3, "int32") and lit("0x1.8p+0", "float32").
+`size(T*2)` is an extent as a number, x0.get(i - 1, fill=0) a read with a fill, and any scalar
+operation a call by its name; cast and bitcast name the dtype first. What occurs more than once, or
+deep inside, stands after the body as a keyword, which later keywords and the body may name.
+
+What is read is checked as if a stranger wrote it: names, counts, dtypes, and that reads stay in
+range. Every fault is a ProgramError.
+"""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..base import dtypes
+from ..base.dtypes import DType
+from ..base.errors import LamellaError, ProgramError
+from ..base.extents import Extent, Size
+from ..ir.types import TensorType
+from . import expr, scalar
+from .definition import MONOIDS, Definition
+from .expr import Expr, free_axes
+from .interpret import in_range
+
+MOST_CHARACTERS = 1 << 20
+MOST_NESTING = 300
+MOST_TERMS = 64
+_DEEPEST = 24  # deeper subexpressions are written apart
+
+
+def extent_text(e: Extent) -> str:
+    """An extent as a Python expression over its symbols' names."""
+    return str(e)
+
+
+# ---- writing ------------------------------------------------------------------------------------
+
+def to_text(d: Definition) -> str:
+    """The definition as text; `from_text` gives back an equal one."""
+    scope = {a.attr[0]: a for a in d.axes}
+    if len(scope) < len(d.axes):
+        raise ProgramError(f"{d} has two axes of one name; rename one")
+    names = {e.attr[0] for e in expr.walk(d.body) if e.op == "axis"} | set(scope)
+    labels: dict[Expr, str] = {}
+    apart = []
+    for e in _shared(d.body):
+        text = _text(e, scope, labels)
+        number = len(labels)
+        while f"e{number}" in names:
+            number += 1
+        labels[e] = f"e{number}"
+        names.add(labels[e])
+        apart.append(f", {labels[e]}={text}")
+    body = _text(d.body, scope, labels)
+    return f"define({_axes_text(d.axes)}, {body}{''.join(apart)})"
+
+
+def _shared(body: Expr) -> list[Expr]:
+    """Subexpressions to write apart, inner ones first: large ones used again, and deep ones."""
+    uses: dict[Expr, int] = {}
+    nodes = expr.walk(body)
+    for e in nodes:
+        for a in e.args:
+            uses[a] = uses.get(a, 0) + 1
+    size: dict[Expr, int] = {}
+    depth: dict[Expr, int] = {}
+    found = []
+    for e in nodes:
+        size[e] = 1 + sum(size[a] for a in e.args)
+        depth[e] = 1 + max((depth[a] for a in e.args), default=0)
+        if e is not body and (depth[e] > _DEEPEST or (uses[e] > 1 and size[e] > 6)):
+            found.append(e)
+            size[e] = depth[e] = 1
+    return found
+
+
+def _text(e: Expr, scope: dict[str, Expr], labels: dict[Expr, str]) -> str:
+    if e in labels:
+        return labels[e]
+    if e.op == "axis":
+        name, extent = e.attr
+        return name if scope.get(name) is e else f'axis("{_checked_name(name)}", {extent_text(extent)})'
+    if e.op == "lit":
+        if e.dtype is dtypes.index:
+            return str(e.attr)
+        return f'lit({_number_text(expr.value_of(e))}, "{e.dtype}")'
+    if e.op == "size":
+        return f"size({extent_text(e.attr)})"
+    if e.op == "reduce":
+        monoid, axes = e.attr
+        inner = {**scope, **{a.attr[0]: a for a in axes}}
+        args = [_axes_text(axes)] + [_text(a, inner, labels) for a in e.args]
+        return f"{monoid}({', '.join(args)})"
+    args = [_text(a, scope, labels) for a in e.args]
+    if e.op == "read":
+        operand, fill = e.attr
+        if fill is None:
+            return f"x{operand}[{', '.join(args) or '()'}]"
+        return f"x{operand}.get({', '.join([*args, f'fill={_number_text(fill)}'])})"
+    if isinstance(e.op, str):
+        raise ProgramError(f"{e.op} has no text; it is of the loop level")
+    if e.op in (scalar.cast_, scalar.bitcast_):
+        args = [f'"{e.attr}"', *args]
+    return f"{e.op.name}({', '.join(args)})"
+
+
+def _axes_text(axes: tuple[Expr, ...]) -> str:
+    inner = (f"{_checked_name(a.attr[0])}={extent_text(a.attr[1])}" for a in axes)
+    return f"axes({', '.join(inner)})"
+
+
+def _checked_name(name: str | None) -> str:
+    if not name or not name.isascii() or not name.isidentifier() or keyword.iskeyword(name):
+        raise ProgramError(f"{name!r} cannot name an axis in text; it is no identifier")
+    return name
+
+
+def _number_text(value) -> str:
+    return f'"{value.hex()}"' if isinstance(value, float) else str(value)
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+def from_text(text: str, operands: tuple[TensorType, ...],
+              symbols: Mapping[str, Extent]) -> Definition:
+    """The definition that the text states for operands of these types."""
+    try:
+        _check_nesting(text)
+        d = _Reader(operands, symbols).definition(ast.parse(text.strip(), mode="eval").body)
+        _check_scope(d)
+        return d
+    except (LamellaError, SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as e:
+        raise ProgramError(f"the text of a definition cannot be read: {e}") from None
+
+
+def parse_extent(node: ast.AST, symbols: Mapping[str, Extent]) -> Extent:
+    """The extent that a syntax tree states: integers and symbols with + - * //."""
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return _bounded(node.value)
+    if isinstance(node, ast.Name) and node.id in symbols:
+        return symbols[node.id]
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -parse_extent(node.operand, symbols)
+    if isinstance(node, ast.BinOp):
+        a, b = parse_extent(node.left, symbols), parse_extent(node.right, symbols)
+        if isinstance(node.op, ast.Add):
+            return _bounded(a + b)
+        if isinstance(node.op, ast.Sub):
+            return _bounded(a - b)
+        if isinstance(node.op, ast.Mult):
+            return _bounded(a * b)
+        if isinstance(node.op, ast.FloorDiv) and isinstance(b, int) and b > 0:
+            return _bounded(a // b)
+    raise _refused(node, "an extent: integers and declared symbols with + - * // by an integer")
+
+
+class _Reader:
+    """The state of one definition's reading."""
+
+    def __init__(self, operands: tuple[TensorType, ...], symbols: Mapping[str, Extent]):
+        self.operands, self.symbols = operands, symbols
+        self.labels: dict[str, Expr] = {}
+
+    def definition(self, node: Any) -> Definition:
+        if not (_is_call(node, "define") and len(node.args) == 2):
+            raise _refused(node, "define(axes(...), body)")
+        axes = self.axes(node.args[0])
+        scope = {a.attr[0]: a for a in axes}
+        for k in node.keywords:
+            if k.arg is None or k.arg in scope or k.arg in self.labels:
+                raise ProgramError(f"the name {k.arg!r} is taken")
+            self.labels[k.arg] = self.expr(k.value, scope)
+        return Definition(self.operands, axes, self.expr(node.args[1], scope))
+
+    def axes(self, node: Any) -> tuple[Expr, ...]:
+        if not _is_call(node, "axes") or node.args:
+            raise _refused(node, "axes(name=extent, ...)")
+        found = {k.arg: self.axis(k.arg, k.value) for k in node.keywords}
+        if len(found) < len(node.keywords):
+            raise _refused(node, "one axis for each name")
+        return tuple(found.values())
+
+    def axis(self, name: str | None, node: ast.AST) -> Expr:
+        extent = parse_extent(node, self.symbols)
+        if isinstance(extent, int) and extent < 0:
+            raise ProgramError(f"axis {name} has the extent {extent}")
+        return expr.axis(_checked_name(name), extent)
+
+    def expr(self, node: ast.AST, scope: dict[str, Expr]) -> Expr:
+        if isinstance(node, ast.Name):
+            found = scope.get(node.id, self.labels.get(node.id))
+            if found is not None:
+                return found
+        elif isinstance(node, ast.Call):
+            return self.call(node, scope)
+        elif isinstance(node, ast.Subscript):
+            index = node.slice
+            args = index.elts if isinstance(index, ast.Tuple) else [index]
+            return self.read(node.value, args, None, scope)
+        elif (value := _integer(node)) is not None:
+            return expr.lit(_bounded(value), dtypes.index)
+        raise _refused(node, "an expression")
+
+    def call(self, node: ast.Call, scope: dict[str, Expr]) -> Expr:
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+            if len(node.keywords) != 1 or node.keywords[0].arg != "fill":
+                raise _refused(node, "get(indices, fill=number)")
+            return self.read(node.func.value, node.args, node.keywords[0].value, scope)
+        name, args = _name(node.func), node.args
+        if node.keywords:
+            raise _refused(node, "a call without keywords")
+        if name == "lit" and len(args) == 2:
+            return _literal(args[0], dtypes.by_name(_string(args[1])))
+        if name == "size" and len(args) == 1:
+            return expr.size(parse_extent(args[0], self.symbols))
+        if name == "axis" and len(args) == 2:
+            return self.axis(_string(args[0]), args[1])
+        if name in MONOIDS and args and _is_call(args[0], "axes"):
+            axes = self.axes(args[0])
+            inner = {**scope, **{a.attr[0]: a for a in axes}}
+            return _reduction(name, axes, tuple(self.expr(a, inner) for a in args[1:]))
+        if name in ("cast", "bitcast") and len(args) == 2:
+            return _conversion(name, dtypes.by_name(_string(args[0])), self.expr(args[1], scope))
+        if name in scalar.ALL:
+            return _application(name, tuple(self.expr(a, scope) for a in args))
+        raise _refused(node, "a call of a known operation")
+
+    def read(self, base: ast.AST, args: list, fill: ast.AST | None, scope: dict) -> Expr:
+        match = re.fullmatch(r"x(0|[1-9][0-9]{0,3})", _name(base))
+        number = int(match[1]) if match else len(self.operands)
+        if number >= len(self.operands):
+            raise _refused(base, f"an operand: x0 to x{len(self.operands) - 1}")
+        type, indices = self.operands[number], tuple(self.expr(a, scope) for a in args)
+        if len(indices) != type.rank or any(i.dtype is not dtypes.index for i in indices):
+            raise ProgramError(f"x{number}: {type} is read with "
+                               f"[{', '.join(str(i.dtype) for i in indices)}]")
+        value = None if fill is None else _number(fill)
+        return expr.read(number, indices, type.dtype, value)
+
+
+def _reduction(name: str, axes: tuple[Expr, ...], body: tuple[Expr, ...]) -> Expr:
+    kinds = {"any": ("bool",), "all": ("bool",), "max": (*scalar.NUMBER, "bool"),
+             "min": (*scalar.NUMBER, "bool"), "dot": ("float",)}.get(name, scalar.NUMBER)
+    if not axes or len(body) != (2 if name == "dot" else 1) or any(
+            b.dtype is not body[0].dtype or b.dtype.kind not in kinds for b in body):
+        raise ProgramError(f"{name} over {len(axes)} axes of {[b.dtype.name for b in body]} bodies")
+    return expr.reduce(name, axes, *body)
+
+
+def _conversion(name: str, to: DType, e: Expr) -> Expr:
+    op = scalar.ALL[name]
+    if name == "bitcast" and e.dtype.bits != to.bits:
+        raise ProgramError(f"bitcast from {e.dtype} to {to}: the widths differ")
+    return expr.make(op, (e,), to, to)
+
+
+def _application(name: str, args: tuple[Expr, ...]) -> Expr:
+    op = scalar.ALL[name]
+    if len(args) != op.arity or op in (scalar.cast_, scalar.bitcast_):
+        raise ProgramError(f"{name} takes {op.arity} arguments, got {len(args)}")
+    if op is scalar.where and args[0].dtype is not dtypes.bool_:
+        raise ProgramError(f"where: the condition is {args[0].dtype}, not bool")
+    return expr.make(op, args, None, op.result_dtype([a.dtype for a in args]))
+
+
+def _literal(node: ast.AST, dtype: DType) -> Expr:
+    value = _number(node)
+    if isinstance(value, float) != dtype.is_float or isinstance(value, bool) != (
+            dtype is dtypes.bool_):
+        raise ProgramError(f"{value!r} is no {dtype}")
+    if dtype.is_int and not -(1 << 63) <= value < 1 << 64:
+        raise ProgramError(f"the number {value} does not fit {dtype}")
+    return expr.lit(value, dtype)
+
+
+def _number(node: ast.AST):
+    """An integer, True or False, or a float as a string of its bits."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        return node.value
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return float.fromhex(node.value)
+    value = _integer(node)
+    if value is None or abs(value) >= 1 << 64:
+        raise _refused(node, "a number")
+    return value
+
+
+def _integer(node: ast.AST) -> int | None:
+    negative = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
+    inner = node.operand if negative else node  # type: ignore[attr-defined]
+    if isinstance(inner, ast.Constant) and type(inner.value) is int:
+        return -inner.value if negative else inner.value
+    return None
+
+
+def _string(node: ast.AST) -> str:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    raise _refused(node, "a string")
+
+
+def _name(node: ast.AST) -> str:
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _is_call(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Call) and _name(node.func) == name
+
+
+def _refused(node: ast.AST, wanted: str) -> ProgramError:
+    column = getattr(node, "col_offset", 0) + 1
+    return ProgramError(f"column {column}: {wanted} is expected, not {type(node).__name__}")
+
+
+# ---- limits -------------------------------------------------------------------------------------
+
+def _bounded(e: Extent) -> Extent:
+    """The extent, if a program can have meant one of that size."""
+    terms = e.terms if isinstance(e, Size) else {(): e}
+    if (len(terms) > MOST_TERMS or any(abs(c) >= 1 << 63 for c in terms.values())
+            or any(len(m) > 16 for m in terms)):
+        raise ProgramError(f"an integer of 64 bits or an extent of more than {MOST_TERMS} terms")
+    return e
+
+
+def _check_nesting(text: str) -> None:
+    """Refuse text whose syntax tree would be deep. Between commas each token nests at most once."""
+    if len(text) > MOST_CHARACTERS or "\0" in text:
+        raise ProgramError(f"more than {MOST_CHARACTERS} characters, or a null character")
+    levels = [[0, 0]]  # for each open bracket: tokens since the comma, and the deepest item inside
+    for token in re.findall(r'"[^"\n]*"|\'[^\'\n]*\'|\w+|[^\w\s]', text):
+        levels[-1][0] += 1
+        if token in "([{":
+            levels.append([0, 0])
+        elif token == "," or (token in ")]}" and len(levels) > 1):
+            tokens, deepest = levels.pop()
+            deepest = max(deepest, tokens)
+            if token == ",":
+                levels.append([0, deepest])
+            else:
+                outer = levels[-1]
+                outer[0] += 1 + deepest
+        if levels[-1][0] > MOST_NESTING or len(levels) > MOST_NESTING:
+            raise ProgramError(f"expressions nest deeper than {MOST_NESTING}")
+
+
+def _check_scope(d: Definition) -> None:
+    """Refuse axes that nothing binds and reads that may leave their operand."""
+    if len(set(d.axes)) < len(d.axes) or free_axes(d.body) - set(d.axes):
+        raise ProgramError(f"{d}: an axis is declared twice or not at all")
+    for e in expr.walk(d.body):
+        if e.op == "read" and e.attr[1] is None:
+            shape = d.operands[e.attr[0]].shape
+            if not all(in_range(i, n) for i, n in zip(e.args, shape)):
+                raise ProgramError(f"{e} may read outside of {d.operands[e.attr[0]]}")

@@ -1,0 +1,294 @@
+"""Contraction: the product of two operands summed over shared axes, windows included.
+
+Matrix products, einsums of two operands and convolutions are one op. Each dimension of an operand
+is indexed by an affine form of axes, written as text: `("n", "2*y + r", "c")`. The parameter `sum`
+lists the summed axes in the order in which the chain of fused multiply-adds runs
+(docs/numerics.md); every summed axis stands in both operands.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+
+import numpy as np
+
+from ..base import dtypes
+from ..base.errors import DTypeError, ShapeError
+from ..base.extents import Extent
+from ..ir.node import Node, make
+from ..ir.op import Op
+from ..ir.types import TensorType, tensor
+from ..lang import expr
+from ..lang.definition import Definition
+from .move import pad, reshape
+
+Affine = tuple[int, tuple[tuple[str, int], ...]]
+
+
+@lru_cache(4096)
+def parse_index(text: str) -> Affine:
+    """`"2*y + r - 1"` as (constant, ((axis, coefficient), ...))."""
+    terms: dict[str, int] = {}
+    constant = _collect(ast.parse(text, mode="eval").body, 1, terms)
+    return constant, tuple((a, c) for a, c in terms.items() if c)
+
+
+def _collect(e: ast.expr, k: int, terms: dict[str, int]) -> int:
+    if isinstance(e, ast.Name):
+        terms[e.id] = terms.get(e.id, 0) + k
+        return 0
+    if isinstance(e, ast.Constant) and isinstance(e.value, int):
+        return k * e.value
+    if isinstance(e, ast.UnaryOp) and isinstance(e.op, ast.USub):
+        return _collect(e.operand, -k, terms)
+    if isinstance(e, ast.BinOp):
+        if isinstance(e.op, ast.Mult) and isinstance(e.left, ast.Constant):
+            return _collect(e.right, k * int(e.left.value), terms)
+        if isinstance(e.op, ast.Add | ast.Sub):
+            sign = -k if isinstance(e.op, ast.Sub) else k
+            return _collect(e.left, k, terms) + _collect(e.right, sign, terms)
+    raise ShapeError(f"contract: {ast.unparse(e)!r} is not an affine index")
+
+
+def index_text(constant: int, terms) -> str:
+    """The text of an affine index."""
+    text = ""
+    for name, c in terms:
+        text += (" - " if c < 0 else " + ") + (name if abs(c) == 1 else f"{abs(c)}*{name}")
+    if constant or not text:
+        text += (" - " if constant < 0 else " + ") + str(abs(constant))
+    return text[3:] if text.startswith(" + ") else "-" + text[3:]
+
+
+def extents(p: dict, a: TensorType, b: TensorType) -> dict[str, Extent]:
+    """The extent of every axis; raises where two dimensions disagree or an index leaves its range."""
+    found: dict[str, Extent] = dict(p["sizes"])
+    for key, t in (("a", a), ("b", b)):
+        if len(p[key]) != t.rank:
+            raise ShapeError(f"contract: {p[key]} indexes {len(p[key])} axes, the operand's shape is "
+                             f"{t.shape}")
+        for text, e in zip(p[key], t.shape, strict=True):
+            constant, terms = parse_index(text)
+            if constant == 0 and len(terms) == 1 and terms[0][1] == 1:
+                name = terms[0][0]
+                if found.setdefault(name, e) != e:
+                    raise ShapeError(f"contract: axis {name} is {found[name]} in one operand and "
+                                     f"{e} in the other: {_spell(p, a, b)}")
+    _check_windows(p, (a, b), found)
+    return found
+
+
+def _check_windows(p: dict, types, found: dict[str, Extent]) -> None:
+    for key, t in zip("ab", types, strict=True):
+        for text, e in zip(p[key], t.shape, strict=True):
+            low, terms = parse_index(text)
+            high: Extent = low
+            if len(terms) == 1 and low == 0 and terms[0][1] == 1:
+                continue
+            for name, c in terms:
+                span = (found[name] - 1) * c
+                low, high = (low, high + span) if c > 0 else (low + span, high)
+            if isinstance(low, int) and isinstance(high, int) and isinstance(e, int) and (
+                    low < 0 or high >= e) and all(found[n] != 0 for n, _ in terms):
+                raise ShapeError(f"contract: index {text} runs over {low}..{high} in an axis of "
+                                 f"extent {e}: {_spell(p, *types)}")
+
+
+def _spell(p: dict, a: TensorType, b: TensorType) -> str:
+    return (f"{a.shape} as ({', '.join(p['a'])}) with {b.shape} as ({', '.join(p['b'])}) "
+            f"to ({', '.join(p['out'])})")
+
+
+def _infer(p: dict, a: TensorType, b: TensorType) -> TensorType:
+    if a.dtype is not b.dtype:
+        raise DTypeError(f"contract: dtypes {a.dtype} and {b.dtype} differ; cast one with astype")
+    if a.dtype is dtypes.bool_:
+        raise DTypeError("contract: takes numbers, got bool; cast with astype")
+    found = extents(p, a, b)
+    return tensor(a.dtype, tuple(found[o] for o in p["out"]))
+
+
+def _reference(p: dict, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    found = extents(p, tensor("float32", a.shape), tensor("float32", b.shape))
+    order = list(p["out"]) + list(p["sum"])
+    wide = np.float64 if a.dtype.kind in "fV" else a.dtype
+    sides = [_gathered(x.astype(wide), p[key], order, found) for key, x in (("a", a), ("b", b))]
+    with np.errstate(all="ignore"):
+        total = (sides[0] * sides[1]).sum(axis=tuple(range(len(p["out"]), len(order))), dtype=wide)
+        shape = tuple(found[o] for o in p["out"])
+        return np.broadcast_to(total, shape).astype(a.dtype)
+
+
+def _gathered(x: np.ndarray, index, order, found) -> np.ndarray:
+    """x over the axes in `order` (extent 1 where it does not depend on one)."""
+    grids = []
+    for text in index:
+        constant, terms = parse_index(text)
+        grid = np.full((1,) * len(order), constant)
+        for name, c in terms:
+            shape = [found[name] if o == name else 1 for o in order]
+            grid = grid + c * np.arange(found[name]).reshape(shape)
+        grids.append(grid)
+    return x[tuple(np.broadcast_arrays(*grids))] if grids else x.reshape((1,) * len(order))
+
+
+def _lower(p: dict, a: TensorType, b: TensorType) -> Definition:
+    axes = {n: expr.axis(n, e) for n, e in extents(p, a, b).items()}
+    reads = []
+    for k, (key, t) in enumerate((("a", a), ("b", b))):
+        indices = []
+        for text in p[key]:
+            constant, terms = parse_index(text)
+            at = expr.lit(constant, dtypes.index)
+            for name, c in terms:
+                at = at + axes[name] * c
+            indices.append(at)
+        reads.append(expr.read(k, tuple(indices), t.dtype))
+    bound = tuple(axes[s] for s in p["sum"])
+    body = expr.reduce("dot", bound, *reads) if bound else reads[0] * reads[1]
+    return Definition((a, b), tuple(axes[o] for o in p["out"]), body)
+
+
+# ---- gradients: a contraction of the cotangent with the other operand ---------------------------
+
+def _vjp(node: Node, g: Node):
+    if not node.dtype.is_float:
+        return (None, None)
+    return _cotangent(node, g, "a", "b"), _cotangent(node, g, "b", "a")
+
+
+def _cotangent(node: Node, g: Node, mine: str, theirs: str) -> Node:
+    """sum over the axes not in `mine` of g * theirs, laid out as `mine`."""
+    p, types = node.params, [n.type for n in node.inputs]
+    found = extents(p, *types)
+    me, other = node.inputs[0 if mine == "a" else 1], node.inputs[1 if mine == "a" else 0]
+    sides = {"g": [g, list(p["out"])], "o": [other, list(p[theirs])]}
+    out: list[str] = []
+    for d, text in enumerate(p[mine]):
+        constant, terms = parse_index(text)
+        if constant == 0 and len(terms) == 1 and terms[0][1] == 1:
+            out.append(terms[0][0])
+        else:
+            out.append(_unwind(sides, f"p{d}", me.shape[d], constant, terms, found))
+    found = {**found, **{o: me.shape[d] for d, o in enumerate(out)}}
+    names = {n for side in sides.values() for t in side[1] for n, _ in parse_index(t)[1]}
+    summed = [n for n in _ordered(sides) if n not in out and n in names]
+    return contract(sides["g"][0], sides["o"][0], sides["g"][1], sides["o"][1], out, summed,
+                    {n: found[n] for n in (*out, *summed)})
+
+
+def _ordered(sides) -> list[str]:
+    order: dict[str, None] = {}
+    for side in sides.values():
+        for text in side[1]:
+            for name, _ in parse_index(text)[1]:
+                order.setdefault(name)
+    return list(order)
+
+
+def _unwind(sides, fresh: str, extent: Extent, constant: int, terms, found) -> str:
+    """Solve q = constant + S*y + sum(c*r) for y: y's owner is dilated by S, padded, and read at
+    q - sum(c*r) + const, which turns the scatter over windows into a gather."""
+    (y, step), rest = terms[0], terms[1:]
+    side = next(s for s in sides.values() if y in s[1])
+    d = side[1].index(y)
+    highest = constant + sum(max(c * (found[r] - 1), 0) for r, c in rest)
+    lowest = constant + sum(min(c * (found[r] - 1), 0) for r, c in rest)
+    low = max(0, highest)
+    high = max(0, extent - lowest - ((found[y] - 1) * abs(step) + 1))
+    rank = side[0].type.rank
+    at = lambda v: tuple(v if k == d else 0 for k in range(rank))  # noqa: E731
+    side[0] = pad(side[0], at(low), at(high), at(abs(step) - 1))
+    side[1][d] = index_text(low - constant, [(fresh, 1)] + [(r, -c) for r, c in rest])
+    return fresh
+
+
+def _jvp(node: Node, tangents):
+    a, b = node.inputs
+    ta, tb = tangents
+    parts = [make(node.op, pair, node.params) for pair, t in (((ta, b), ta), ((a, tb), tb))
+             if t is not None]
+    if not parts or not node.dtype.is_float:
+        return None
+    return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+
+def _batch(node: Node, inputs, batched):
+    p = node.params
+    used = " ".join((*p["a"], *p["b"], *p["out"]))
+    fresh = next(f"v{k}" for k in range(100) if f"v{k}" not in used)
+    dims = [([fresh] if flag else []) + list(p[key])
+            for key, flag in zip("ab", batched, strict=True)]
+    return contract(*inputs, *dims, [fresh, *p["out"]], p["sum"], dict(p["sizes"]))
+
+
+def contract(a: Node, b: Node, a_index, b_index, out, summed, sizes=None) -> Node:
+    """The contraction; `sizes` gives extents of axes that no dimension shows alone."""
+    shown = {parse_index(t)[1][0][0] for t in (*a_index, *b_index)
+             if parse_index(t)[0] == 0 and len(parse_index(t)[1]) == 1
+             and parse_index(t)[1][0][1] == 1}
+    given = tuple((n, e) for n, e in (sizes or {}).items() if n not in shown)
+    return make(CONTRACT, (a, b), {"a": tuple(a_index), "b": tuple(b_index), "out": tuple(out),
+                                   "sum": tuple(summed), "sizes": given})
+
+
+def matmul(a: Node, b: Node) -> Node:
+    """a @ b over the last two axes, leading axes broadcast together (array API matmul)."""
+    if a.type.rank == 0 or b.type.rank == 0:
+        raise ShapeError("matmul: takes arrays of at least one axis; multiply scalars with *")
+    ka, kb = a.shape[-1], b.shape[-2] if b.type.rank > 1 else b.shape[0]
+    if ka != kb:
+        hint = "; did you mean b.T?" if b.type.rank > 1 and b.shape[-1] == ka else ""
+        raise ShapeError(f"matmul: inner sizes differ, {a.shape} @ {b.shape}: {ka} against {kb}"
+                         f"{hint}")
+    rank = max(a.type.rank, b.type.rank, 2) - 2
+    names = [f"b{d}" for d in range(rank)]
+    a, a_lead = _lead(a, names, b, rank)
+    b, b_lead = _lead(b, names, a, rank)
+    a_index = a_lead + (["i", "k"] if a.type.rank - len(a_lead) > 1 else ["k"])
+    b_index = b_lead + (["k", "j"] if b.type.rank - len(b_lead) > 1 else ["k"])
+    out = [n for n in names if n in a_lead or n in b_lead]
+    out += [n for n in ("i", "j") if n in (*a_index, *b_index)]
+    return contract(a, b, a_index, b_index, out, ["k"])
+
+
+def _lead(x: Node, names: list[str], other: Node, rank: int) -> tuple[Node, list[str]]:
+    """x with its repeated leading axes (extent 1 against more) dropped, and the names of the rest."""
+    kept, lead = [], []
+    extra = max(x.type.rank - 2, 0)
+    for d in range(extra):
+        back = d - extra - 2
+        e = x.shape[d]
+        theirs = other.shape[back] if other.type.rank >= -back else 1
+        if e == 1 and theirs != 1:
+            continue
+        if e != theirs and theirs != 1:
+            raise ShapeError(f"matmul: leading axes of {x.shape} and {other.shape} do not broadcast")
+        kept.append(e)
+        lead.append(names[rank - extra + d])
+    return reshape(x, (*kept, *x.shape[extra:])), lead
+
+
+def _samples():
+    rng = np.random.default_rng(5)
+    r = lambda *s: rng.standard_normal(s).astype(np.float32)  # noqa: E731
+    spec = lambda a, b, o, s, sizes=(): {"a": tuple(a), "b": tuple(b), "out": tuple(o),  # noqa: E731
+                                        "sum": tuple(s), "sizes": tuple(sizes)}
+    window = spec(("n", "2*y + r", "z + 2*s", "c"), ("f", "r", "s", "c"), "nyzf", "crs",
+                  (("y", 3), ("z", 4)))
+    return [(spec("ik", "kj", "ij", "k"), [r(5, 7), r(7, 3)]),
+            (spec("ik", "kj", "ij", "k"), [r(33, 70), r(70, 49)]),
+            (spec("ki", "jk", "ij", "k"), [r(20, 15), r(34, 20)]),
+            (spec("bik", "bkj", "bij", "k"), [r(3, 4, 5), r(3, 5, 6)]),
+            (spec("bik", "kj", "bij", "k"), [r(2, 3, 16), r(16, 17)]),
+            (spec("k", "k", "", "k"), [r(40), r(40)]), (spec("i", "j", "ij", ""), [r(3), r(18)]),
+            (spec("ik", "kj", "ij", "k"), [r(0, 4), r(4, 3)]),
+            (spec("ik", "kj", "ij", "k"), [r(2, 0), r(0, 3)]),
+            (spec("ik", "kj", "ij", "k"), [r(3, 5000), r(5000, 4)]),
+            (window, [r(2, 8, 8, 3), r(5, 3, 3, 3)])]
+
+
+CONTRACT = Op("contract", doc="y[out] = sum over `sum` of a[...] * b[...], indices affine in axes.",
+              infer=_infer, reference=_reference, lower=_lower, vjp=_vjp, jvp=_jvp, batch=_batch,
+              samples=_samples)

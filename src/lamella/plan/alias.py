@@ -1,0 +1,111 @@
+"""Which values share bytes: in place over an operand that dies, or in a donated argument."""
+
+from __future__ import annotations
+
+from ..lang import expr
+from ..lang.loops import Loop as KernelLoop
+from ..lang.loops import Set, Store, When
+from .plan import Buffer, Copy, Launch, Plan
+
+
+def share_bytes(plan: Plan) -> None:
+    """Let each step write over an operand that it reads last, where the kernel allows it.
+
+    A kernel allows it when each element it stores is stored where, and after, the same element of
+    the operand is read by the same iteration, and the operand is read nowhere else.
+    """
+    last = last_uses(plan)
+    for at, step in enumerate(plan.steps):
+        if isinstance(step, Copy):
+            _copy_in_place(plan, step, at, last)
+        elif isinstance(step, Launch):
+            _launch_in_place(plan, step, at, last)
+
+
+def last_uses(plan: Plan) -> dict[int, int]:
+    """For each root buffer the index of the last step that touches it; results live to the end."""
+    last: dict[int, int] = {}
+    for at, step in enumerate(plan.steps):
+        for b in step.buffers():
+            last[id(b.root)] = at
+    for b in plan.results:
+        last[id(b.root)] = len(plan.steps)
+    return last
+
+
+def _may_die(plan: Plan, b: Buffer) -> bool:
+    return b.role == "temporary" or (b.role == "argument" and b.index in plan.donated)
+
+
+def _take(plan: Plan, target: Buffer, source: Buffer, last: dict[int, int]) -> None:
+    """target uses source's bytes from now on."""
+    last[id(source.root)] = max(last[id(source.root)], last[id(target.root)])
+    target.alias = source
+
+
+def _copy_in_place(plan: Plan, step: Copy, at: int, last: dict[int, int]) -> None:
+    source, target = step.source_buffer, step.target
+    if target.alias is None and target.role != "argument" and _may_die(plan, source.root) \
+            and last[id(source.root)] == at and source.root.bytes == target.bytes:
+        _take(plan, target, source.root, last)
+
+
+def _launch_in_place(plan: Plan, step: Launch, at: int, last: dict[int, int]) -> None:
+    taken: set[int] = {id(o.buffer.root) for o in step.operands if o.writes}
+    for n, o in enumerate(step.operands):
+        if not o.writes or o.buffer.alias is not None or o.buffer.role == "argument":
+            continue
+        for k, r in enumerate(step.operands):
+            root = r.buffer.root
+            if r.writes or id(root) in taken or not _may_die(plan, root) or last[id(root)] != at:
+                continue
+            if root.bytes == o.buffer.bytes and root.dtype.bits == o.buffer.dtype.bits and \
+                    _same_places(step, n, k) and _read_once(step, root):
+                taken.add(id(root))
+                _take(plan, o.buffer, root, last)
+                break
+
+
+def _read_once(step: Launch, root: Buffer) -> bool:
+    return sum(not o.writes and o.buffer.root is root for o in step.operands) == 1
+
+
+def _same_places(step: Launch, written: int, read: int) -> bool:
+    """Whether all loads of operand `read` are of the element that `written` stores, and happen in
+    the loops that store it (a load in an earlier pass over the same row is fine)."""
+    if step.operands[read].offset != step.operands[written].offset:
+        return False
+    names = [b.name for b in step.kernel.operands]
+    stores, loads = set(), set()
+    _collect(step.kernel.body, names[written], names[read], stores, loads)
+    values = {v: e for v, e in zip(step.kernel.sizes, step.sizes, strict=True)}
+    return len(stores) == 1 and {_shape_of(x, values) for x in loads} == {
+        _shape_of(x, values) for x in stores}
+
+
+def _shape_of(offset: expr.Expr, values: dict):
+    """An offset with sizes by their values, so that equal strides under two names compare equal."""
+    if offset in values:
+        return ("size", values[offset])
+    if offset.op in ("var", "lit"):
+        return offset
+    return (offset.op if isinstance(offset.op, str) else offset.op.name,
+            *(_shape_of(a, values) for a in offset.args))
+
+
+def _collect(body: list, written: str, read: str, stores: set, loads: set) -> None:
+    for s in body:
+        if isinstance(s, KernelLoop | When):
+            _collect(s.body, written, read, stores, loads)
+            exprs = [s.low, s.high] if isinstance(s, KernelLoop) else [s.cond]
+        elif isinstance(s, Store):
+            if s.buffer == written:
+                stores.add(s.offset)
+            exprs = [s.value, s.offset] + ([s.cond] if s.cond is not None else [])
+        else:
+            assert isinstance(s, Set)
+            exprs = [s.value]
+        for e in exprs:
+            for x in expr.walk(e):
+                if x.op == "load" and x.attr[0] == read:
+                    loads.add(x.args[0])

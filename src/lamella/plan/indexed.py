@@ -1,0 +1,91 @@
+"""Templates of writes at run-time places: scatter-add and update in place."""
+
+from __future__ import annotations
+
+from ..base import dtypes
+from ..base.extents import product
+from ..lang import expr, scalar
+from ..lang.expr import Expr, lit
+from ..lang.loops import Loop, Store, index_var
+from .nest import Builder, Nest, decode, strides_of
+from .plan import Copy, Launch
+
+ZERO = lit(0, dtypes.index)
+BLOCK = 256
+
+
+def schedule_scatter(nest: Nest, buffers) -> Launch:
+    """y[o, i[j...], p...] += u[o, j..., p...] from zeros, j ascending; a task owns some (o, p)."""
+    b = Builder(nest, buffers)
+    (seed, body), = nest.outputs()
+    update, hit = body.args
+    place, target = hit.args
+    axes = list(seed.definition.axes)
+    at = axes.index(target)
+    outer, inner = axes[:at], axes[at + 1:]
+    strides = strides_of(axes, seed.node.shape, nest.access[id(seed.node)])
+    name = b.operand(seed.node, 0, seed.node.dtype, writes=True)
+    task, s, p, j = (index_var(v) for v in ("task", "s", "p", "j"))
+    width = product(a.attr[1] for a in inner)
+    blocks = b.size(("blocks",), (width + (BLOCK - 1)) // BLOCK)
+    n = b.size(("width",), width)
+    first = task % blocks * BLOCK
+    high = scalar.minimum(first + BLOCK, n)
+    places = decode(task // blocks, [(a, b.size(("outer", k), a.attr[1]))
+                                     for k, a in enumerate(outer)])
+    places |= decode(p, [(a, b.size(("inner", k), a.attr[1])) for k, a in enumerate(inner)])
+    bound = body.attr[1]
+    steps = decode(j, [(a, b.size(("bound", k), a.attr[1])) for k, a in enumerate(bound)])
+    where = b.lowered(place, {**places, **steps}, {})
+
+    def address(slot: Expr) -> Expr:
+        return b.address(name, strides, {**places, target: slot})
+
+    clear = Store(name, address(s), lit(0, seed.node.dtype))
+    added = expr.load(name, address(where), seed.node.dtype) + b.lowered(
+        update, {**places, **steps}, {})
+    size = b.size(("slots",), target.attr[1])
+    count = b.size(("count",), product(a.attr[1] for a in bound))
+    loops = [Loop(s, ZERO, size, [Loop(p, first, high, [clear], "vector")]),
+             Loop(j, ZERO, count, [Loop(p, first, high, [Store(name, address(where), added)],
+                                        "vector")])]
+    tasks = product(a.attr[1] for a in outer) * ((width + (BLOCK - 1)) // BLOCK)
+    return b.launch("scatter", [Loop(task, ZERO, b.size(("tasks",), tasks), loops, "parallel")], tasks)
+
+
+def schedule_update(nest: Nest, buffers, in_place: bool) -> list:
+    """Write the update's elements into the operand's bytes, copied first unless in place."""
+    b = Builder(nest, buffers)
+    (seed, _), = nest.outputs()
+    node = seed.node
+    x, u, *starts = node.inputs
+    out = nest.access[id(node)]
+    steps: list = []
+    source = nest.access[id(x)]
+    if not in_place:
+        steps.append(Copy(buffers[id(source.base)], buffers[id(node)], "copy", node.source))
+    read = nest.access[id(u)]
+    name = b.operand(node, 0, node.dtype, writes=True)
+    value = b.operand(read.base, read.offset, node.dtype)
+    row, j = index_var("row"), index_var("j")
+    axes = [expr.axis(f"a{d}", e) for d, e in enumerate(u.shape)]
+    places = decode(row, [(a, b.size(("rows", k), a.attr[1])) for k, a in enumerate(axes[:-1])])
+    if axes:
+        places[axes[-1]] = j
+    to, from_ = ZERO, ZERO
+    for d, (a, t) in enumerate(zip(axes, starts, strict=True)):
+        s = nest.access[id(t)]
+        start = scalar.cast(expr.load(b.operand(s.base, s.offset, t.dtype), ZERO, t.dtype),
+                            dtypes.index)
+        room = b.size(("room", d), x.shape[d] - u.shape[d])
+        start = scalar.maximum(scalar.minimum(start, room), ZERO)
+        to = to + (places[a] + start) * b.size(("to", d), out.strides[d])
+        from_ = from_ + places[a] * b.size(("from", d), read.strides[d])
+    rows = product(a.attr[1] for a in axes[:-1])
+    width = b.size(("width",), axes[-1].attr[1] if axes else 1)
+    store = Store(name, to, expr.load(value, from_, node.dtype))
+    loop = Loop(row, ZERO, b.size(("count",), rows), [Loop(j, ZERO, width, [store], "vector")],
+                "parallel")
+    grain = max(1, 4096 // max(1, axes[-1].attr[1])) if axes and isinstance(axes[-1].attr[1], int) else 1
+    steps.append(b.launch("update", [loop], rows, grain))
+    return steps

@@ -1,0 +1,317 @@
+"""The row template: pointwise maps, reductions over the inner axis, and both in one pass over rows.
+
+A task is a row (or a block of one long row). Inside it, reductions that depend on each other run
+as passes over the inner axis; values that several passes need and that are dear are kept in
+scratch; the last pass stores. The order of sums is that of docs/numerics.md.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..base import dtypes
+from ..base.dtypes import DType
+from ..base.extents import Extent, product, upper
+from ..lang import expr, scalar
+from ..lang.expr import Expr, free_axes, lit
+from ..lang.loops import LANES, Loop, Set, Store, When, index_var, lane_tree, trailing_zeros
+from ..lang.order import SUM_CHUNK
+from .fuse import CHEAP
+from .nest import Builder, Nest, accumulator, decode, merged_axes, strides_of, widened
+from .plan import Launch
+
+BLOCK = 8192            # elements of one task of a flat map
+KEEP = 16384            # longest row whose dear values are kept in scratch
+LEVELS = 40             # chunks' partial results: enough for 2**40 of them
+ROW_WORK = 8192         # elements that are worth claiming at a time
+
+COMBINE = {"sum": scalar.add, "prod": scalar.mul, "max": scalar.maximum, "min": scalar.minimum,
+           "any": scalar.or_, "all": scalar.and_}
+
+
+def identity(monoid: str, dtype: DType) -> Expr:
+    """The value that leaves any other unchanged."""
+    if monoid in ("any", "all"):
+        return lit(monoid == "all", dtypes.bool_)
+    if monoid in ("sum", "prod"):
+        return lit(1 if monoid == "prod" else 0, dtype)
+    sign = -1 if monoid == "max" else 1
+    if dtype.is_float:
+        return lit(sign * math.inf, dtype)
+    if dtype is dtypes.bool_:
+        return lit(monoid == "min", dtype)
+    low = 0 if dtype.kind == "uint" else -(2 ** (dtype.bits - 1))
+    return lit(low if monoid == "max" else low + 2 ** dtype.bits - 1, dtype)
+
+
+def schedule_rows(nest: Nest, buffers) -> Launch:
+    """The launch of a group of maps and of reductions over the innermost axis."""
+    return _Rows(nest, buffers).launch()
+
+
+class _Rows:
+    def __init__(self, nest: Nest, buffers):
+        self.nest, self.b = nest, Builder(nest, buffers)
+        self.outputs = nest.outputs()
+        rows, extent = nest.group.domain
+        self.row_axes = [expr.axis(f"a{k}", e) for k, e in enumerate(rows)]
+        self.inner = expr.axis(f"a{len(rows)}", extent)
+        self.passes: list[list[tuple[Expr, str, Expr]]] = []
+        self.registers: dict[Expr, Expr] = {}
+        self.finals = [self._flatten(body) for _, body in self.outputs]
+        self.memo: dict[Expr, Expr] = {}
+
+    # -- reductions become registers, by depth --
+
+    def _flatten(self, e: Expr) -> Expr:
+        """e with each reduction replaced by the register that will hold it."""
+        if e.op != "reduce":
+            args = tuple(self._flatten(a) for a in e.args)
+            return e if args == e.args else expr.rebuild(e, args)
+        found = self.registers.get(e)
+        if found is not None:
+            return found
+        body, = e.args
+        body = self._flatten(expr.substitute(body, {e.attr[1][0]: self.inner}))
+        key = expr.make("reduce", (body,), (e.attr[0], (self.inner,)), e.dtype)
+        found = self.registers.get(key)
+        if found is None:
+            found = expr.var(f"s{len(self.registers)}", e.dtype)
+            depth = max([self._depth(x) for x in free_axes(body)], default=0)
+            while len(self.passes) <= depth:
+                self.passes.append([])
+            self.passes[depth].append((found, e.attr[0], body))
+            self.registers[key] = found
+        self.registers[e] = found
+        return found
+
+    def _depth(self, x: Expr) -> int:
+        for d, group in enumerate(self.passes):
+            if any(r is x for r, _, _ in group):
+                return d + 1
+        return 0
+
+    # -- the kernel --
+
+    def launch(self) -> Launch:
+        if not self.passes:
+            return self._map()
+        rows, task, places = self._rows(self.row_axes, {self.inner})
+        body = self._row(places)
+        width = self.inner.attr[1]
+        grain = max(1, ROW_WORK // max(1, width)) if isinstance(width, int) else 1
+        loop = Loop(task, lit(0, dtypes.index), self.b.size(("rows",), rows), body, "parallel")
+        return self.b.launch("rows", [loop], rows, grain)
+
+    def _tables(self) -> list[dict[Expr, Extent]]:
+        """Strides of every strided read and every stored output, for merging axes."""
+        tables = [r.strides for r in self.nest.reads.values()]
+        for seed, _ in self.outputs:
+            tables.append(strides_of(seed.definition.axes, seed.node.shape,
+                                     self.nest.access[id(seed.node)]))
+        return tables
+
+    def _fixed(self) -> set[Expr]:
+        """Axes used other than as the place of a strided read: they cannot merge."""
+        found: set[Expr] = set()
+
+        def visit(e: Expr, seen: set[Expr]) -> None:
+            if e in seen or e in self.nest.reads:
+                return
+            seen.add(e)
+            if e.op == "axis":
+                found.add(e)
+            for a in e.args:
+                visit(a, seen)
+
+        seen: set[Expr] = set()
+        for body in self.nest.bodies:
+            visit(body, seen)
+        return found
+
+    def _rows(self, axes, extra: set[Expr]):
+        """(number of rows, task variable, places of the row axes), neighbours merged."""
+        runs = merged_axes(axes, self._tables(), self._fixed() | extra)
+        task = index_var("row")
+        counts = [(last, self.b.size(("run", k), e)) for k, (_, e, last) in enumerate(runs)]
+        places = decode(task, counts)
+        for run, _, last in runs:
+            places |= {a: lit(0, dtypes.index) for a in run if a is not last}
+        places |= {a: lit(0, dtypes.index) for a in axes if a not in places}
+        return product(e for _, e, _ in runs), task, places
+
+    def _map(self) -> Launch:
+        axes = [*self.row_axes, self.inner]
+        runs = merged_axes(axes, self._tables(), self._fixed())
+        if len(runs) <= 1:
+            return self._flat(runs, axes)
+        self.inner = runs[-1][2]
+        inner_run = runs[-1]
+        rows, task, places = self._rows([a for a in axes if a not in inner_run[0]], set(inner_run[0]))
+        places |= {a: lit(0, dtypes.index) for a in inner_run[0]}
+        j = index_var("j")
+        places[self.inner] = j
+        width = inner_run[1]
+        body = [Loop(j, lit(0, dtypes.index), self.b.size(("inner",), width), self._stores(places),
+                     "vector")]
+        grain = max(1, ROW_WORK // max(1, width)) if isinstance(width, int) else 1
+        loop = Loop(task, lit(0, dtypes.index), self.b.size(("rows",), rows), body, "parallel")
+        return self.b.launch("map", [loop], rows, grain)
+
+    def _flat(self, runs, axes) -> Launch:
+        """One long axis, in blocks."""
+        count: Extent = runs[0][1] if runs else 1
+        places = {a: lit(0, dtypes.index) for a in axes}
+        task, j = index_var("block"), index_var("j")
+        if runs:
+            places[runs[0][2]] = j
+        n = self.b.size(("count",), count)
+        high = scalar.minimum(task * BLOCK + BLOCK, n)
+        body = [Loop(j, task * BLOCK, high, self._stores(places), "vector")]
+        tasks = (count + (BLOCK - 1)) // BLOCK
+        loop = Loop(task, lit(0, dtypes.index), self.b.size(("tasks",), tasks), body, "parallel")
+        return self.b.launch("map", [loop], tasks)
+
+    def _row(self, places: dict[Expr, Expr]) -> list:
+        """All passes of one row."""
+        j = index_var("j")
+        places = {**places, self.inner: j}
+        kept = self._kept()
+        body: list = []
+        for d, group in enumerate(self.passes):
+            body += self._pass(d, group, j, places, kept)
+        vector = [k for k, (s, _) in enumerate(self.outputs) if self._is_vector(s)]
+        if vector:
+            stores = self._keep_stores(len(self.passes), kept, places, j) + self._stores(places, vector)
+            body.append(Loop(j, lit(0, dtypes.index), self._width(), stores, "vector"))
+        rest = [k for k in range(len(self.outputs)) if k not in vector]
+        return body + self._stores(places, rest)
+
+    def _is_vector(self, seed) -> bool:
+        return len(seed.definition.axes) > len(self.row_axes)
+
+    def _width(self) -> Expr:
+        return self.b.size(("inner",), self.inner.attr[1])
+
+    def _stores(self, places, which=None) -> list:
+        out = []
+        for k, (seed, _) in enumerate(self.outputs):
+            if which is not None and k not in which:
+                continue
+            a = self.nest.access[id(seed.node)]
+            name = self.b.operand(seed.node, 0, seed.node.dtype, writes=True)
+            strides = strides_of(seed.definition.axes, seed.node.shape, a)
+            value = self.b.lowered(self.finals[k], places, self.memo)
+            out.append(Store(name, self.b.address(name, strides, places), value))
+        return out
+
+    # -- passes --
+
+    def _pass(self, d: int, group, j: Expr, places, kept) -> list:
+        """One sweep over the row, computing the registers of one depth."""
+        chunked = upper(self.inner.attr[1]) > SUM_CHUNK and any(
+            m in ("sum", "prod") and accumulator(b.dtype).is_float for _, m, b in group)
+        sets, accs = [], []
+        for register, monoid, e in group:
+            acc = expr.var(f"{register.attr[0]}v", accumulator(e.dtype), LANES)
+            value = widened(self.b.lowered(e, places, self.memo))
+            sets.append(Set(acc, COMBINE[monoid](acc, value)))
+            accs.append((register, monoid, acc))
+        sweep = self._keep_stores(d, kept, places, j) + sets
+        if not chunked:
+            out: list = [Set(acc, identity(m, acc.dtype)) for _, m, acc in accs]
+            out.append(Loop(j, lit(0, dtypes.index), self._width(), sweep, "vector"))
+            return out + [Set(r, scalar.cast(lane_tree(m, acc), r.dtype)) for r, m, acc in accs]
+        return self._chunks(accs, sweep, j)
+
+    def _chunks(self, accs, sweep: list, j: Expr) -> list:
+        """The sweep in chunks whose results join as an aligned binary tree."""
+        c, width = index_var("c"), self._width()
+        count = (width + (SUM_CHUNK - 1)) // SUM_CHUNK
+        ordered = [(r, m, a) for r, m, a in accs if m in ("sum", "prod")]
+        free = [(r, m, a) for r, m, a in accs if m not in ("sum", "prod")]
+        levels = {r: self.b.scratch(a.dtype, lit(LEVELS, dtypes.index)) for r, _, a in ordered}
+        out: list = [Set(a, identity(m, a.dtype)) for _, m, a in free]
+        body: list = [Set(a, identity(m, a.dtype)) for _, m, a in ordered]
+        high = scalar.minimum(c * SUM_CHUNK + SUM_CHUNK, width)
+        body.append(Loop(j, c * SUM_CHUNK, high, sweep, "vector"))
+        for r, m, a in ordered:
+            body += push_level(levels[r], c, m, lane_tree(m, a), f"{r.attr[0]}c")
+        out.append(Loop(c, lit(0, dtypes.index), count, body, "serial"))
+        for r, m, a in ordered:
+            out += join_levels(levels[r], count, m, r, a.dtype)
+        return out + [Set(r, scalar.cast(lane_tree(m, a), r.dtype)) for r, m, a in free]
+
+    # -- dear values that several passes need --
+
+    def _kept(self) -> dict[Expr, tuple[str, int]]:
+        """Expressions to keep in scratch: (buffer, the pass that computes it)."""
+        if upper(self.inner.attr[1]) > KEEP:
+            return {}
+        per_pass = [[e for _, _, e in g] for g in self.passes]
+        per_pass.append([f for f, (s, _) in zip(self.finals, self.outputs, strict=True)
+                         if self._is_vector(s)])
+        first: dict[Expr, int] = {}
+        shared: dict[Expr, int] = {}
+        for d, bodies in enumerate(per_pass):
+            here = {x for b in bodies for x in expr.walk(b) if self._dear(x)}
+            for x in here:
+                if x in first and first[x] < d:
+                    shared[x] = first[x]
+                first.setdefault(x, d)
+        inside = {y for x in shared for y in expr.walk(x) if y is not x}
+        return {x: (self.b.scratch(x.dtype, self._width()), d) for x, d in shared.items()
+                if x not in inside or not self._only_inside(x, shared, per_pass)}
+
+    def _dear(self, x: Expr) -> bool:
+        return self.inner in free_axes(x) and not isinstance(x.op, str) and any(
+            not isinstance(y.op, str) and y.op.name not in CHEAP for y in expr.walk(x))
+
+    def _only_inside(self, x: Expr, shared, per_pass) -> bool:
+        """Whether every use of x is within another kept expression."""
+        def used(e: Expr) -> bool:
+            if e is x:
+                return True
+            return e not in shared and any(used(a) for a in e.args)
+        return not any(used(b) for bodies in per_pass for b in bodies)
+
+    def _keep_stores(self, d: int, kept, places, j: Expr) -> list:
+        """Stores of the values that pass d computes for later ones, which then load them."""
+        out: list = []
+        for x, (name, first) in kept.items():
+            if first == d:
+                value = self.b.lowered(x, places, self.memo)
+                out.append(Store(name, j, value))
+            elif first == d - 1:
+                self._forget()
+                self.memo[x] = expr.load(name, j, x.dtype)
+        return out
+
+    def _forget(self) -> None:
+        """Drop memoised expressions, so that kept values are loaded from now on."""
+        loads = {e: v for e, v in self.memo.items() if v.op == "load" and v.attr[0].startswith("t")}
+        self.memo = loads
+
+
+def push_level(levels: str, c: Expr, monoid: str, value: Expr, name: str) -> list:
+    """Join chunk c's result into the stack of partial results, as a binary counter would."""
+    dtype = value.dtype
+    carry, level = expr.var(name, dtype), index_var(f"{name}l")
+    top = trailing_zeros(c + 1)
+    return [Set(carry, value),
+            Loop(level, lit(0, dtypes.index), top,
+                 [Set(carry, COMBINE[monoid](expr.load(levels, level, dtype), carry))], "serial"),
+            Store(levels, top, carry)]
+
+
+def join_levels(levels: str, count: Expr, monoid: str, result: Expr, dtype: DType) -> list:
+    """The aligned tree's root from the stack: right parts first, an absent part skipped."""
+    total, level = expr.var(f"{result.attr[0]}t", dtype), index_var(f"{result.attr[0]}k")
+    first = trailing_zeros(scalar.maximum(count, 1))
+    present = scalar.ne((count >> level) & 1, 0)
+    part = COMBINE[monoid](expr.load(levels, level, dtype), total)
+    return [Set(total, identity(monoid, dtype)),
+            When(count > 0, [Set(total, expr.load(levels, first, dtype))]),
+            Loop(level, first + 1, lit(LEVELS, dtypes.index), [When(present, [Set(total, part)])],
+                 "serial"),
+            Set(result, scalar.cast(total, result.dtype))]

@@ -1,0 +1,87 @@
+"""Launches, in LLVM IR: kernels handed to the team chunk by chunk; and the copy kernel."""
+
+from __future__ import annotations
+
+from lamella.runtime.layout import FAILED, STEP_WORDS, fields, words
+
+TEXT = f"""
+; Chunk %chunk of the group of launches at the block's `group`, as a range of one of their tasks.
+define internal i64 @chunk(ptr %b, i64 %chunk, i64 %thread) {{
+entry:
+{fields("group image scratch scratch_stride status")}
+  %first = load ptr, ptr %p.group
+  br label %find
+find:
+  %s = phi ptr [%first, %entry], [%after, %skip]
+  %c = phi i64 [%chunk, %entry], [%rest, %skip]
+{words("%s", own=7)}
+  %here = icmp ult i64 %c, %own
+  br i1 %here, label %run, label %skip
+skip:
+  %rest = sub i64 %c, %own
+  %after = getelementptr i64, ptr %s, i64 {STEP_WORDS}
+  br label %find
+run:
+{words("%s", fn=1, at=2, tasks=3, grain=4)}
+  %f = inttoptr i64 %fn to ptr
+  %begin = mul i64 %c, %grain
+  %full = add i64 %begin, %grain
+  %end = call i64 @llvm.umin.i64(i64 %full, i64 %tasks)
+  %image = load ptr, ptr %p.image
+  %args = getelementptr i64, ptr %image, i64 %at
+  %base = load ptr, ptr %p.scratch
+  %stride = load i64, ptr %p.scratch_stride
+  %offset = mul i64 %stride, %thread
+  %scratch = getelementptr i8, ptr %base, i64 %offset
+  call void %f(ptr %args, i64 %begin, i64 %end, ptr %scratch)
+  %status = load atomic i64, ptr %p.status monotonic, align 8
+  %well = icmp eq i64 %status, 0
+  br i1 %well, label %fine, label %failed
+fine:
+  %leader = icmp eq i64 %thread, 0
+  br i1 %leader, label %ask, label %on
+ask:
+  %o = call i64 @poll(ptr %b)
+  ret i64 %o
+on:
+  ret i64 0
+failed:
+  ret i64 1
+}}
+; Each handler returns the index of the next step.
+define internal i64 @do_launch(ptr %b, ptr %s) {{
+{fields("group granted status outcome")}
+{words("%s", chunks=5, next=6)}
+  store ptr %s, ptr %p.group
+  %threads = load i64, ptr %p.granted
+  call void @team_share(ptr @chunk, ptr %b, i64 %chunks, i64 %threads)
+  %status = load atomic i64, ptr %p.status acquire, align 8
+  %well = icmp eq i64 %status, 0
+  br i1 %well, label %out, label %failed
+failed:
+  store i64 {FAILED}, ptr %p.outcome
+  br label %out
+out:
+  ret i64 %next
+}}
+; args: distance in words to the two addresses, bytes in all, bytes of one task.
+define internal void @copy(ptr %args, i64 %begin, i64 %end, ptr %scratch) {{
+{words("%args", to=0, source=1, bytes=2, piece=3)}
+  %pd = getelementptr i64, ptr %args, i64 %to
+  %ps = getelementptr i64, ptr %args, i64 %source
+  %d = load ptr, ptr %pd
+  %s = load ptr, ptr %ps
+  %lo = mul i64 %begin, %piece
+  %far = mul i64 %end, %piece
+  %hi = call i64 @llvm.umin.i64(i64 %far, i64 %bytes)
+  %n = sub i64 %hi, %lo
+  %d1 = getelementptr i8, ptr %d, i64 %lo
+  %s1 = getelementptr i8, ptr %s, i64 %lo
+  call void @llvm.memcpy.p0.p0.i64(ptr %d1, ptr %s1, i64 %n, i1 false)
+  ret void
+}}
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+define ptr @copy_kernel() {{
+  ret ptr @copy
+}}
+"""

@@ -1,0 +1,149 @@
+"""Blocks of bytes for results and state, recycled by size; every address a multiple of 64.
+
+Sizes are rounded by `capacity`, the one place that decides it: small ones (below 1 MiB) to a
+class at most a quarter above, carved from slabs that stay; large ones to whole pages, each its
+own mapping, handed to the next request of the same capacity and unmapped when more than
+`LAMELLA_POOL_BYTES` lie idle. A block's bytes return when its last reference goes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import threading
+from collections import OrderedDict
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from lamella.base import knobs
+
+ALIGN = 64
+PAGE = mmap.PAGESIZE
+LARGE = 1 << 20
+_HUGE = 4 << 20  # mappings from here on ask for huge pages
+_SLAB = 256 << 10
+
+
+def map_bytes(nbytes: int) -> tuple[int, mmap.mmap]:
+    """A private mapping of zeroed pages: its address, and the object whose end unmaps it."""
+    owner = mmap.mmap(-1, max(nbytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if nbytes >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        owner.madvise(mmap.MADV_HUGEPAGE)
+    return ctypes.addressof(ctypes.c_char.from_buffer(owner)), owner
+
+
+def capacity(nbytes: int) -> int:
+    """The bytes that a block for `nbytes` really takes."""
+    if nbytes >= LARGE:
+        return -(-nbytes // PAGE) * PAGE
+    if nbytes <= 4 * ALIGN:
+        return max(ALIGN, -(-nbytes // ALIGN) * ALIGN)
+    step = 1 << ((nbytes - 1).bit_length() - 3)  # four classes per power of two
+    return -(-nbytes // step) * step
+
+
+class Block:
+    """Bytes at `address`, `size` of them; whoever holds the block may use them."""
+
+    __slots__ = ("__weakref__", "_bytes_of", "_home", "address", "size")
+
+    def __init__(self, bytes_of: tuple, size: int, home: list | _Shelf):
+        """`bytes_of`: the address and what keeps it mapped; it is appended to `home` at the end."""
+        self.address, self.size, self._bytes_of, self._home = bytes_of[0], size, bytes_of, home
+
+    def __del__(self):
+        self._home.append(self._bytes_of)
+
+    @property
+    def __array_interface__(self) -> dict:
+        return {"version": 3, "shape": (self.size,), "typestr": "|u1",
+                "data": (self.address, False)}  # fmt: skip
+
+    def view(self, nbytes: int | None = None, dtype=np.uint8) -> np.ndarray:
+        """The first `nbytes` (all by default) as a numpy array, which keeps this block alive."""
+        return np.asarray(self)[:nbytes].view(dtype)
+
+
+class _Shelf:
+    """Where large blocks of one capacity come back to; looks like a list to `Block`."""
+
+    __slots__ = ("pool", "size")
+
+    def __init__(self, pool: Pool, size: int):
+        self.pool, self.size = pool, size
+
+    def append(self, item: tuple) -> None:
+        self.pool.shelve(self.size, item)
+
+
+class Pool:
+    """Recycled blocks; `bound` is in idle bytes of large ones."""
+
+    def __init__(self, bound: int):
+        self.bound = bound
+        self.small: dict[int, list] = {}
+        self.large: OrderedDict[int, list] = OrderedDict()  # idle mappings, least recent first
+        self.idle = 0
+        self._shelf_for = lru_cache(4096)(self._shelf_of)
+        self.renew()
+
+    def renew(self) -> None:
+        """A lock of our own; reentrant, as a collection inside it may return blocks."""
+        self.lock = threading.RLock()
+
+    def allocate(self, nbytes: int) -> Block:
+        """A block of at least `nbytes`; what it holds is unspecified."""
+        size, home = self._shelf_for(nbytes)
+        if size >= LARGE:
+            return Block(self._take_large(size), size, home)
+        try:
+            return Block(home.pop(), size, home)
+        except IndexError:
+            return Block(self._carve(size, home), size, home)
+
+    def _shelf_of(self, nbytes: int) -> tuple[int, Any]:
+        size = capacity(nbytes)
+        return size, _Shelf(self, size) if size >= LARGE else self.small.setdefault(size, [])
+
+    def _carve(self, size: int, home: list) -> tuple:
+        """Cut a new slab into blocks of one size; the first is returned, the rest are idle."""
+        count = max(4, _SLAB // size)
+        base, owner = map_bytes(count * size)
+        home.extend((base + i * size, owner) for i in range(count - 1, 0, -1))
+        return base, owner
+
+    def _take_large(self, size: int) -> tuple:
+        with self.lock:
+            shelf = self.large.get(size)
+            found = shelf.pop() if shelf else None
+            if found is not None:
+                self.idle -= size
+                if not shelf:
+                    del self.large[size]
+        return found or map_bytes(size)
+
+    def shelve(self, size: int, item: tuple) -> None:
+        """Take back a large mapping; the least recently used go while too much lies idle."""
+        with self.lock:
+            self.large.setdefault(size, []).append(item)
+            self.large.move_to_end(size)
+            self.idle += size
+            self.trim(self.bound)
+
+    def trim(self, bound: int = 0) -> None:
+        """Unmap idle large blocks until at most `bound` bytes of them are left."""
+        with self.lock:
+            while self.idle > bound:
+                size, shelf = next(iter(self.large.items()))
+                shelf.pop()
+                self.idle -= size
+                if not shelf:
+                    del self.large[size]
+
+
+pool = Pool(knobs.pool_bytes.value)
+allocate = pool.allocate
+os.register_at_fork(after_in_child=pool.renew)

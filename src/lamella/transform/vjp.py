@@ -1,0 +1,71 @@
+"""Reverse-mode derivatives: cotangents of inputs from cotangents of outputs.
+
+Each node's `vjp` slot gives its inputs' cotangents as more nodes, so gradients of gradients are
+nothing new, and a planner sees forward and backward as one program.
+"""
+
+from __future__ import annotations
+
+from ..base.errors import LamellaError
+from ..ir.node import Node, at_source, placeholder, topological
+from ..ir.program import Program
+from ..ops.move import zeros_like
+from ..ops.pointwise import broadcast_to
+
+
+def pullback(outputs, inputs, cotangents) -> list[Node]:
+    """The cotangent of each of `inputs` for the given cotangents of `outputs`.
+
+    A graph node in `inputs` is taken as independent: what it was computed from is not followed.
+    Inputs that no output depends on get zeros of their type.
+    """
+    inputs = list(inputs)
+    order = topological(outputs, frozenset(inputs))
+    live = _depending(order, inputs)
+    found: dict[int, Node] = {}
+    for node, cotangent in zip(outputs, cotangents, strict=True):
+        _accumulate(found, node, cotangent)
+    leaves = {id(n) for n in inputs}
+    for node in reversed(order):
+        g = found.get(id(node))
+        if g is None or id(node) in leaves or id(node) not in live:
+            continue
+        with at_source(node.source):
+            parts = _cotangents(node, g)
+            for source, part in zip(node.inputs, parts, strict=True):
+                if part is not None and id(source) in live:
+                    _accumulate(found, source, part)
+    return [found[id(n)] if id(n) in found else zeros_like(n) for n in inputs]
+
+
+def _depending(order, inputs) -> set[int]:
+    live = {id(n) for n in inputs}
+    for node in order:
+        if any(id(i) in live for i in node.inputs):
+            live.add(id(node))
+    return live
+
+
+def _cotangents(node: Node, g: Node):
+    if node.op.vjp is not None:
+        return node.op.vjp(node, g)
+    if node.op.expand is None:
+        raise LamellaError(f"{node.op.name} has no derivative; wrap it in stop_gradient")
+    unique = list(dict.fromkeys(node.inputs))
+    found = pullback([node.op.expand(node.params, *node.inputs)], unique, [g])
+    by_node = {id(n): c for n, c in zip(unique, found, strict=True)}
+    return [by_node.pop(id(i), None) for i in node.inputs]
+
+
+def _accumulate(found: dict[int, Node], node: Node, part: Node) -> None:
+    before = found.get(id(node))
+    part = broadcast_to(part, node.shape)
+    found[id(node)] = part if before is None else before + part
+
+
+def vjp_program(p: Program) -> Program:
+    """(inputs, cotangents of the outputs) -> (outputs, cotangents of the inputs)."""
+
+    cotangents = [placeholder(o.type, f"ct{k}") for k, o in enumerate(p.outputs)]
+    return Program((*p.inputs, *cotangents),
+                   (*p.outputs, *pullback(p.outputs, p.inputs, cotangents)), f"vjp_{p.name}")

@@ -1,0 +1,38 @@
+"""Batching: the same graph with one more leading axis on everything that depends on the inputs."""
+
+from __future__ import annotations
+
+from ..base.errors import LamellaError
+from ..ir.node import Node, at_source, topological
+from ..ops.move import broadcast
+
+
+def batch(outputs, inputs, batched_inputs, extent) -> list[Node]:
+    """Outputs with a leading batch axis, for `batched_inputs` that carry it in place of `inputs`.
+
+    Outputs that do not depend on a batched input are repeated `extent` times.
+    """
+    found = _propagate(outputs, inputs, batched_inputs)
+    return [b if flag else broadcast(b, (extent, *b.shape)) for b, flag in found]
+
+
+def _propagate(outputs, inputs, replacements, flags=None) -> list[tuple[Node, bool]]:
+    flags = flags or [True] * len(inputs)
+    found = {id(n): (r, f) for n, r, f in zip(inputs, replacements, flags, strict=True)}
+    for node in topological(outputs, frozenset(inputs)):
+        if id(node) not in found:
+            found[id(node)] = _batched(node, [found[id(i)] for i in node.inputs])
+    return [found[id(n)] for n in outputs]
+
+
+def _batched(node: Node, given: list[tuple[Node, bool]]) -> tuple[Node, bool]:
+    if not any(flag for _, flag in given):
+        return node, False
+    nodes, flags = [n for n, _ in given], [f for _, f in given]
+    with at_source(node.source):
+        if node.op.batch is not None:
+            return node.op.batch(node, nodes, flags), True
+        if node.op.expand is None:
+            raise LamellaError(f"vmap: {node.op.name} has no batching rule")
+        body = node.op.expand(node.params, *node.inputs)
+        return _propagate([body], node.inputs, nodes, flags)[0]

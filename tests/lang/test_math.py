@@ -1,0 +1,283 @@
+"""The elementary functions: their errors, as docs/functions.md states them, and special values."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import lamella.lang.math  # noqa: F401  (installs the expansions)
+from lamella.base import dtypes
+from lamella.base.dtypes import float32, float64, index, int64
+from lamella.lang import expr, scalar
+from lamella.lang.evaluate import erf_array, evaluate
+from lamella.lang.loops import Buffer, Kernel, Loop, Store, index_var
+from lamella.lang.scalar import bitcast, cast, where
+
+INF, NAN = np.inf, np.nan
+NAMES = ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "erf")
+BOUND = {float32: 2.0**44, float64: 2.0**30}  # of sin's and cos' arguments
+
+
+def _stated() -> dict:
+    """docs/functions.md: (name, dtype) -> (worst error, operations)."""
+    text = (Path(__file__).parents[2] / "docs" / "functions.md").read_text()
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines()
+            if line.startswith("| ") and "float" in line]
+    return {(r[0], dtypes.by_name(r[1])): (float(r[2]), int(r[4])) for r in rows}
+
+
+STATED = _stated()
+
+
+def _sigmoid(x):
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1) / (1 + e)
+
+
+REFERENCE = {name: getattr(np, name) for name in NAMES if hasattr(np, name)} | {
+    "sigmoid": _sigmoid, "erf": erf_array}
+
+
+def compute(name: str, dtype, *values) -> np.ndarray:
+    args = [expr.var(f"x{i}", dtype) for i in range(len(values))]
+    given = [np.asarray(v, dtype.numpy) for v in values]
+    return evaluate(scalar.ALL[name](*args), dict(zip(args, given)), use_expand=True)
+
+
+def ulps(got: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """The error in units of got's dtype; infinite where NaN or infinity is not where it should be."""
+    info, wide = np.finfo(got.dtype), exact.dtype
+    with np.errstate(all="ignore"):
+        e = np.frexp(np.abs(exact))[1] - 1 - info.nmant
+        unit = np.ldexp(wide.type(1), np.maximum(e, info.minexp - info.nmant))
+        error = np.abs(got.astype(wide) - exact) / unit
+        right = (got == exact.astype(got.dtype)) | ((got != got) & (exact != exact))
+    return np.where(right, np.minimum(np.nan_to_num(error), 0.5), np.where(error >= 0, error, INF))
+
+
+def check(name: str, dtype, got, exact, *args) -> None:
+    error = ulps(got, exact)
+    i = int(np.argmax(error))
+    assert error[i] <= STATED[name, dtype][0], \
+        f"{name}{tuple(a[i] for a in args)} = {got[i]}, exactly {exact[i]}: {error[i]:.3f} ulp"
+
+
+# ---- errors -------------------------------------------------------------------------------------
+
+def _patterns(step: int) -> np.ndarray:
+    """Every step-th float32, and those around zeros, ones, powers of two and infinities."""
+    regular = np.arange(0, 2**32, step, dtype=np.uint64)
+    edges = np.arange(512, dtype=np.uint64)[:, None] * 2**23 + np.arange(-2, 3)
+    return np.concatenate([regular, edges.ravel() % 2**32]).astype(np.uint32).view(np.float32)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_error_float32(name):
+    x = _patterns(4099)
+    if name in ("sin", "cos"):
+        x = x[~(np.abs(x) >= BOUND[float32]) | np.isinf(x)]
+    with np.errstate(all="ignore"):
+        exact = REFERENCE[name](x.astype(np.float64))
+    check(name, float32, compute(name, float32, x), exact, x)
+
+
+def _float64_samples(name: str, count: int = 25_000) -> np.ndarray:
+    """Ordinary numbers, those where the function bends, and all magnitudes."""
+    rng = np.random.default_rng(0)
+    reach = {"exp": 750, "expm1": 720, "sigmoid": 750, "tanh": 25, "erf": 6.5}.get(name, 20)
+    magnitudes = [np.ldexp(rng.uniform(-1, 1, count), rng.integers(low, high, count))
+                  for low, high in ((-1074, 1024), (-60, 8))]
+    x = np.concatenate([rng.uniform(-reach, reach, count), rng.uniform(-2, 2, count), *magnitudes,
+                        [0.0, -0.0, INF, -INF, NAN, 1, -1, 5e-324, -5e-324, 1.7e308]])
+    if name in ("sin", "cos"):
+        x = np.where(np.isfinite(x), np.fmod(x, BOUND[float64]), x)
+    return np.abs(x) if name == "log" else x
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="needs a wider float to compare with")
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "erf"])
+def test_error_float64(name):
+    x = _float64_samples(name)
+    with np.errstate(all="ignore"):
+        exact = REFERENCE[name](x.astype(np.longdouble))
+    check(name, float64, compute(name, float64, x), exact, x)
+
+
+TWO_BY_ROOT_PI = Fraction("1.128379167095512573896158903121545171688101258657997713688171")
+
+
+def _exact_erf(x: float) -> Fraction:
+    """The power series at 0 in 256-bit fixed point."""
+    one, t = 1 << 256, Fraction(x)
+    square = int(t * t * one)
+    term, total, n = int(t * one), 0, 0
+    while term:
+        total += term // (2 * n + 1)
+        n += 1
+        term = -term * square // (one * n)
+        if abs(term) <= 1:
+            break
+    return Fraction(total, one) * TWO_BY_ROOT_PI
+
+
+def test_error_float64_erf():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.uniform(-6, 6, 400), rng.uniform(-1.5, 1.5, 400), [1e-5, 1.25, 1e-9]])
+    got, worst = compute("erf", float64, x), STATED["erf", float64][0]
+    for a, y in zip(x, got):
+        assert abs(Fraction(float(y)) - _exact_erf(a)) <= worst * Fraction(float(np.spacing(abs(y)))), a
+
+
+def _power_arguments(dtype, count: int = 60_000):
+    """Bases of all magnitudes and near 1; exponents that keep the result within range, or not."""
+    rng = np.random.default_rng(0)
+    low, high, reach = (-140, 128, 105) if dtype is float32 else (-1070, 1024, 750)
+    x = np.concatenate([rng.uniform(0.01, 4, count),
+                        np.ldexp(rng.uniform(0.5, 1, count), rng.integers(low, high, count)),
+                        1 + rng.normal(size=count) * 10.0 ** rng.integers(-7, 0, count)])
+    x = np.abs(x).astype(dtype.numpy)
+    with np.errstate(all="ignore"):
+        y = rng.uniform(-reach, reach, 3 * count) / np.log(x.astype(np.float64))
+        y = np.where(rng.random(3 * count) < 0.2, np.round(y), y).astype(dtype.numpy)
+    return np.where((rng.random(3 * count) < 0.3) & (y == np.trunc(y)), -x, x), y
+
+
+@pytest.mark.parametrize("dtype,wide", [(float32, np.float64), (float64, np.longdouble)])
+def test_error_pow(dtype, wide):
+    if np.finfo(wide).nmant < np.finfo(dtype.numpy).nmant + 11:
+        pytest.skip("needs a wider float to compare with")
+    x, y = _power_arguments(dtype, 60_000 if dtype is float32 else 10_000)
+    with np.errstate(all="ignore"):
+        exact = np.power(x.astype(wide), y.astype(wide))
+    check("pow", dtype, compute("pow", dtype, x, y), exact, x, y)
+
+
+@pytest.mark.parametrize("dtype", [dtypes.float16, dtypes.bfloat16])
+@pytest.mark.parametrize("name", NAMES)
+def test_error_of_narrow_floats(name, dtype):
+    """At every input; the second rounding moves a result only where float32's was next to a tie."""
+    x = np.arange(2**16, dtype=np.uint16).view(dtype.numpy)
+    if name in ("sin", "cos"):
+        x = x[~(np.abs(x.astype(np.float32)) >= BOUND[float32])]
+    with np.errstate(all="ignore"):
+        exact = REFERENCE[name](x.astype(np.float64))
+        got = compute(name, dtype, x).astype(np.float64)
+        info = ml_dtypes.finfo(dtype.numpy)
+        e = np.frexp(np.abs(exact))[1] - 1 - info.nmant
+        unit = np.ldexp(1.0, np.maximum(e, info.minexp - info.nmant))
+        right = (got == exact.astype(np.float32).astype(dtype.numpy)) | ((got != got) & (exact != exact))
+        error = np.where(right, 0, np.abs(got - exact) / unit)
+    assert error.max() <= 0.51
+
+
+def _error_kernel(name: str) -> Kernel:
+    """err[i] = the error of f(x[i]) in ulp, 0 where it is rounded correctly; against float64."""
+    i, n = index_var("i"), index_var("n")
+    f, x = scalar.ALL[name], expr.load("x", i, float32)
+    if name in ("sin", "cos"):
+        x = where(abs(x) < BOUND[float32], x, 0)
+    y, exact = f(x), f(cast(x, float64))
+    exponent = scalar.maximum((bitcast(abs(exact), int64) >> 52) - 23, 1023 - 149)
+    error = abs(cast(y, float64) - exact) / bitcast(exponent << 52, float64)
+    right = scalar.eq(cast(exact, float32), y) | (scalar.ne(y, y) & scalar.ne(exact, exact))
+    return Kernel("err", [Buffer("x", float32), Buffer("err", float64, True)], [n],
+                  [Loop(i, expr.lit(0, index), n, [Store("err", i, where(right, 0, error))], "vector")])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_error_float32_at_all_inputs(name):
+    """All 2^32 numbers in chunks, compiled, against the float64 function (tested above)."""
+    from codegen.machine import TARGETS, aligned, run
+    count = 2**20
+    x, err, first = aligned(count, np.uint32), aligned(count, np.float64), np.arange(count)
+    kernel, worst = _error_kernel(name), 0.0
+    for low in range(0, 2**32, count):
+        x[:] = first + low
+        run(kernel, TARGETS[0], {"x": x, "err": err}, [count])
+        worst = max(worst, err.max()) if err.max() >= 0 else INF
+    assert worst <= STATED[name, float32][0]
+
+
+# ---- the table ----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name,dtype", STATED, ids=lambda v: str(v))
+def test_operations_are_as_stated(name, dtype):
+    f = scalar.ALL[name]
+    e = f.expand(*(expr.var(f"x{i}", dtype) for i in range(f.arity)))
+    count = sum(x.kind == "apply" and x.op.name != "bitcast" for x in expr.walk(e))
+    assert count == STATED[name, dtype][1]
+
+
+def test_the_table_is_complete():
+    assert set(STATED) == {(n, d) for n in (*NAMES, "pow") for d in (float32, float64)}
+
+
+# ---- special values -----------------------------------------------------------------------------
+
+SPECIAL = {
+    "exp": {0.0: 1, -0.0: 1, INF: INF, -INF: 0, 800: INF, -800: 0},
+    "expm1": {0.0: 0, -0.0: -0.0, INF: INF, -INF: -1, 800: INF, -100: -1},
+    "log": {0.0: -INF, -0.0: -INF, 1: 0, INF: INF, -INF: NAN, -1: NAN, -1e-40: NAN},
+    "log1p": {0.0: 0, -0.0: -0.0, -1: -INF, INF: INF, -INF: NAN, -1.5: NAN},
+    "sin": {0.0: 0, -0.0: -0.0, INF: NAN, -INF: NAN},
+    "cos": {0.0: 1, -0.0: 1, INF: NAN, -INF: NAN},
+    "tanh": {0.0: 0, -0.0: -0.0, INF: 1, -INF: -1, 30: 1, -30: -1},
+    "sigmoid": {0.0: 0.5, -0.0: 0.5, INF: 1, -INF: 0, 800: 1, -800: 0},
+    "erf": {0.0: 0, -0.0: -0.0, INF: 1, -INF: -1, 7: 1, -7: -1}}
+POINTS = [(name, x, y) for name, values in SPECIAL.items() for x, y in [*values.items(), (NAN, NAN)]]
+
+
+def _same(got, want) -> np.ndarray:
+    return (got == want) & (np.signbit(got) == np.signbit(want)) | (got != got) & (want != want)
+
+
+@pytest.mark.parametrize("dtype", dtypes.FLOATS, ids=str)
+def test_special_values(dtype):
+    for name, x, y in [*POINTS, *((n, -0.0, SPECIAL[n][-0.0]) for n in SPECIAL)]:
+        got = compute(name, dtype, np.array([x])).astype(np.float64)
+        assert _same(got, np.array([y], np.float64)).all(), (name, x, got)
+
+
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+def test_special_powers(dtype):
+    big, odd = np.finfo(dtype.numpy).max, 2.0**24 - 1
+    values = [0.0, -0.0, 1, -1, 2, -2, 3, -3, 0.5, -0.5, 1.5, -2.5, INF, -INF, NAN, 1e-45, big, -big,
+              odd, -odd]
+    x, y = (g.ravel() for g in np.meshgrid(*[np.array(values, dtype.numpy)] * 2))
+    with np.errstate(all="ignore"):
+        want = np.power(x.astype(np.longdouble), y.astype(np.longdouble)).astype(dtype.numpy)
+    got = compute("pow", dtype, x, y)
+    near = np.abs(got - want) <= 2 * np.spacing(np.abs(want)) if dtype is float64 else False
+    bad = ~(_same(got, want) | (near & np.isfinite(want)))
+    assert not bad.any(), list(zip(x[bad], y[bad], got[bad], want[bad]))
+
+
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_sines_stay_within_one(name, dtype):
+    top = float(np.log2(np.finfo(dtype.numpy).max))
+    x = 2.0 ** np.random.default_rng(0).uniform(-30, min(top, 1020), 20_000)
+    assert (np.abs(compute(name, dtype, x)) <= 1).all()
+
+
+# ---- where pieces meet --------------------------------------------------------------------------
+
+LN2 = 0.6931471805599453
+JOINTS = {"exp": [LN2 / 2, -LN2 / 2, 3 * LN2 / 2, -87.33, -103.2, 88.7],
+          "expm1": [LN2 / 2, -LN2 / 2, 3 * LN2 / 2, 2.0**-25, -2.0**-25, -17, 88.7],
+          "log": [2 / 3, 1, 4 / 3, 2.0**-126, 8 / 3], "log1p": [1 / 3, -1 / 3, 5 / 3, 1e-30],
+          "tanh": [LN2 / 4, -LN2 / 4, 3 * LN2 / 4, 9.0, 30.0],
+          "sigmoid": [LN2 / 2, -LN2 / 2, 18.0, -87.3, -103.2], "erf": [1.25, -1.25, 3.9375]}
+
+
+@pytest.mark.parametrize("name,joint", [(n, j) for n, js in JOINTS.items() for j in js])
+def test_no_step_back_at_joints(name, joint):
+    bits = np.float32(joint).view(np.int32) + np.arange(-2000, 2001, dtype=np.int32)
+    x = np.sort(bits.view(np.float32))
+    y = compute(name, float32, x)
+    with np.errstate(all="ignore"):
+        back = np.where(y[1:] >= y[:-1], 0, (y[:-1] - y[1:]) / np.spacing(np.abs(y[1:])))
+    assert back.max() <= 1
