@@ -1,3 +1,43 @@
-"""Lamella: a deep learning system that knows its costs before it runs."""
+"""Lamella: a deep learning system that knows its costs before it runs.
+
+The public names are imported when they are first used, so that `import lamella` costs nothing.
+"""
+
+from importlib import import_module as _import
 
 __version__ = "0.1.0"
+
+_PACKAGES = ("api", "base", "cli", "data", "dist", "formats", "nn", "optim", "serve", "train")
+_MODULES = {"random": "api.random", "errors": "base.errors", "tree": "base.tree"}
+_HOMES = {
+    "api.transforms": ("grad", "hessian", "jacobian", "jvp", "value_and_grad", "vjp", "vmap"),
+    "api.compile": ("compile", "explain", "plan", "spec", "trace"),
+    "api.op": ("op",),
+    "base.extents": ("symbol",),
+    "base.dtypes": ("DType", "bfloat16", "float16", "float32", "float64", "int8", "int16", "int32",
+                    "int64", "uint8", "uint16", "uint32", "uint64"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    if name in _PACKAGES or name in _MODULES:
+        found = _import(f"{__name__}.{_MODULES.get(name, name)}")
+    elif name == "bool":
+        found = _import(f"{__name__}.base.dtypes").bool_
+    else:
+        home = _import(f"{__name__}.{_HOME_OF.get(name, 'api.functions')}")
+        try:
+            found = getattr(home, name)
+        except AttributeError:
+            raise AttributeError(f"module 'lamella' has no attribute {name!r}") from None
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    functions = _import(f"{__name__}.api.functions")
+    return sorted({"bool", "__version__", *_PACKAGES, *_MODULES, *_HOME_OF,
+                   *(n for n in vars(functions) if not n.startswith("_") and n != "annotations")})

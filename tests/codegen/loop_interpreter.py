@@ -164,4 +164,5 @@ def extreme(name, a, b):
     f = np.maximum if name == "max" else np.minimum
     zeros = (a == 0) & (b == 0)
     sign = (np.signbit(a) & np.signbit(b)) if name == "max" else (np.signbit(a) | np.signbit(b))
-    return np.where(zeros, np.where(sign, -np.zeros_like(a), np.zeros_like(a)), f(a, b)).astype(a.dtype)
+    zero = np.zeros_like(a)
+    return np.where(zeros, np.where(sign, -zero, zero), f(a, b)).astype(a.dtype)

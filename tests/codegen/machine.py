@@ -58,7 +58,8 @@ def check(kernel, arrays, sizes=(), begin=0, end=1) -> dict[str, np.ndarray]:
         for name, want in expected.items():
             got = padded[name][_GUARD:_GUARD + len(want)]
             assert same_bits(got, want), (
-                f"{target}, {name}:\n{kernel}\ngot  {got}\nwant {want}\n{emit(kernel, target).text}")
+                f"{target}, {name}:\n{kernel}\ngot  {got}\nwant {want}\n"
+                f"{emit(kernel, target).text}")
             for edge in (padded[name][:_GUARD], padded[name][_GUARD + len(want):]):
                 assert (edge.view(np.uint8) == 0x55).all(), f"{target}: stored outside of {name}"
     return expected

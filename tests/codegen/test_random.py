@@ -1,4 +1,4 @@
-"""Random kernels: nested loops of every kind, conditions, carried registers, memory that changes."""
+"""Random kernels: nested loops of every kind, conditions, carried registers, changing memory."""
 
 import random
 
@@ -43,12 +43,12 @@ class Maker:
         return self.random.choice(options)
 
     def kernel(self) -> Kernel:
-        body = [Set(self.fresh(1), lit(0.5, float32))] + self.body(3)
+        body = [Set(self.fresh(1), lit(0.5, float32))] + self.body(2)
         body += [Store("z", lit(k * LANES, index), r) for k, (r, _) in enumerate(self.registers)]
         if self.pick(True, False):
             t = index_var("t")
             self.registers, self.counters = [], [t]
-            body = [Loop(t, lit(0, index), lit(0, index), [*body, *self.body(2)], "parallel")]
+            body = [Loop(t, lit(0, index), lit(0, index), [*body, *self.body(1)], "parallel")]
         return Kernel("random", BUFFERS, [N], body)
 
     def fresh(self, lanes: int):
@@ -59,7 +59,7 @@ class Maker:
 
     def body(self, depth: int) -> list:
         """A few statements; registers first set in them are gone afterwards."""
-        return [s for _ in range(self.random.randint(1, 4)) for s in [self.statement(depth)]]
+        return [s for _ in range(self.random.randint(1, 3)) for s in [self.statement(depth)]]
 
     def nested(self, depth: int, counter=None) -> list:
         registers, counters = list(self.registers), list(self.counters)

@@ -31,7 +31,8 @@ def awkward(dtype) -> np.ndarray:
         return np.array([v for v in wide if info.min <= v <= info.max], dtype.numpy)
     big = {"float16": 65504.0, "bfloat16": 3.3895e38, "float32": 3.4028235e38,
            "float64": 1.7976931348623157e308}[dtype.name]
-    small = {"float16": 6e-8, "bfloat16": 9.2e-41, "float32": 1.4e-45, "float64": 5e-324}[dtype.name]
+    small = {"float16": 6e-8, "bfloat16": 9.2e-41, "float32": 1.4e-45,
+             "float64": 5e-324}[dtype.name]
     with np.errstate(all="ignore"):
         return np.array([0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 0.1, -3.7, 1000.3, np.inf,
                          -np.inf, np.nan, big, -big, small, -small, small * 100, 8388609.0, 1e-3,
@@ -148,6 +149,16 @@ def test_division_by_literals(dtype, by):
         check(kernel, arrays, [len(x)])
 
 
+@pytest.mark.parametrize("name", ["max", "min"])
+@pytest.mark.parametrize("bound", [0.0, -0.0, 1.0, -6.0, float("inf"), float("nan")])
+def test_extremes_with_literals(name, bound):
+    for dtype in dtypes.FLOATS:
+        x = awkward(dtype)
+        for f in (lambda a: scalar.ALL[name](a, bound), lambda a: scalar.ALL[name](bound, a)):
+            kernel, arrays = apply_kernel(f, [(dtype, x)], dtype)
+            check(kernel, arrays, [len(x)])
+
+
 @pytest.mark.parametrize("name", ["shl", "shr"])
 @pytest.mark.parametrize("by", [0, 1, 7, 8, 31, 32, 63, 64, -1])
 def test_shifts_by_literals(name, by):
@@ -173,7 +184,8 @@ def test_lane_trees_combine_in_the_stated_order(monoid, dtype):
         Store("out", lit(0, index), lane_tree(monoid, v))])
     for seed in range(5):
         x = np.random.default_rng(seed).standard_normal(16) * 3
-        x = (x > seed / 3 - 2) if dtype is dtypes.bool_ else np.abs(x) if dtype.kind == "uint" else x
+        if dtype.kind in ("bool", "uint"):
+            x = x > seed / 3 - 2 if dtype is dtypes.bool_ else np.abs(x)
         check(kernel, {"a": x.astype(dtype.numpy), "out": np.zeros(1, dtype.numpy)})
 
 
@@ -186,13 +198,25 @@ def test_scalars_without_an_instruction_are_expanded(dtype):
 
 
 def test_a_scalar_that_has_neither_is_named():
-    kernel, _ = apply_kernel(scalar.erf, [(dtypes.float32, awkward(dtypes.float32))], dtypes.float32)
+    d = dtypes.float32
+    kernel, _ = apply_kernel(scalar.erf, [(d, awkward(d))], d)
     expand, scalar.erf.expand = scalar.erf.expand, None
     try:
         with pytest.raises(UnsupportedError, match="erf of float32"):
             emit(kernel, AVX512)
     finally:
         scalar.erf.expand = expand
+
+
+def test_long_chains_need_no_recursion():
+    d = dtypes.float32
+    x = load("a", i, d)
+    e = x
+    for step in range(3000):
+        e = e * 0.5 + x if step % 2 else abs(e)
+    kernel = Kernel("k", [Buffer("a", d), Buffer("out", d, True)], [n],
+                    [Loop(i, lit(0, index), n, [Store("out", i, e)], "vector")])
+    assert emit(kernel, AVX512).text.count("fmul") == 3000
 
 
 @pytest.mark.parametrize("dtype", dtypes.FLOATS, ids=str)

@@ -68,7 +68,8 @@ def y_(offset, **kw):
 @pytest.mark.parametrize("extent", EXTENTS)
 def test_a_vector_loop_runs_full_blocks_and_a_masked_one(extent):
     body = [vector_loop([Store("z", i, x_(i) * y_(i) + 1.0)])]
-    check(kernel(body), {"x": random(extent), "y": random(extent, 1), "z": random(extent, 2)}, [extent])
+    arrays = {"x": random(extent), "y": random(extent, 1), "z": random(extent, 2)}
+    check(kernel(body), arrays, [extent])
 
 
 @pytest.mark.parametrize("extent", EXTENTS)
@@ -228,16 +229,19 @@ def test_division_and_remainder_in_offsets(extent):
 def test_conditional_loads_and_stores(extent):
     inside = scalar.le(nat(2), i) & scalar.lt(i, n - 1)
     body = [vector_loop([Store("z", i, x_(i - 2, cond=inside, fill=7)
-                               + x_((i - 2) * 2, cond=inside, fill=-1), inside | scalar.lt(i, nat(1))),
+                               + x_((i - 2) * 2, cond=inside, fill=-1),
+                               inside | scalar.lt(i, nat(1))),
                          Store("z", i * 2 + n, y_(i), scalar.lt(y_(i), zero()))])]
-    check(kernel(body), {"x": random(2 * extent), "y": random(extent), "z": random(3 * extent)}, [extent])
+    arrays = {"x": random(2 * extent), "y": random(extent), "z": random(3 * extent)}
+    check(kernel(body), arrays, [extent])
 
 
 @pytest.mark.parametrize("size", [0, 1, 3])
 def test_one_lane_conditional_loads_and_stores(size):
     cond = scalar.lt(j, n)
     body = [serial(j, 4, [Store("z", j, x_(j, cond=cond, fill=-0.0) + 1.0),
-                          Store("z", j + 4, x_(j * 100000000, cond=cond & scalar.lt(j, nat(1))), cond)])]
+                          Store("z", j + 4, x_(j * 100000000, cond=cond & scalar.lt(j, nat(1))),
+                                cond)])]
     check(kernel(body, (X, Z)), {"x": random(size), "z": random(8)}, [size])
 
 
@@ -277,9 +281,11 @@ def test_memory_that_is_written_is_read_again():
 
 
 def test_scratch_is_carved_in_order_and_aligned():
-    s, q = Buffer("s", float32, True, "scratch", n + 1), Buffer("q", dtypes.int8, True, "scratch", m)
+    s = Buffer("s", float32, True, "scratch", n + 1)
+    q = Buffer("q", dtypes.int8, True, "scratch", m)
     r = Buffer("r", dtypes.float64, True, "scratch", nat(5))
-    body = [vector_loop([Store("s", i, x_(i) * 2.0), Store("q", i, scalar.cast(x_(i), dtypes.int8))]),
+    body = [vector_loop([Store("s", i, x_(i) * 2.0),
+                         Store("q", i, scalar.cast(x_(i), dtypes.int8))]),
             serial(j, 5, [Store("r", j, scalar.cast(x_(j), dtypes.float64))]),
             vector_loop([Store("z", i, load("s", n - 1 - i, float32)
                                + scalar.cast(load("q", i, dtypes.int8), float32)

@@ -38,8 +38,9 @@ def program(bound: int = 64) -> Program:
 
 
 def save(path, bound: int = 64):
-    return lamella_file.save(path, program(bound), weights(), name="golden", outputs=["kind"],
-                             labels={"kind": ["round", "flat", "tall"]}, notes={"recipe": "none"})
+    return lamella_file.save(
+        path, program(bound), weights(), name="golden", batch="B", outputs=["kind"],
+        labels={"kind": ["round", "flat", "tall"]}, notes={"recipe": "none"})
 
 
 def rows(count: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -97,7 +98,8 @@ def _file(tmp_path: Path, **parts: bytes) -> Path:
     raw = parts.get("weights", bytes(given_[WEIGHTS]))
     manifest = msgspec.json.decode(parts.get("manifest", bytes(given_[MANIFEST])))
     if isinstance(manifest, dict) and "true_hashes" not in manifest:
-        manifest["parts"] = {PROGRAM: lamella_file._part([text]), WEIGHTS: lamella_file._part([raw])}
+        parts_ = ((PROGRAM, text), (WEIGHTS, raw))
+        manifest["parts"] = {name: lamella_file._part([part]) for name, part in parts_}
     with path.open("wb") as stream:
         container.write(stream, [(MANIFEST, [msgspec.json.encode(manifest)]), (PROGRAM, [text]),
                                  (WEIGHTS, [raw])])
@@ -119,7 +121,8 @@ FAULTS = {
     "other symbols": ({"manifest": _changed(symbols={"B": [1, 9]})}, "are not the program's"),
     "other inputs": ({"manifest": _changed(inputs=[])}, "are not the program's"),
     "labels": ({"manifest": _changed(outputs=[
-        {"name": "kind", "dtype": "float32", "shape": ["B", 3], "labels": ["a"]}])}, "1 labels for"),
+        {"name": "kind", "dtype": "float32", "shape": ["B", 3], "labels": ["a"]}])}, "1 labels"),
+    "rows": ({"manifest": _changed(batch="C")}, "C counts rows, so it must be the first extent"),
     "not UTF-8": ({"program": b"\xff"}, "is not UTF-8"),
     "unknown op": ({"program": TEXT.replace(b"relu", b"system")}, "no op is called 'system'"),
     "renamed weight": ({"program": TEXT.replace(b'"layers.0.bias"', b'"bias"')}, "the weights are"),
@@ -140,9 +143,10 @@ def test_a_fault_behind_sound_hashes_is_refused(name, tmp_path):
 
 def test_zips_of_others_are_refused(tmp_path):
     path = tmp_path / "z.lamella"
-    for names, method in [(PARTS, zipfile.ZIP_DEFLATED), (("../../evil", *PARTS), 0),
-                          ((MANIFEST, MANIFEST, *PARTS), 0), (PARTS[::-1], 0), ((), 0)]:
-        with zipfile.ZipFile(path, "w", method) as z:
+    cases = [(PARTS, zipfile.ZIP_DEFLATED), (("../../evil", *PARTS), 0),
+                          ((MANIFEST, MANIFEST, *PARTS), 0), (PARTS[::-1], 0), ((), 0)]
+    for names, method in cases:
+        with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(path, "w", method) as z:
             for n in names:
                 z.writestr(zipfile.ZipInfo(n), b"0" * 100_000, method)
         with pytest.raises(FormatError, match="no Lamella file|truncated|damaged"):
@@ -155,7 +159,7 @@ def _table(entries: dict, data: bytes) -> bytes:
 
 
 TABLES = {
-    "hole": ({"a": {"dtype": "U8", "shape": [1], "data_offsets": [1, 2]}}, b"ab", "should begin at 0"),
+    "hole": ({"a": {"dtype": "U8", "shape": [1], "data_offsets": [1, 2]}}, b"ab", "begin at 0"),
     "overlap": ({n: {"dtype": "U8", "shape": [2], "data_offsets": [k, k + 2]}
                  for k, n in enumerate("ab")}, b"abc", "should begin at 2"),
     "beyond": ({"a": {"dtype": "U8", "shape": [9], "data_offsets": [0, 9]}}, b"ab", "end before 2"),
@@ -165,7 +169,7 @@ TABLES = {
              "but has 8"),
     "rank": ({"a": {"dtype": "U8", "shape": [1] * 99, "data_offsets": [0, 1]}}, b"a", "the shape"),
     "dtype": ({"a": {"dtype": "O", "shape": [], "data_offsets": [0, 1]}}, b"a", "the dtype 'O'"),
-    "size": ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}, b"abcd", "8 bytes, but"),
+    "size": ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}, b"abcd", "8 bytes"),
 }
 
 
@@ -181,7 +185,8 @@ def test_a_bad_table_is_refused(name):
 
 def test_the_library_reads_ours_and_we_read_the_librarys(tmp_path):
     from safetensors.numpy import load, load_file, save
-    arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "empty": np.zeros((0, 4), np.int64),
+    arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3),
+              "empty": np.zeros((0, 4), np.int64),
               "scalar": np.array(True), "half": np.ones(3, np.float16),
               "turned": np.arange(6, dtype=np.int8).reshape(2, 3).T}
     ours = b"".join(safetensors.chunks(arrays))
@@ -218,7 +223,7 @@ def _mask() -> int:
 def test_weights_that_are_not_the_programs_are_refused(tmp_path):
     w = golden.weights()
     for bad, told in [({**w, "more": np.zeros(1, np.float32)}, "must be the same"),
-                      ({**w, "layers.0.bias": np.zeros(7, np.float32)}, r"float32\[7\], the program"),
+                      ({**w, "layers.0.bias": np.zeros(7, np.float32)}, r"float32\[7\], the"),
                       ({**w, "layers.0.bias": np.zeros(6)}, r"float64\[6\], the program takes")]:
         with pytest.raises(ProgramError, match=told):
             lamella_file.save(tmp_path / "m.lamella", golden.program(), bad)
@@ -243,7 +248,7 @@ def test_a_pipe_is_refused(tmp_path):
     writer.join()
 
 
-def test_loading_calls_neither_pickle_nor_compile():
+def test_loading_executes_nothing():
     code = ("import sys; from lamella.formats import lamella_file\n"
             "sys.addaudithook(lambda e, a: print(e) if e.startswith(('pickle', 'exec', 'compile',"
             " 'import', 'os.system', 'subprocess')) else None)\n"

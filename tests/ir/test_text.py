@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from lamella.ir.op import all_ops, op_named
 from lamella.ir.program import Program
 from lamella.ir.types import TensorType, tensor
 from lamella.ir.verify import verify
+from lamella.lang import notation, text
+from lamella.lang.notation import trace
 from lamella.ops import index, move, reduce
 from lamella.ops.composite import GELU
 from lamella.ops.contract import contract, matmul
@@ -138,10 +141,8 @@ def test_random_programs_round_trip(program):
 @given(st.text(max_size=300))
 def test_any_text_is_read_or_refused(text):
     for source in (text, "program p\n" + text, f"program p\n%0 = {text}\nreturn %0"):
-        try:
+        with suppress(ProgramError):
             parser.parse(source)
-        except ProgramError:
-            pass
 
 
 BASE = 'program p\nsymbol B 1..8\n%0 = input "x" : float32[B, 4]\n'
@@ -152,10 +153,8 @@ def test_a_damaged_text_is_read_or_refused(at, c):
     text = BASE + '%1 = reduce(%0) monoid="sum" axes=(1,) : float32[B]\nreturn %1, %0\n'
     at %= len(text)
     for damaged in (text[:at] + c + text[at + 1:], text[:at] + text[at + 1:], text[:at]):
-        try:
+        with suppress(ProgramError):
             printer.to_text(parser.parse(damaged))
-        except ProgramError:
-            pass
 
 
 HOSTILE = {
@@ -213,16 +212,34 @@ def test_what_has_no_text_is_named():
         printer.to_text(Program([a, b], [a, b]))
 
 
-def test_a_body_is_read_by_the_ops_own_codec():
-    """An op with a parameter that is no literal brings the two functions that write and read it."""
-    notation = op_named("notation")
-    if not getattr(notation, "codec", None):
-        pytest.skip("the notation op has no codec yet")
-    from lamella.lang.notation import trace
+def test_a_parameter_that_is_no_literal_goes_through_the_ops_codec(monkeypatch):
     t = tensor("float32", (symbol("B", 1, 8), 4))
-    d = trace(lambda x: lambda i: sum(lambda j: x[i, j] * x[i, j]), (t,))
+    d = trace(lambda x: lambda i, j: x[i, j] * x[i, j], (t,))
+    asked = []
+
+    def from_text(text, operands, symbols):
+        asked.append((text, operands, dict(symbols)))
+        return d
+
+    hook = {"body": (lambda value: f"the \"body\" {value}", from_text)}
+    for module in (printer, parser):
+        monkeypatch.setattr(module, "codec", lambda op: hook if op.name == "notation" else {})
     x = placeholder(t, "x")
-    round_trip(Program([x], [make(notation, (x,), {"body": d})]))
+    round_trip(Program([x], [make(op_named("notation"), (x,), {"body": d})]))
+    given_text, operands, symbols = asked[0]
+    assert given_text == f"the \"body\" {d}" and operands == (t,) and symbols == {"B": t.shape[0]}
+    with pytest.raises(ProgramError, match="line 2: notation: the parameter body must be a string"):
+        parser.parse("program p\n%0 = notation body=3 : float32[]")
+
+
+def test_index_notation_round_trips_by_its_own_text(monkeypatch):
+    hook = {"body": (text.to_text, text.from_text)}
+    for module in (printer, parser):
+        monkeypatch.setattr(module, "codec", lambda op: hook if op.name == "notation" else {})
+    t = tensor("float32", (symbol("B", 1, 8), 4))
+    d = trace(lambda x: lambda i: notation.sum(lambda j: x[i, j] * x[i, j]), (t,))
+    x = placeholder(t, "x")
+    round_trip(Program([x], [make(op_named("notation"), (x,), {"body": d})]))
 
 
 def test_windows_round_trip():

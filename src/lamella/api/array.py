@@ -331,7 +331,7 @@ def _index(key):
         return tuple(map(_index, key))
     if isinstance(key, Array):
         return key.node
-    if isinstance(key, list | np.ndarray) or isinstance(key, bool | np.bool_):
+    if isinstance(key, list | np.ndarray | bool | np.bool_):
         return asarray(key).node if not isinstance(key, list) or key else \
             asarray(np.zeros(0, np.int32)).node
     return key

@@ -78,7 +78,8 @@ def arange(start, stop=None, step=1, *, dtype=None) -> Array:
     start, stop = (0, start) if stop is None else (start, stop)
     if step == 0:
         raise error(ShapeError, "arange: a step of 0 never ends")
-    plain = DEFAULTS[max(1, *(number_rank(v) for v in (start, stop, step) if not isinstance(v, Size)))]
+    numbers = [v for v in (start, stop, step) if not isinstance(v, Size)]
+    plain = DEFAULTS[max(1, *map(number_rank, numbers))]
     dtype = plain if dtype is None else as_dtype(dtype)
     if isinstance(start, Size) or isinstance(stop, Size):
         extent = (stop - start + step - 1) // step
@@ -134,7 +135,7 @@ def triu(x: Array, *, k: int = 0) -> Array:
 
 
 def meshgrid(*arrays: Array, indexing: str = "xy") -> list[Array]:
-    """Each of the 1-d arrays repeated over the grid of all; "xy" has the first two axes exchanged."""
+    """Each 1-d array repeated over the grid of all; "xy" has the first two axes exchanged."""
     n = len(arrays)
     order = list(range(n))
     if indexing == "xy" and n > 1:

@@ -321,7 +321,8 @@ def where(condition, a, b) -> Array:
     """a where the bool condition holds, else b; all broadcast."""
     condition = asarray(condition)
     if condition.dtype is not dtypes.bool_:
-        raise error(DTypeError, f"where: the condition is {condition.dtype}; compare it to get bool")
+        raise error(DTypeError,
+            f"where: the condition is {condition.dtype}; compare it to get bool")
     return wrap(apply("where", condition.node, *operands("where", (a, b))))
 
 

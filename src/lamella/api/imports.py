@@ -1,4 +1,4 @@
-"""Python numbers, sequences and other libraries' arrays, as NumPy arrays and literals of our dtypes."""
+"""Python numbers, sequences and other libraries' arrays, as NumPy arrays and literals."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ def imported(x, dtype: DType | None) -> np.ndarray:
     else:
         found = np.asarray(x)
     if found.dtype == object or found.dtype.kind in "USc":
-        raise error(DTypeError, f"asarray: {type(x).__name__} with elements of {found.dtype} has no "
-                                "counterpart; pass numbers of one shape")
+        raise error(DTypeError,
+            f"asarray: {type(x).__name__} with elements of {found.dtype} has no "
+            "counterpart; pass numbers of one shape")
     wanted = dtype or as_dtype(found.dtype)
     return found if found.dtype == wanted.numpy else found.astype(wanted.numpy)
 
@@ -55,7 +56,8 @@ def number_rank(number) -> int:
 def number_node(x, dtype: DType) -> Node:
     """The literal of a Python number; raises where an integer does not fit the dtype."""
     if dtype.is_int and not isinstance(x, float) and not _fits(x, dtype):
-        raise error(DTypeError, f"the number {x} does not fit {dtype}; cast the array to a wider type")
+        raise error(DTypeError,
+            f"the number {x} does not fit {dtype}; cast the array to a wider type")
     return literal(x, dtype)
 
 

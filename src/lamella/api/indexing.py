@@ -140,8 +140,9 @@ def _wrapped(item, extent, axis: int, shape) -> Node:
     if not isinstance(item, Node):
         return literal(_position(item, extent, axis, shape), int32)
     if not item.dtype.is_int:
-        raise error(DTypeError, f"index: positions must be integers or bools, got {item.type}; cast "
-                                "with astype")
+        raise error(DTypeError,
+            f"index: positions must be integers or bools, got {item.type}; cast "
+            "with astype")
     if item.dtype.bits < 32:
         item = cast(item, int32)
     if item.dtype.kind == "uint" or isinstance(extent, Size):
@@ -207,9 +208,10 @@ def _put_positions(x: Node, key, v: Node) -> Node:
     """Arrays of positions: each element of x reads the last update that hits it."""
     nodes = [i for i in (key if isinstance(key, tuple) else (key,)) if isinstance(i, Node)]
     if unknown(nodes):
-        raise error(TraceError, "index: writing at computed positions needs their values, which are "
-                                "not known while the function is traced; use lamella.where, or one "
-                                "position at a time")
+        raise error(TraceError,
+            "index: writing at computed positions needs their values, which are "
+            "not known while the function is traced; use lamella.where, or one "
+            "position at a time")
     known = tuple(value(i) if isinstance(i, Node) else i
                   for i in (key if isinstance(key, tuple) else (key,)))
     try:

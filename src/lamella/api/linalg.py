@@ -97,8 +97,9 @@ def _spelled(part: str, lead: list[str]) -> list[str]:
 
 def _diagonal(x: Node, axes: list[str]) -> tuple[Node, list[str]]:
     if len(set(axes)) != len(axes):
-        raise error(ShapeError, f"einsum: {''.join(axes)!r} repeats an axis of one operand, which is "
-                                "not supported; multiply with lamella.eye and sum")
+        raise error(ShapeError,
+            f"einsum: {''.join(axes)!r} repeats an axis of one operand, which is "
+            "not supported; multiply with lamella.eye and sum")
     return x, axes
 
 

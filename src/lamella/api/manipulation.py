@@ -142,7 +142,8 @@ def split(x, sections, *, axis: int = 0) -> list[Array]:
     extent = x.shape[a]
     if isinstance(sections, int):
         if extent % sections != 0:
-            raise error(ShapeError, f"split: axis {a} of shape {x.shape} has no {sections} equal parts")
+            raise error(ShapeError,
+                f"split: axis {a} of shape {x.shape} has no {sections} equal parts")
         sections = [extent // sections * k for k in range(1, sections)]
     ends = [0, *sections, extent]
     lead = (slice(None),) * a
@@ -236,7 +237,7 @@ def one_hot(labels, classes: int, *, dtype="float32") -> Array:
 
 
 def dynamic_slice(x, starts, sizes) -> Array:
-    """`sizes` elements of x from a computed position; starts are clamped so that it stays inside."""
+    """`sizes` elements of x from a computed position, clamped so that they stay inside."""
     x = asarray(x)
     return wrap(ix.dynamic_slice(x.node, _starts(starts), as_shape(sizes)))
 

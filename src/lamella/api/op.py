@@ -36,8 +36,9 @@ def op(function: Callable) -> Callable[..., Array]:
             key = (types, *sorted(constants.items()))
             found = known.get(key)
         except TypeError:
-            raise error(DTypeError, f"{function.__name__}: constants must be numbers or strings, got "
-                                    f"{constants}") from None
+            raise error(DTypeError,
+                f"{function.__name__}: constants must be numbers or strings, got "
+                f"{constants}") from None
         if found is None:
             stated = functools.partial(function, **constants) if constants else function
             found = known[key] = trace(stated, types)

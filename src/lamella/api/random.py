@@ -54,8 +54,9 @@ def _use(name: str, k) -> Node:
     if isinstance(k, Array) and not active():
         before = getattr(k, "spent", None)
         if before is not None:
-            raise error(LamellaError, f"{name}: this key was used before, by {before}, and would give "
-                                      "the same numbers; split it first: a, b = random.split(key)")
+            raise error(LamellaError,
+                f"{name}: this key was used before, by {before}, and would give "
+                "the same numbers; split it first: a, b = random.split(key)")
         where = source.render(source.here())
         k.spent = f"{name} at {where}" if where else name
     return node
@@ -127,7 +128,8 @@ def bernoulli(k, p=0.5, shape=None) -> Array:
 def randint(k, shape, low: int, high: int, *, dtype="int32") -> Array:
     """Integers in [low, high), each by the high word of 32 bits times the count (for counts above
     2**32 by 64 bits modulo the count), so that probabilities differ by at most count / 2**32."""
-    dtype, count, shape = as_dtype(dtype), operator.index(high) - operator.index(low), as_shape(shape)
+    dtype, shape = as_dtype(dtype), as_shape(shape)
+    count = operator.index(high) - operator.index(low)
     if count <= 0 or not dtype.is_int:
         raise error(DTypeError, f"randint: {low}..{high} of {dtype} holds no integer")
     node = _use("randint", k)

@@ -26,7 +26,7 @@ from ..transform.vjp import pullback
 from ..transform.vmap import batch
 from .array import Array, asarray, wrap
 from .elementwise import stop_gradient
-from .scope import Scope, active, state
+from .scope import Scope, active
 from .values import alias, error
 
 __all__ = ["grad", "hessian", "jacobian", "jvp", "stop_gradient", "value_and_grad", "vjp", "vmap"]
@@ -58,8 +58,9 @@ class _Opened:
         self.nodes = [a.node for a in self.leaves if a.dtype.is_float]
         if not self.nodes:
             kinds = ", ".join(str(a.node.type) for a in arrays[:4]) or "no arrays"
-            raise error(DTypeError, f"{what} has nothing floating to differentiate by: {kinds}; cast "
-                                    "it with astype")
+            raise error(DTypeError,
+                f"{what} has nothing floating to differentiate by: {kinds}; cast "
+                "it with astype")
         self.tree = tree.unflatten(self.structure, self.leaves)
 
     def gather(self, nodes) -> Any:
@@ -121,7 +122,8 @@ def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0, *,
 
 def _with_aux(f: Callable, out: Any) -> tuple[Any, Any]:
     if not isinstance(out, tuple) or len(out) != 2:
-        raise error(LamellaError, f"{_name(f)}: has_aux needs (value, aux), got {type(out).__name__}")
+        raise error(LamellaError,
+            f"{_name(f)}: has_aux needs (value, aux), got {type(out).__name__}")
     return out
 
 
@@ -129,14 +131,16 @@ def _scalar(f: Callable, value: Any) -> Node:
     try:
         loss = asarray(value).node
     except LamellaError:
-        raise error(DTypeError, f"grad of {_name(f)}: needs one number, got "
-                                f"{type(value).__name__}; for (number, aux) say has_aux=True") from None
+        raise error(DTypeError, f"grad of {_name(f)}: needs one number, got {type(value).__name__}"
+                                "; for (number, aux) say has_aux=True") from None
     if loss.shape != ():
-        raise error(ShapeError, f"grad of {_name(f)}: the value has shape {loss.shape}, one number is "
-                                "needed; reduce it with sum or mean, or use vjp")
+        raise error(ShapeError,
+            f"grad of {_name(f)}: the value has shape {loss.shape}, one number is "
+            "needed; reduce it with sum or mean, or use vjp")
     if not loss.dtype.is_float:
-        raise error(DTypeError, f"grad of {_name(f)}: the value is {loss.dtype}, a floating number is "
-                                "needed")
+        raise error(DTypeError,
+            f"grad of {_name(f)}: the value is {loss.dtype}, a floating number is "
+            "needed")
     return loss
 
 
@@ -181,7 +185,8 @@ def _matching(name: str, given: Any, structure: Any, nodes: list[Node]) -> list[
     """The leaves of `given` as nodes of the types of `nodes`."""
     leaves, found = tree.flatten(given)
     if found != structure:
-        raise error(ShapeError, f"{name}: the structure {found} was given where {structure} is needed")
+        raise error(ShapeError,
+            f"{name}: the structure {found} was given where {structure} is needed")
     out = []
     for a, n in zip(leaves, nodes, strict=True):
         node = asarray(a).node
@@ -244,8 +249,9 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
             axis = normal_axis(f"vmap of {_name(f)}", axis, node.type.rank)
             size = node.shape[axis]
             if extent is not None and size != extent:
-                raise error(ShapeError, f"vmap of {_name(f)}: batch sizes {extent} and {size} differ "
-                                        f"(axis {axis} of shape {node.shape})")
+                raise error(ShapeError,
+                    f"vmap of {_name(f)}: batch sizes {extent} and {size} differ "
+                    f"(axis {axis} of shape {node.shape})")
             extent = size
             batched.append(_moved(node, axis, 0))
             inputs.append(placeholder(tensor(node.dtype, batched[-1].shape[1:])))
@@ -287,7 +293,7 @@ def _moved(x: Node, source: int, to: int) -> Node:
 # ---- whole derivatives --------------------------------------------------------------------------
 
 def jacobian(f: Callable, argnum: int = 0) -> Callable:
-    """A function that returns d f / d argument, shape [*f's shape, *argument's], of one array each."""
+    """A function that returns d f / d argument, [*f's shape, *argument's], of one array each."""
     def run(*args):
         def alone(x):
             return f(*args[:argnum], x, *args[argnum + 1:])

@@ -118,6 +118,12 @@ def held(nbytes: int) -> None:
         flush()
 
 
+def settle() -> None:
+    """Evaluate what is pending, before memory that it may depend on is given away."""
+    if state.pending and not state.scopes:
+        flush()
+
+
 def flush() -> None:
     """Evaluate every pending array of this thread that is still in use."""
     references, state.pending, state.held_bytes = state.pending, [], 0

@@ -1,8 +1,9 @@
 """Floor 6: code for a target from the loop level.
 
-Purpose: `target` (targets as data), `emit` (a loop-level kernel -> LLVM text), made of four layers:
-`text` (blocks of instructions), `values` (expressions), `memory` (loads and stores), `emit`
-(statements). `scalars` and `convert` are the target's own table of scalar instructions.
+Purpose: `target` (targets as data) and `emit` (a loop-level kernel -> LLVM text), which is made of
+five layers: `text` (lines and scopes), `values` (expressions), `memory` (loads and stores),
+`blocks` (control flow), `emit` (statements, functions, modules). `scalars` and `convert` are the
+target's own table of scalar instructions.
 May import: base, ir, lang. Assembling and loading the text is the runtime's.
 Read first: `emit.emit`, `target.Target`.
 """

@@ -7,16 +7,17 @@ common subexpressions shared here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ..base import dtypes
-from ..lang.expr import Expr, free_axes, make, value_of
+from ..lang.expr import Expr, make, value_of
 from ..lang.loops import LANES, Kernel, Loop, Set, Store, When
-from .memory import Memory, scratch_size
+from .blocks import Blocks
+from .memory import scratch_size
 from .target import Target
-from .text import BODY, GUARD, PLAIN, WHEN, register_type
+from .text import GUARD, PLAIN, WHEN
 from .values import CONSTANT, LANE, Value, number
 
 _HEAD = "define void @{}(ptr noalias %args, i64 %begin, i64 %end, ptr noalias %scratch) #0 {{\n"
@@ -81,7 +82,7 @@ def evaluate(e: Expr, values: dict[Expr, int]) -> int:
     return int(e.op.reference(*(np.int64(evaluate(a, values)) for a in e.args)))
 
 
-class Emitter(Memory):
+class Emitter(Blocks):
     """Writes one kernel's function."""
 
     def __init__(self, kernel: Kernel):
@@ -136,42 +137,6 @@ class Emitter(Memory):
         depth = CONSTANT if v.depth == CONSTANT else self.place(v.depth)
         return Value(self.spread(v, register.dtype), LANES, depth)
 
-    # ---- blocks --------------------------------------------------------------------------------
-
-    def _carried(self, body: list) -> list[Expr]:
-        """The registers that a body sets and that have a value before it."""
-        return [r for r in assigned(body) if r in self.env]
-
-    def _if(self, cond: str | None, kind: str, registers: list[Expr], body: Callable) -> None:
-        """Run body if cond holds (None: always); registers take either value after it."""
-        before = dict(self.env)
-        if cond is None:
-            body()
-            self.env = {r: self.env[r] for r in before}
-            return
-        scope, out = self.open(kind), self.name("x")
-        body()
-        lanes = {r: max(before[r].lanes, self.env[r].lanes) for r in registers}
-        new = {r: self.spread(self.env[r], r.dtype, lanes[r]) for r in registers}
-        last = self.scopes[-1].label
-        self.do(f"br label %{out}")
-        self.close()
-        old = {r: self.spread(before[r], r.dtype, lanes[r]) for r in registers}
-        first = self.scopes[-1].label
-        self.do(f"br i1 {cond}, label %{scope.start}, label %{out}")
-        self.enter(scope)
-        self.label(out)
-        self._join(before, registers, lanes, old, first, new, last)
-
-    def _join(self, before: dict, registers: list[Expr], lanes: dict, old: dict, first: str,
-              new: dict, last: str) -> None:
-        """Registers after two ways have met: `old` values from `first`, `new` from `last`."""
-        self.env = before
-        phis = {r: self.phi(register_type(r.dtype, lanes[r]), old[r], first, new[r], last)
-                for r in registers}
-        for r in registers:
-            self.assign(r, Value(phis[r], lanes[r], self.top))
-
     def _loop(self, s: Loop) -> None:
         if s.kind == "unroll":
             self._unroll(s)
@@ -181,7 +146,7 @@ class Emitter(Memory):
             low, high = Value("%begin", 1, 0), Value("%end", 1, 0)
             if s.kind == "serial":
                 low, high = self.scalar(s.low), self.scalar(s.high)
-            self._count(s, s.var, low, high, s.step, GUARD)
+            self._count(s.body, s.var, low, high, s.step, GUARD)
 
     def _unroll(self, s: Loop) -> None:
         before = list(self.env)
@@ -193,65 +158,6 @@ class Emitter(Memory):
             self.env = {r: self.env[r] for r in before}
         if s.var in self.aliases:
             self.bind(s.var, None)
-
-    def _count(self, s: Loop, variable: Expr, low: Value, high: Value, step: int,
-               kind: str) -> None:
-        """A counted loop: tested before the first iteration and after each one."""
-        self.forget_memory()
-        sure = low.depth == high.depth == CONSTANT and int(low.text) < int(high.text)
-        registers = self._carried(s.body)
-        before = dict(self.env)
-        lanes = self._carried_lanes(s, registers)
-        old = {r: self.spread(before[r], r.dtype, lanes[r]) for r in registers}
-        guard = self.open(PLAIN if sure else kind)
-        scope, out = self.open(BODY), self.name("x")
-        index, phis = "%" + self.name("i"), {r: "%" + self.name("r") for r in registers}
-        self.assign(variable, Value(index, 1, self.top))
-        for r in registers:
-            self.assign(r, Value(phis[r], lanes[r], self.top))
-        self.run(s.body)
-        new = {r: self._fit(r, lanes[r]) for r in registers}
-        following = self.op(f"add nsw i64 {index}, {step}", self.top)
-        more = self.op(f"icmp slt i64 {following}, {high.text}", self.top)
-        last = self.scopes[-1].label
-        self.do(f"br i1 {more}, label %{scope.start}, label %{out}")
-        self.close()
-        arrive = f"%{guard.label}]"
-        lines = [f"  {index} = phi i64 [{low.text}, {arrive}, [{following}, %{last}]"]
-        lines += [f"  {phis[r]} = phi {register_type(r.dtype, lanes[r])} "
-                  f"[{old[r]}, {arrive}, [{new[r]}, %{last}]" for r in registers]
-        self.do(f"br label %{scope.start}")
-        self.enter(scope, lines)
-        self.close()
-        first = self.scopes[-1].label
-        if sure:
-            self.do(f"br label %{guard.start}")
-        else:
-            some = self.op(f"icmp slt i64 {low.text}, {high.text}", self.top)
-            self.do(f"br i1 {some}, label %{guard.start}, label %{out}")
-        self.enter(guard)
-        self.label(out)
-        self._join(before, registers, lanes, new if sure else old, first, new, last)
-
-    def _fit(self, register: Expr, lanes: int) -> str:
-        v = self.env[register]
-        assert v.lanes <= lanes, f"register {register} holds one number but is set to a vector"
-        return self.spread(v, register.dtype, lanes)
-
-    def _carried_lanes(self, s: Loop, registers: list[Expr]) -> dict[Expr, int]:
-        """How many lanes each carried register has: vectors from outside or set to one inside."""
-        wide = {r for r in registers if r.attr[1] == LANES or self.env[r].lanes == LANES}
-        if self.in_vector and len(wide) < len(registers):
-            vectors = wide | {r for r, v in self.env.items() if v.lanes > 1}
-            vectors |= {v for v, e in self.aliases.items() if v.op == "var" and LANE in e.args}
-            sets = list(settings(s.body))
-            while True:
-                more = {x.var for x in sets if free_axes(x.value) & vectors} - vectors
-                if not more:
-                    break
-                vectors |= more
-            wide |= vectors & set(registers)
-        return {r: LANES if r in wide else 1 for r in registers}
 
     # ---- vector loops --------------------------------------------------------------------------
 
@@ -269,6 +175,7 @@ class Emitter(Memory):
         self.in_vector, self.outside = True, frozenset(self.env)
         base = make("var", (), (s.var.attr[0] + ".block", 1), dtypes.index)
         self.bind(s.var, base + LANE)
+        self.mutable.add(base)
         whole = all(c % LANES == 0 for c in count.values())
         self._if(some, GUARD, self._carried(s.body), lambda: self._blocks(s, base, known, whole))
         self.bind(s.var, None)
@@ -281,7 +188,7 @@ class Emitter(Memory):
         if not whole:
             end = self.scalar(s.low + ((s.high - s.low) & number(-LANES)))
         if known is None or known >= LANES:
-            self._count(s, base, low, end, LANES, PLAIN)
+            self._count(s.body, base, low, end, LANES, PLAIN)
         if whole:
             return
         left = None
@@ -304,17 +211,3 @@ class Emitter(Memory):
         self.assign(base, Value(end.text, 1, self.top))
         self.run(s.body)
         self.mask = None
-
-
-def settings(body: list) -> Iterable[Set]:
-    """Every Set in a body."""
-    for s in body:
-        if isinstance(s, Set):
-            yield s
-        elif isinstance(s, (Loop, When)):
-            yield from settings(s.body)
-
-
-def assigned(body: list) -> list[Expr]:
-    """The registers that a body sets, in order."""
-    return list(dict.fromkeys(s.var for s in settings(body)))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..base import dtypes
 from ..lang.expr import Expr, free_axes, lit
 from ..lang.loops import LANES, Buffer, Kernel, Store
-from . import convert
+from .convert import from_memory, to_memory
 from .text import literal, memory_literal, memory_type, suffix, vector
 from .values import CONSTANT, LANE, Value, Values, number
 
@@ -219,7 +219,7 @@ class Memory(Values):
         else:
             where = mask.text if mask else _ALL
             text = self._load_masked(buffer, at, depth, where, fill)
-        text = convert.from_memory(self.site(depth, LANES, buffer.dtype), text, buffer.dtype)
+        text = from_memory(self.site(depth, LANES, buffer.dtype), text, buffer.dtype)
         return Value(text, LANES, depth, at.steady)
 
     def _load_one(self, buffer: Buffer, at: Place, conds: list[Value], fill) -> str:
@@ -229,7 +229,7 @@ class Memory(Values):
             pointer = self.op(f"select i1 {conds[0].text}, ptr {pointer}, ptr @zeros", at.depth)
         text = self.op(f"load {kind}, ptr {pointer}, align {dtype.bytes}", at.depth)
         site = self.site(at.depth, 1, dtype)
-        text = convert.from_memory(site, text, dtype)
+        text = from_memory(site, text, dtype)
         return site.select(conds[0].text, text, literal(lit(fill, dtype))) if conds else text
 
     def _load_masked(self, buffer: Buffer, at: Place, depth: int, mask: str, fill) -> str:
@@ -274,7 +274,7 @@ class Memory(Values):
         at = self._locate(buffer, s.offset, v.lanes > 1, conds)
         lanes = LANES if at.lanes else 1
         text = self.spread(v, buffer.dtype, lanes)
-        text = convert.to_memory(self.site(self.top, lanes, buffer.dtype), text, buffer.dtype)
+        text = to_memory(self.site(self.top, lanes, buffer.dtype), text, buffer.dtype)
         mask = self._mask(conds) if at.lanes else None
         if at.lanes is None or (at.contiguous and mask is None):
             line = f"store {memory_type(buffer.dtype, lanes)} {text}, ptr {at.pointer}, align "

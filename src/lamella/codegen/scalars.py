@@ -7,6 +7,8 @@ for all operands, and give the same bits on every target.
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Callable
 
 from ..base.dtypes import DType
@@ -134,6 +136,45 @@ def _intrinsic(name: str, *flags: str) -> Callable:
     return lambda site, *operands: site.call(name, list(operands), flags=flags)
 
 
+def float_constant(operand: str) -> float:
+    """The value of an operand that is a float constant in every lane, else NaN."""
+    if not operand.startswith("splat ("):
+        return math.nan
+    return struct.unpack("<d", int(operand[7:-1].split()[1], 16).to_bytes(8, "little"))[0]
+
+
+def _extreme(word: str, how: str) -> Callable:
+    """max and min of floats: `c ? a : b` on a comparison is one x86 instruction, which takes b if
+    either is NaN or both are zeros. A constant goes to a; else both orders are combined, and
+    their common bits decide the sign of a zero."""
+    def pick(site: Site, a: str, b: str) -> str:
+        return site.select(site.compare(how, a, b), a, b)
+
+    def rule(site: Site, a: str, b: str) -> str:
+        if site.lanes == 1:
+            return site.call(word, [a, b])
+        x, c = (b, a) if float_constant(a) == float_constant(a) else (a, b)
+        number = float_constant(c)
+        if number != number or str(number) == "-0.0":
+            return both(site, a, b)
+        out = pick(site, c, x)
+        if word == "maximum" and number == 0:  # of zeros, x was taken: -0 has to become 0
+            out = site.op(f"fadd {site.type} {out}, {site.constant('0.0')}")
+        return out
+
+    def both(site: Site, a: str, b: str) -> str:
+        width = 64 if site.scalar == "double" else 32
+        integer, bits = f"i{width}", vector(f"i{width}", site.lanes)
+        one, other = (site.op(f"bitcast {site.type} {v} to {bits}")
+                      for v in (pick(site, a, b), pick(site, b, a)))
+        out = site.op(f"or {bits} {one}, {other}")
+        if word == "maximum":
+            out = site.op(f"and {bits} {out}, {site.constant((1 << (width - 1)) - 1, integer)}")
+            out = site.op(f"or {bits} {out}, {site.op(f'and {bits} {one}, {other}')}")
+        return site.op(f"bitcast {bits} {out} to {site.type}")
+    return rule
+
+
 def _where(site: Site, c: str, a: str, b: str) -> str:
     return site.select(c, a, b)
 
@@ -143,9 +184,9 @@ _FLOAT: Rules = {
     "div": "fdiv {t} {0}, {1}", "neg": "fneg {t} {0}", "eq": "fcmp oeq {t} {0}, {1}",
     "ne": "fcmp une {t} {0}, {1}", "lt": "fcmp olt {t} {0}, {1}", "le": "fcmp ole {t} {0}, {1}",
     "abs": _intrinsic("fabs"), "fma": _intrinsic("fma"), "sqrt": _intrinsic("sqrt"),
-    "max": _intrinsic("maximum"), "min": _intrinsic("minimum"), "floor": _intrinsic("floor"),
-    "ceil": _intrinsic("ceil"), "round": _intrinsic("roundeven"), "trunc": _intrinsic("trunc"),
-    "where": _where,
+    "max": _extreme("maximum", "ogt"), "min": _extreme("minimum", "olt"),
+    "floor": _intrinsic("floor"), "ceil": _intrinsic("ceil"),
+    "round": _intrinsic("roundeven"), "trunc": _intrinsic("trunc"), "where": _where,
 }
 _BITS: Rules = {
     "eq": "icmp eq {t} {0}, {1}", "ne": "icmp ne {t} {0}, {1}", "and": "and {t} {0}, {1}",

@@ -126,12 +126,12 @@ class Writer:
         return name
 
     def once(self, text: str, depth: int) -> str:
-        """The result of a pure instruction, written only if it is not yet at hand."""
+        """The result of a pure instruction, written only if it is not yet at hand there."""
         found = self.memo.get(text)
-        if found is None:
-            found = self.memo[text] = self.op(text, depth)
+        if found is None or found[1] > depth:
+            found = self.memo[text] = (self.op(text, depth), depth)
             self.scopes[depth].keys.append(text)
-        return found
+        return found[0]
 
     def do(self, text: str) -> None:
         """An instruction without a result, in the innermost scope."""

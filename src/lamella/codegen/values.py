@@ -9,8 +9,8 @@ from ..lang import math as _expansions  # noqa: F401 (importing installs Scalar.
 from ..lang import scalar
 from ..lang.expr import Expr, free_axes, lit, make
 from ..lang.loops import LANES
-from . import convert, scalars
-from .scalars import Site
+from .convert import bitcast, cast, round_narrow
+from .scalars import ROUNDED, TABLE, Site, write
 from .text import Writer, literal, register_type, splat, vector
 
 LANE = make("lane", (), None, dtypes.index)
@@ -101,7 +101,7 @@ class Values(Writer):
             return (alias,)
         if isinstance(e.op, str):
             return () if e.op == "load" else e.args
-        if (e.op.name, e.args[-1].dtype.kind) in scalars.TABLE or e.op in _CONVERSIONS:
+        if (e.op.name, e.args[-1].dtype.kind) in TABLE or e.op in _CONVERSIONS:
             return e.args
         self.aliases[e] = expanded = expand(e)
         return (expanded,)
@@ -152,9 +152,9 @@ class Values(Writer):
         if rule is not None:
             return Value(rule(site, *operands), lanes, depth, steady)
         name = e.op.name
-        text = scalars.write(scalars.TABLE[name, dtype.kind], site, operands)
-        if e.dtype.bits == 16 and e.dtype.is_float and name in scalars.ROUNDED:
-            text = convert.round_narrow(site, text, e.dtype)
+        text = write(TABLE[name, dtype.kind], site, operands)
+        if e.dtype.bits == 16 and e.dtype.is_float and name in ROUNDED:
+            text = round_narrow(site, text, e.dtype)
         return Value(text, lanes, depth, steady)
 
     # ---- lanes ---------------------------------------------------------------------------------
@@ -177,15 +177,15 @@ class Values(Writer):
         v = self.memo[x]
         depth, lanes, text = self.place(v.depth), LANES, self.spread(v, x.dtype)
         kind = register_type(x.dtype)
-        rule = scalars.TABLE[name, x.dtype.kind]
-        rounds = x.dtype.bits == 16 and x.dtype.is_float and name in scalars.ROUNDED
+        rule = TABLE[name, x.dtype.kind]
+        rounds = x.dtype.bits == 16 and x.dtype.is_float and name in ROUNDED
         while lanes > 1:
             wide, lanes = vector(kind, lanes), lanes // 2
             halves = [self._part(wide, text, start, lanes, depth) for start in (0, lanes)]
             site = self.site(depth, lanes, x.dtype)
-            text = scalars.write(rule, site, halves)
+            text = write(rule, site, halves)
             if rounds:
-                text = convert.round_narrow(site, text, x.dtype)
+                text = round_narrow(site, text, x.dtype)
         return Value(text, 1, depth, v.steady)
 
     def _part(self, wide: str, text: str, start: int, lanes: int, depth: int) -> str:
@@ -202,7 +202,7 @@ class Values(Writer):
         return Value(site.call("cttz", [v.text], flags=("false",)), v.lanes, site.depth, v.steady)
 
 
-_CONVERSIONS = {scalar.cast_: convert.cast, scalar.bitcast_: convert.bitcast}
+_CONVERSIONS = {scalar.cast_: cast, scalar.bitcast_: bitcast}
 
 
 def expand(e: Expr) -> Expr:

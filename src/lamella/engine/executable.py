@@ -58,6 +58,9 @@ class Executable:
         bases[0] = arena.address
         try:
             b.table.run(bases)
+        except TypeError:
+            _check_donated(values)
+            raise
         except StepFailed as e:
             self._fail(e)
         finally:
@@ -72,3 +75,10 @@ class Executable:
         step = self.plan.steps[e.step]
         raise ExecutionError(f"{step.names} failed with code {e.code} "
                              f"({render(step.source) or 'no source line'})") from e
+
+
+def _check_donated(values: Sequence[Value]) -> None:
+    """Raise where a value's memory has been given away."""
+    for v in values:
+        if v.address is None:
+            v.numpy()

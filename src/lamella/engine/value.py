@@ -42,6 +42,8 @@ class Value:
 
     def _writable(self) -> np.ndarray:
         shape: tuple = self.type.shape
+        if isinstance(self.owner, Donated):
+            self.owner.refuse()
         if isinstance(self.owner, Block):
             flat = self.owner.view(self.type.bytes, self.type.dtype.numpy)
             return flat.reshape(shape)
@@ -56,6 +58,7 @@ class Donated:
     def __init__(self, where: str):
         self.where = where
 
-    def __getattr__(self, name: str):
+    def refuse(self) -> None:
+        """Raise the error that says where it went."""
         raise DonatedError(f"this array was donated to {self.where} and its memory reused; use the "
                            f"array that the call returned, or do not donate it")

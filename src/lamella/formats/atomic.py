@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """A binary stream whose bytes become `path` when the block ends; after an error nothing stays."""
+    """A binary stream that becomes `path` when the block ends; after an error nothing stays."""
     target = Path(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:

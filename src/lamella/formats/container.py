@@ -65,8 +65,8 @@ def read(data: memoryview, names: Sequence[str]) -> dict[str, memoryview]:
             raise FormatError(f"the entry of {part.name} is damaged, or not written by Lamella")
         at += len(head) + part.size
     if data[at:] != tail:
-        raise FormatError(f"the file's end is damaged: {len(data) - at} bytes follow after the last "
-                          f"part, {len(tail)} are expected")
+        raise FormatError(f"the file's end is damaged: {len(data) - at} bytes follow after the "
+                          f"last part, {len(tail)} are expected")
     return found
 
 

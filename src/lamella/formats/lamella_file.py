@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ class Spec(msgspec.Struct, omit_defaults=True):
 
 
 class Manifest(msgspec.Struct, omit_defaults=True):
-    """What a model file says about itself."""
+    """What a model file says about itself. `batch` is the symbol that counts independent rows."""
 
     format: int
     numerics: int
@@ -67,6 +68,7 @@ class Manifest(msgspec.Struct, omit_defaults=True):
     inputs: list[Spec]
     outputs: list[Spec]
     parts: dict[str, Part]
+    batch: str = ""
     notes: dict[str, str] = {}
 
 
@@ -83,16 +85,30 @@ class Model:
         """The inputs that a caller gives."""
         return self.program.inputs[len(self.weights):]
 
+    @property
+    def batch(self) -> Symbol | None:
+        """The symbol that counts rows which do not depend on each other, if the file names one."""
+        low_high = self.manifest.symbols.get(self.manifest.batch)
+        return Symbol(self.manifest.batch, *low_high) if low_high else None
+
+
+_MANIFEST = msgspec.json.Decoder(Manifest)
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NUMBER = msgspec.json.Decoder(int)
+
 
 # ---- writing ------------------------------------------------------------------------------------
 
 def save(path: str | os.PathLike, program: Program, weights: Mapping[str, np.ndarray], *,
-         name: str = "model", outputs: Sequence[str] = (), notes: Mapping[str, str] | None = None,
-         labels: Mapping[str, Sequence[str]] | None = None) -> Manifest:
+         name: str = "model", batch: str = "", outputs: Sequence[str] = (),
+         labels: Mapping[str, Sequence[str]] | None = None,
+         notes: Mapping[str, str] | None = None) -> Manifest:
     """Write the file; an interrupted or failed save leaves the old one as it was.
 
-    `outputs` names the outputs; `labels` gives, by output or input name, the classes of its last
-    axis; `notes` is free text, such as the recipe.
+    `batch` names the symbol that is the first extent of all inputs and outputs and along which each
+    row is computed by itself, so that a server may join requests. `outputs` names the outputs;
+    `labels` gives, by output or input name, the classes of its last axis; `notes` is free text,
+    such as the recipe.
     """
     verify(program)
     weights = {n: np.asarray(a) for n, a in weights.items()}
@@ -104,8 +120,9 @@ def save(path: str | os.PathLike, program: Program, weights: Mapping[str, np.nda
         symbols={s.name: (s.low, s.high) for s in _symbols(program)},
         inputs=[_spec(n.params["name"], n.type, labels) for n in program.inputs[len(weights):]],
         outputs=_outputs(program, outputs, labels),
-        parts={PROGRAM: _part([text]), WEIGHTS: _part(raw)}, notes=dict(notes or {}))
+        parts={PROGRAM: _part([text]), WEIGHTS: _part(raw)}, batch=batch, notes=dict(notes or {}))
     _check_names(manifest, ProgramError)
+    _check_batch(manifest, ProgramError)
     head = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
     with replacing(path) as stream:
         container.write(stream, [(MANIFEST, [head]), (PROGRAM, [text]), (WEIGHTS, raw)])
@@ -165,7 +182,7 @@ def _aligned(stream: BinaryIO, size: int) -> memoryview:
     """The file's bytes in memory that begins at a multiple of 64, as weights in it then do."""
     block = np.empty(size + container.ALIGNMENT, np.uint8)
     start = -block.ctypes.data % container.ALIGNMENT
-    view = memoryview(block[start:start + size])
+    view = block[start:start + size].data
     return view[:stream.readinto(view)].toreadonly()  # type: ignore[attr-defined]
 
 
@@ -185,6 +202,7 @@ def _read(data: memoryview) -> Model:
     weights = {n: stored[n] for n in leading if n in stored}
     _check_weights(program, weights if len(weights) == len(stored) else stored, FormatError)
     _check_names(manifest, FormatError)
+    _check_batch(manifest, FormatError)
     _check_specs(program, weights, manifest)
     return Model(program, weights, manifest)
 
@@ -193,12 +211,12 @@ def _manifest(raw: memoryview) -> Manifest:
     if len(raw) > MOST_MANIFEST:
         raise FormatError(f"a manifest of {len(raw)} bytes; at most {MOST_MANIFEST} are read")
     try:
-        version = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).get("format")
-        number = msgspec.json.decode(version, type=int) if version else 0
+        version = _FIELDS.decode(raw).get("format")
+        number = _NUMBER.decode(version) if version else 0
         if number > FORMAT or number < 1:
             raise FormatError(f"the file has format {number}; this Lamella reads 1 to {FORMAT}, a "
                               f"newer one may read it")
-        return msgspec.json.decode(raw, type=Manifest)
+        return _MANIFEST.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
         raise FormatError(f"the manifest cannot be read: {e}") from None
 
@@ -208,8 +226,8 @@ def _check_weights(program: Program, weights: Mapping[str, np.ndarray], error: t
     leading = program.inputs[:len(weights)]
     names = [n.params["name"] for n in leading]
     if len(set(names)) != len(names) or set(names) != set(weights):
-        raise error(f"the program's first {len(weights)} inputs are {', '.join(names)}; the weights "
-                    f"are {', '.join(weights)}; they must be the same")
+        raise error(f"the program's first {len(weights)} inputs are {', '.join(names)}; the "
+                    f"weights are {', '.join(weights)}; they must be the same")
     for node in leading:
         a = weights[node.params["name"]]
         if node.type != tensor(as_dtype(a.dtype), a.shape):
@@ -225,6 +243,17 @@ def _check_names(manifest: Manifest, error: type) -> None:
         for s in specs:
             if s.labels and (not s.shape or len(s.labels) != s.shape[-1]):
                 raise error(f"{s.name}: {len(s.labels)} labels for the last axis of {s.shape}")
+
+
+def _check_batch(manifest: Manifest, error: type) -> None:
+    """The batch symbol leads every input and output, and stands in no other extent of them."""
+    if not manifest.batch:
+        return
+    for s in (*manifest.inputs, *manifest.outputs):
+        rest = re.findall(r"\w+", " ".join(map(str, s.shape[1:])))
+        if s.shape[:1] != [manifest.batch] or manifest.batch in rest:
+            raise error(f"{manifest.batch} counts rows, so it must be the first extent, and only "
+                        f"that, of each input and output; {s.name} is {s.dtype}{s.shape}")
 
 
 def _check_specs(program: Program, weights: Mapping, manifest: Manifest) -> None:

@@ -36,6 +36,10 @@ class _Entry(msgspec.Struct):
     data_offsets: tuple[int, int]
 
 
+_ENTRY = msgspec.json.Decoder(_Entry)
+_ENTRIES = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
 def chunks(arrays: Mapping[str, np.ndarray]) -> Iterable[memoryview]:
     """The file's bytes, in pieces: the table, then each array, those of wide dtypes first."""
     named = {n: np.asarray(a, order="C") for n, a in arrays.items()}
@@ -54,7 +58,7 @@ def chunks(arrays: Mapping[str, np.ndarray]) -> Iterable[memoryview]:
 
 
 def _raw(a: np.ndarray) -> memoryview:
-    return memoryview(np.ascontiguousarray(a).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(a).reshape(-1).view(np.uint8).data
 
 
 def read(data: memoryview | bytes) -> dict[str, np.ndarray]:
@@ -81,9 +85,9 @@ def read(data: memoryview | bytes) -> dict[str, np.ndarray]:
 def _table(text: bytes) -> dict[str, _Entry]:
     """The table, without its `__metadata__`; a name may stand in it once."""
     try:
-        raw = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        raw = _ENTRIES.decode(text)
         raw.pop("__metadata__", None)
-        table = {n: msgspec.json.decode(v, type=_Entry) for n, v in raw.items()}
+        table = {n: _ENTRY.decode(v) for n, v in raw.items()}
     except (msgspec.MsgspecError, ValueError, RecursionError) as e:
         raise FormatError(f"weights: the table cannot be read: {e}") from None
     return table
@@ -93,7 +97,8 @@ def _checked(name: str, e: _Entry) -> DType:
     """The entry's dtype, if its shape and offsets agree with each other."""
     dtype = _WORDS.get(e.dtype)
     if dtype is None:
-        raise FormatError(f"weights: {name!r} has the dtype {e.dtype!r}; known: {', '.join(_WORDS)}")
+        raise FormatError(f"weights: {name!r} has the dtype {e.dtype!r}; "
+                          f"known: {', '.join(_WORDS)}")
     if len(e.shape) > MOST_RANK or any(not 0 <= n < 1 << 48 for n in e.shape):
         raise FormatError(f"weights: {name!r} has the shape {e.shape[:MOST_RANK]}")
     need, given = math.prod(e.shape) * dtype.bytes, e.data_offsets[1] - e.data_offsets[0]

@@ -28,7 +28,7 @@ def bind_symbols(types: Sequence[TensorType], arrays: Sequence[np.ndarray],
     if len(types) != len(arrays):
         raise ShapeError(f"{len(types)} inputs are needed, {len(arrays)} were given")
     env = dict(given or {})
-    pairs = []
+    pairs: list[tuple] = []
     for k, (t, a) in enumerate(zip(types, arrays, strict=True)):
         if a.dtype != t.dtype.numpy or a.ndim != t.rank:
             raise ShapeError(f"input {k}: {t} is needed, {a.dtype}{list(a.shape)} was given")

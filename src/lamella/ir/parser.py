@@ -6,6 +6,7 @@ that names the line and the rule.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 
@@ -18,19 +19,13 @@ from .printer import RESERVED, codec
 from .program import Program
 from .types import TensorType, tensor
 
-MOST_BYTES = 64 << 20
-MOST_NODES = 1 << 20
-MOST_LINE = 1 << 20
-MOST_DEPTH = 32
-MOST_DIGITS = 20
-MOST_TOKENS = 1 << 16
-MOST_TERMS = 64
-MOST_DEGREE = 16
-MOST_RANK = 32
+MOST_BYTES, MOST_LINE = 64 << 20, 1 << 20
+MOST_NODES, MOST_TOKENS = 1 << 20, 1 << 16  # of a program, of a line
+MOST_DEPTH, MOST_RANK, MOST_DIGITS = 32, 32, 20
+MOST_TERMS, MOST_DEGREE = 64, 16  # of an extent
 
 _DTYPES = {d.name: d for d in ALL}
-_WORDS = {"None": None, "True": True, "False": False,
-          "inf": float("inf"), "nan": float("nan")}
+_WORDS = {"None": None, "True": True, "False": False, "inf": math.inf, "nan": math.nan}
 _TOKEN = re.compile(r"""\s*(?:
     (?P<comment>\#.*)
   | (?P<node>%[0-9]{1,9}(?![0-9A-Za-z_.]))
@@ -57,12 +52,11 @@ class Reader:
                 raise ProgramError(f"{text[position:position + 20].strip()!r} is no token")
             position = match.end()
             kind, value = match.lastgroup or "", match[match.lastgroup or 0]
-            if kind == "comment":
-                self.comment = value[1:].strip()
-            else:
-                self.tokens.append((kind, value))
+            self.tokens.append((kind, value))
             if len(self.tokens) > MOST_TOKENS:
                 raise ProgramError(f"more than {MOST_TOKENS} tokens")
+        if self.tokens and self.tokens[-1][0] == "comment":
+            self.comment = self.tokens.pop()[1][1:].strip()
 
     def peek(self) -> str:
         """The next token's text; empty at the end."""
@@ -152,12 +146,14 @@ class Reader:
         return tuple(items)
 
     def integer(self) -> int:
+        """A literal of bounded length."""
         text = self.next("int")
         if len(text) > MOST_DIGITS:
             raise ProgramError(f"an integer of {len(text)} digits; at most {MOST_DIGITS} are read")
         return int(text)
 
     def string(self) -> str:
+        """A quoted text, its escapes resolved."""
         text = self.next("string")[1:-1]
         return re.sub(r'\\(?:(["\\])|u\{([0-9a-f]+)\})', _unescape, text)
 
@@ -208,7 +204,8 @@ def _terms(e: Extent) -> int:
 def _bounded(e: Extent) -> Extent:
     """The extent, if it is of a size that a program can have meant."""
     numbers = list(e.terms.values()) if isinstance(e, Size) else [e]
-    if _terms(e) > MOST_TERMS or max(map(abs, numbers)).bit_length() > 64 or _degree(e) > MOST_DEGREE:
+    largest = max(map(abs, numbers))
+    if _terms(e) > MOST_TERMS or largest.bit_length() > 64 or _degree(e) > MOST_DEGREE:
         raise ProgramError(f"an extent of more than {MOST_TERMS} terms, 64 bits or "
                            f"{MOST_DEGREE} factors")
     return e

@@ -110,7 +110,7 @@ def _escape(c: str) -> str:
 def type_text(t: TensorType) -> str:
     """`float32[B, 64]`, with `:(1, B)` where the strides are not row-major."""
     if t.device is not cpu or t.sharding is not None:
-        raise ProgramError(f"{t} on {t.device} has no text; place and shard a program after loading")
+        raise ProgramError(f"{t} on {t.device} has no text; place and shard after loading")
     return repr(t)
 
 

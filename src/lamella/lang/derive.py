@@ -75,8 +75,7 @@ def _cotangents(types: Types, body: Expr, seed: Expr, order: dict[Expr, int],
     def add(e: Expr, contribution: Expr, scope: frozenset[Expr]) -> None:
         over = sorted(scope - free_axes(e), key=order.__getitem__)
         contribution = _total(types, tuple(over), contribution)
-        before = cotangents.get(e)
-        cotangents[e] = contribution if before is None else before + contribution
+        cotangents[e] = _joined(cotangents[e], contribution) if e in cotangents else contribution
 
     add(body, seed, frozenset(seed.args))
     for e in reversed(expr.walk(body)):
@@ -87,9 +86,10 @@ def _cotangents(types: Types, body: Expr, seed: Expr, order: dict[Expr, int],
             yield e, g
             continue
         scope = free_axes(e) | frozenset(e.attr[1] if e.op == "reduce" else ())
+        conditions, g = _unguarded(g)
         for child, contribution in _pulled(e, g):
             if child in active and contribution is not None:
-                add(child, contribution, scope)
+                add(child, _when(conditions, contribution), scope)
 
 
 def _active(body: Expr, wrt: set[int]) -> set[Expr]:
@@ -111,6 +111,9 @@ def _pulled(e: Expr, g: Expr) -> list[tuple[Expr, Expr | None]]:
         return [(e.args[0], _through(e, g))]
     if e.op is scalar.cast_:
         return [(e.args[0], scalar.cast(g, e.args[0].dtype))]
+    if e.op is scalar.where:
+        condition, a, b = e.args
+        return [(a, _when([condition], g)), (b, _when([scalar.not_(condition)], g))]
     if e.op.rule is None:
         return []
     return list(zip(e.args, e.op.rule(g, e, *e.args)))
@@ -160,9 +163,18 @@ def _total(types: Types, axes: tuple[Expr, ...], body: Expr) -> Expr:
         inverse = Inverse(tuple(sides), (lit(0, dtypes.index),) * len(sides), list(axes))
         if len(inverse.left) < len(axes):
             others = [c for c in conditions if c not in equations]
-            inner = scalar.where(reduce(scalar.and_, others), inner, 0) if others else inner
-            return _gathered(types, inner, inverse)
+            return _gathered(types, _when(others, inner), inverse)
     return _sum(axes, body)
+
+
+# Guards stand outside of products, where(condition, product, 0): what a factor is where nothing
+# counts, such as 1 / 0, is not multiplied by zero. In sums elements of operands are, for dots.
+
+def _when(conditions: list[Expr], body: Expr) -> Expr:
+    """The body where all conditions hold, else 0."""
+    if not conditions:
+        return body
+    return scalar.where(reduce(scalar.and_, dict.fromkeys(conditions)), body, 0)
 
 
 def _unguarded(e: Expr) -> tuple[list[Expr], Expr]:
@@ -174,6 +186,14 @@ def _unguarded(e: Expr) -> tuple[list[Expr], Expr]:
         return [], e
     conditions, inner = _unguarded(e.args[1])
     return _conjuncts(e.args[0]) + conditions, inner
+
+
+def _joined(a: Expr, b: Expr) -> Expr:
+    """a + b, inside of the guards that both have."""
+    (first, a), (second, b) = _unguarded(a), _unguarded(b)
+    common = [c for c in first if c in second]
+    a = _when([c for c in first if c not in common], a)
+    return _when(common, a + _when([c for c in second if c not in common], b))
 
 
 def _conjuncts(e: Expr) -> list[Expr]:
@@ -196,12 +216,16 @@ def _sum(axes: tuple[Expr, ...], body: Expr) -> Expr:
     for a in axes:
         if a not in used:
             body = body * scalar.cast(expr.size(a.attr[1]), body.dtype)
+    conditions, inner = _unguarded(body) if used else ([], body)
+    if conditions and inner.op is scalar.mul and any(f.op == "read" for f in inner.args):
+        a, b = inner.args
+        body = _when(conditions, a) * b if b.op == "read" else a * _when(conditions, b)
     return reduction("sum", used, body)
 
 
 def _guarded(types: Types, body: Expr, inverse: Inverse) -> Expr:
-    """The body where all guards hold, else 0. In a product with an element, only the other factor
-    is guarded, and where a factor reads 0 out of range that is its own guard: a dot stays one."""
+    """The body where the solution is one. A product of elements of which one reads 0 outside of a
+    range is guarded against that: a dot stays one."""
     conditions, body = _unguarded(body)
     factors = body.args if body.op is scalar.mul else (body,)
     reads = [f for f in factors if f.op == "read"]
@@ -209,14 +233,8 @@ def _guarded(types: Types, body: Expr, inverse: Inverse) -> Expr:
     if len(reads) == len(factors):
         own = {at for f in reads if f.attr[1] == 0 for at in zip(f.args, types[f.attr[0]].shape)}
         kept = [r for r in kept if r not in own]
-    guards = [g for e, n in kept for g in _within(e, n)] + inverse.conditions + conditions
-    if not guards:
-        return body
-    guard = reduce(scalar.and_, dict.fromkeys(guards))
-    if not reads or len(factors) == 1:
-        return scalar.where(guard, body, 0)
-    a, b = factors
-    return scalar.where(guard, a, 0) * b if b in reads else a * scalar.where(guard, b, 0)
+    guards = [g for e, n in kept for g in _within(e, n)]
+    return _when([*guards, *inverse.conditions, *conditions], body)
 
 
 def _within(e: Expr, extent: Extent) -> list[Expr]:
@@ -272,6 +290,10 @@ def _pushed(types: Types, e: Expr, given: dict[Expr, Expr]) -> list[Expr]:
                 if None not in p]
     if e.op is scalar.cast_:
         return [scalar.cast(t, e.dtype) for t in given.values()]
+    if e.op is scalar.where:
+        condition, a, b = e.args
+        zero = lit(0, e.dtype)
+        return [scalar.where(condition, given.get(a, zero), given.get(b, zero))]
     if e.op.rule is None:
         return []
     # a rule is linear in the cotangent, so that its part for an argument maps tangents too

@@ -1,4 +1,4 @@
-"""Scalar expressions evaluated with NumPy: what they mean, and (expanded) the bits of compiled code.
+"""Scalar expressions evaluated with NumPy: what they mean, or the bits of compiled code.
 
 `evaluate` computes each scalar by its `reference`; with `use_expand` a scalar that has an `expand`
 is computed through it instead, operation by operation, and the result has the bits that generated
@@ -17,12 +17,11 @@ from ..base.errors import NotationError
 from .expr import Expr, show, value_of
 from .scalar import cast_array
 
-_SMALL, _LARGE = 2.0**-480, 2.0**480  # between these a float64 product and its error are exact
-_SPLIT = 2.0**27 + 1
+_SPLIT = 2.0**27 + 1  # cuts a float64 in halves of 26 bits
 
 
 def evaluate(e: Expr, env: dict[Expr, np.ndarray], use_expand: bool = False) -> np.ndarray:
-    """The value of a scalar expression; `env` gives its axes, variables, reads or any other part."""
+    """The value of a scalar expression; `env` gives its axes, variables or any other part."""
     memo: dict[Expr, np.ndarray] = {}
 
     def value(x: Expr) -> np.ndarray:
@@ -111,17 +110,19 @@ def _fma_float64(a, b, c) -> np.ndarray:
     t, t_low = _two_sum(c, low)
     v, v_low = _two_sum(high, t)
     out = np.asarray(v + _add_odd(t_low, v_low))
-    special = ~(np.isfinite(a) & np.isfinite(b) & np.isfinite(c))
-    plain = special | (((a == 0) | (b == 0)))
-    out = np.where(plain, a * b + c, out)
-    for i in np.argwhere(~plain & ~(_moderate(a) & _moderate(b) & _moderate(c))):
-        i = tuple(i)
-        out[i] = _fma_exact(float(a[i]), float(b[i]), float(c[i]))
+    absorbed = np.abs(high) < np.abs(c) * 2.0**-110
+    plain = absorbed | (a == 0) | (b == 0) | ~(np.isfinite(a) & np.isfinite(b) & np.isfinite(c))
+    out = np.where(plain, high + c, np.where(c == 0, high, out))
+    for at in zip(*np.nonzero(~plain & (c != 0) & ~_error_free(a, b, c))):
+        out[at] = _fma_exact(float(a[at]), float(b[at]), float(c[at]))
     return out
 
 
-def _moderate(x):
-    return (x == 0) | ((np.abs(x) >= _SMALL) & (np.abs(x) <= _LARGE))
+def _error_free(a, b, c) -> np.ndarray:
+    """Whether the product's error is a float64 and no intermediate result overflows."""
+    p = np.abs(a * b)
+    return ((p >= 2.0**-900) & (np.maximum(p, np.abs(c)) <= 2.0**1000)
+            & (np.maximum(np.abs(a), np.abs(b)) <= 2.0**990))
 
 
 def _fma_exact(a: float, b: float, c: float) -> float:

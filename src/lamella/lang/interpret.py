@@ -17,6 +17,7 @@ from ..base.errors import ExecutionError, UnsupportedError
 from ..base.extents import Extent, FloorDiv, Size, divides, evaluate, lower, solve
 from ..ir.types import TensorType
 from . import expr, scalar
+from . import math as _math  # noqa: F401 (installs the references that NumPy lacks)
 from .definition import Definition, reduction
 from .expr import Expr, affine, free_axes
 

@@ -260,9 +260,10 @@ def _reduction(monoid: str) -> Callable[[Callable], Term]:
         axes, body = _scope(function, f"the body of {monoid}")
         if not axes:
             raise NotationError(f"{monoid}: its function has no parameters, so no axes")
-        if (body.dtype is dtypes.bool_) != (monoid in ("any", "all")):
-            raise DTypeError(f"{monoid} of {body.dtype} elements; " + (
-                "compare them first" if monoid in ("any", "all") else 'write cast(e, "int32")'))
+        if body.dtype is dtypes.bool_ and monoid in ("sum", "prod"):
+            raise DTypeError(f'{monoid} of bool elements; write cast(element, "int32")')
+        if body.dtype is not dtypes.bool_ and monoid in ("any", "all"):
+            raise DTypeError(f"{monoid} of {body.dtype} elements; compare them first")
         return Term(expr.reduce(monoid, axes, body))
 
     reduce.__name__, reduce.__doc__ = monoid, f"The {monoid} over all values of the axes."

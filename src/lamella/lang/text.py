@@ -4,19 +4,21 @@
 
 An axis is written by its name where an `axes(...)` around it declares it, else as axis("k", 3).
 Plain integers are indices; other numbers are lit(3, "int32") and lit("0x1.8p+0", "float32").
-`size(T*2)` is an extent as a number, x0.get(i - 1, fill=0) a read with a fill, and any scalar
-operation a call by its name; cast and bitcast name the dtype first. What occurs more than once, or
-deep inside, stands after the body as a keyword, which later keywords and the body may name.
+`size(T*2)` is an extent as a number, x0.get(i, fill=0) a read with a fill, and any scalar operation
+a call by its name; cast and bitcast name the dtype first. What occurs more than once, or deep
+inside, stands after the body as a keyword, which later keywords and the body may name.
 
-What is read is checked as if a stranger wrote it: names, counts, dtypes, and that reads stay in
-range. Every fault is a ProgramError.
+All of it is checked, also that reads stay in range. Every fault is a ProgramError.
 """
 
 from __future__ import annotations
 
 import ast
+import itertools
 import keyword
+import operator
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,33 +32,30 @@ from .definition import MONOIDS, Definition
 from .expr import Expr, free_axes
 from .interpret import in_range
 
-MOST_CHARACTERS = 1 << 20
-MOST_NESTING = 300
-MOST_TERMS = 64
+MOST_CHARACTERS, MOST_NESTING, MOST_TERMS = 1 << 20, 300, 64
 _DEEPEST = 24  # deeper subexpressions are written apart
 
+
+# ---- writing ------------------------------------------------------------------------------------
 
 def extent_text(e: Extent) -> str:
     """An extent as a Python expression over its symbols' names."""
     return str(e)
 
 
-# ---- writing ------------------------------------------------------------------------------------
-
 def to_text(d: Definition) -> str:
     """The definition as text; `from_text` gives back an equal one."""
     scope = {a.attr[0]: a for a in d.axes}
     if len(scope) < len(d.axes):
         raise ProgramError(f"{d} has two axes of one name; rename one")
-    names = {e.attr[0] for e in expr.walk(d.body) if e.op == "axis"} | set(scope)
+    nodes = expr.walk(d.body)
+    axes = (a for e in nodes for a in (e.attr[1] if e.op == "reduce" else (e,)) if a.op == "axis")
+    names = {a.attr[0] for a in axes} | set(scope)
     labels: dict[Expr, str] = {}
     apart = []
     for e in _shared(d.body):
         text = _text(e, scope, labels)
-        number = len(labels)
-        while f"e{number}" in names:
-            number += 1
-        labels[e] = f"e{number}"
+        labels[e] = next(n for k in itertools.count() if (n := f"e{k}") not in names)
         names.add(labels[e])
         apart.append(f", {labels[e]}={text}")
     body = _text(d.body, scope, labels)
@@ -65,20 +64,17 @@ def to_text(d: Definition) -> str:
 
 def _shared(body: Expr) -> list[Expr]:
     """Subexpressions to write apart, inner ones first: large ones used again, and deep ones."""
-    uses: dict[Expr, int] = {}
     nodes = expr.walk(body)
+    uses = Counter(a for e in nodes for a in e.args)
+    found: list[Expr] = []
+    measure: dict[Expr, tuple[int, int]] = {}  # nodes and depth, as written
     for e in nodes:
-        for a in e.args:
-            uses[a] = uses.get(a, 0) + 1
-    size: dict[Expr, int] = {}
-    depth: dict[Expr, int] = {}
-    found = []
-    for e in nodes:
-        size[e] = 1 + sum(size[a] for a in e.args)
-        depth[e] = 1 + max((depth[a] for a in e.args), default=0)
-        if e is not body and (depth[e] > _DEEPEST or (uses[e] > 1 and size[e] > 6)):
+        inner = [measure[a] for a in e.args]
+        size, depth = 1 + sum(n for n, _ in inner), 1 + max((d for _, d in inner), default=0)
+        if e is not body and (depth > _DEEPEST or (uses[e] > 1 and size > 6)):
             found.append(e)
-            size[e] = depth[e] = 1
+            size = depth = 1
+        measure[e] = size, depth
     return found
 
 
@@ -86,8 +82,8 @@ def _text(e: Expr, scope: dict[str, Expr], labels: dict[Expr, str]) -> str:
     if e in labels:
         return labels[e]
     if e.op == "axis":
-        name, extent = e.attr
-        return name if scope.get(name) is e else f'axis("{_checked_name(name)}", {extent_text(extent)})'
+        name, known = _checked_name(e.attr[0]), scope.get(e.attr[0]) is e
+        return name if known else f'axis("{name}", {extent_text(e.attr[1])})'
     if e.op == "lit":
         if e.dtype is dtypes.index:
             return str(e.attr)
@@ -109,7 +105,11 @@ def _text(e: Expr, scope: dict[str, Expr], labels: dict[Expr, str]) -> str:
         raise ProgramError(f"{e.op} has no text; it is of the loop level")
     if e.op in (scalar.cast_, scalar.bitcast_):
         args = [f'"{e.attr}"', *args]
-    return f"{e.op.name}({', '.join(args)})"
+    return f"{_spelled(e.op.name)}({', '.join(args)})"
+
+
+def _spelled(name: str) -> str:
+    return f"{name}_" if keyword.iskeyword(name) else name  # and_, or_, not_
 
 
 def _axes_text(axes: tuple[Expr, ...]) -> str:
@@ -141,6 +141,10 @@ def from_text(text: str, operands: tuple[TensorType, ...],
         raise ProgramError(f"the text of a definition cannot be read: {e}") from None
 
 
+_EXTENT_OPS: dict[type, Any] = {ast.Add: operator.add, ast.Sub: operator.sub,
+                                ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv}
+
+
 def parse_extent(node: ast.AST, symbols: Mapping[str, Extent]) -> Extent:
     """The extent that a syntax tree states: integers and symbols with + - * //."""
     if isinstance(node, ast.Constant) and type(node.value) is int:
@@ -149,17 +153,11 @@ def parse_extent(node: ast.AST, symbols: Mapping[str, Extent]) -> Extent:
         return symbols[node.id]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return -parse_extent(node.operand, symbols)
-    if isinstance(node, ast.BinOp):
+    if isinstance(node, ast.BinOp) and type(node.op) in _EXTENT_OPS:
         a, b = parse_extent(node.left, symbols), parse_extent(node.right, symbols)
-        if isinstance(node.op, ast.Add):
-            return _bounded(a + b)
-        if isinstance(node.op, ast.Sub):
-            return _bounded(a - b)
-        if isinstance(node.op, ast.Mult):
-            return _bounded(a * b)
-        if isinstance(node.op, ast.FloorDiv) and isinstance(b, int) and b > 0:
-            return _bounded(a // b)
-    raise _refused(node, "an extent: integers and declared symbols with + - * // by an integer")
+        if not isinstance(node.op, ast.FloorDiv) or (isinstance(b, int) and b > 0):
+            return _bounded(_EXTENT_OPS[type(node.op)](a, b))
+    raise _refused(node, "an extent: integers and declared symbols with + - * //")
 
 
 class _Reader:
@@ -214,9 +212,7 @@ class _Reader:
             if len(node.keywords) != 1 or node.keywords[0].arg != "fill":
                 raise _refused(node, "get(indices, fill=number)")
             return self.read(node.func.value, node.args, node.keywords[0].value, scope)
-        name, args = _name(node.func), node.args
-        if node.keywords:
-            raise _refused(node, "a call without keywords")
+        name, args = "" if node.keywords else _name(node.func), node.args
         if name == "lit" and len(args) == 2:
             return _literal(args[0], dtypes.by_name(_string(args[1])))
         if name == "size" and len(args) == 1:
@@ -229,8 +225,8 @@ class _Reader:
             return _reduction(name, axes, tuple(self.expr(a, inner) for a in args[1:]))
         if name in ("cast", "bitcast") and len(args) == 2:
             return _conversion(name, dtypes.by_name(_string(args[0])), self.expr(args[1], scope))
-        if name in scalar.ALL:
-            return _application(name, tuple(self.expr(a, scope) for a in args))
+        if op := scalar.ALL.get(name.removesuffix("_")):
+            return _application(op, tuple(self.expr(a, scope) for a in args))
         raise _refused(node, "a call of a known operation")
 
     def read(self, base: ast.AST, args: list, fill: ast.AST | None, scope: dict) -> Expr:
@@ -256,16 +252,14 @@ def _reduction(name: str, axes: tuple[Expr, ...], body: tuple[Expr, ...]) -> Exp
 
 
 def _conversion(name: str, to: DType, e: Expr) -> Expr:
-    op = scalar.ALL[name]
     if name == "bitcast" and e.dtype.bits != to.bits:
         raise ProgramError(f"bitcast from {e.dtype} to {to}: the widths differ")
-    return expr.make(op, (e,), to, to)
+    return expr.make(scalar.ALL[name], (e,), to, to)
 
 
-def _application(name: str, args: tuple[Expr, ...]) -> Expr:
-    op = scalar.ALL[name]
+def _application(op: scalar.Scalar, args: tuple[Expr, ...]) -> Expr:
     if len(args) != op.arity or op in (scalar.cast_, scalar.bitcast_):
-        raise ProgramError(f"{name} takes {op.arity} arguments, got {len(args)}")
+        raise ProgramError(f"{op} takes {op.arity} arguments, got {len(args)}")
     if op is scalar.where and args[0].dtype is not dtypes.bool_:
         raise ProgramError(f"where: the condition is {args[0].dtype}, not bool")
     return expr.make(op, args, None, op.result_dtype([a.dtype for a in args]))
@@ -283,35 +277,31 @@ def _literal(node: ast.AST, dtype: DType) -> Expr:
 
 def _number(node: ast.AST):
     """An integer, True or False, or a float as a string of its bits."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
-        return node.value
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return float.fromhex(node.value)
-    value = _integer(node)
-    if value is None or abs(value) >= 1 << 64:
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool | str):
+        return float.fromhex(node.value) if isinstance(node.value, str) else node.value
+    if (value := _integer(node)) is None or abs(value) >= 1 << 64:
         raise _refused(node, "a number")
     return value
 
 
-def _integer(node: ast.AST) -> int | None:
-    negative = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
-    inner = node.operand if negative else node  # type: ignore[attr-defined]
-    if isinstance(inner, ast.Constant) and type(inner.value) is int:
-        return -inner.value if negative else inner.value
-    return None
+def _integer(node: Any) -> int | None:
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        inner = _integer(node.operand)
+        return None if inner is None else -inner
+    return node.value if isinstance(node, ast.Constant) and type(node.value) is int else None
 
 
 def _string(node: ast.AST) -> str:
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    raise _refused(node, "a string")
+    if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+        raise _refused(node, "a string")
+    return node.value
 
 
 def _name(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _is_call(node: ast.AST, name: str) -> bool:
+def _is_call(node: Any, name: str) -> bool:
     return isinstance(node, ast.Call) and _name(node.func) == name
 
 
@@ -325,29 +315,26 @@ def _refused(node: ast.AST, wanted: str) -> ProgramError:
 def _bounded(e: Extent) -> Extent:
     """The extent, if a program can have meant one of that size."""
     terms = e.terms if isinstance(e, Size) else {(): e}
-    if (len(terms) > MOST_TERMS or any(abs(c) >= 1 << 63 for c in terms.values())
-            or any(len(m) > 16 for m in terms)):
+    if len(terms) > MOST_TERMS or any(abs(c) >> 63 or len(m) > 16 for m, c in terms.items()):
         raise ProgramError(f"an integer of 64 bits or an extent of more than {MOST_TERMS} terms")
     return e
 
 
 def _check_nesting(text: str) -> None:
     """Refuse text whose syntax tree would be deep. Between commas each token nests at most once."""
-    if len(text) > MOST_CHARACTERS or "\0" in text:
-        raise ProgramError(f"more than {MOST_CHARACTERS} characters, or a null character")
+    if len(text) > MOST_CHARACTERS or "\0" in text or "\\" in text:
+        raise ProgramError(f"a null, a backslash, or more than {MOST_CHARACTERS} characters")
     levels = [[0, 0]]  # for each open bracket: tokens since the comma, and the deepest item inside
     for token in re.findall(r'"[^"\n]*"|\'[^\'\n]*\'|\w+|[^\w\s]', text):
         levels[-1][0] += 1
+        if token[0].isdigit() and not token.isdecimal():
+            raise ProgramError(f"{token!r} is no number")
         if token in "([{":
             levels.append([0, 0])
         elif token == "," or (token in ")]}" and len(levels) > 1):
-            tokens, deepest = levels.pop()
-            deepest = max(deepest, tokens)
-            if token == ",":
-                levels.append([0, deepest])
-            else:
-                outer = levels[-1]
-                outer[0] += 1 + deepest
+            deepest = max(levels.pop())
+            levels += [[0, deepest]] if token == "," else []
+            levels[-1][0] += 0 if token == "," else 1 + deepest
         if levels[-1][0] > MOST_NESTING or len(levels) > MOST_NESTING:
             raise ProgramError(f"expressions nest deeper than {MOST_NESTING}")
 

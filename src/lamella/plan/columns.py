@@ -14,7 +14,7 @@ from ..lang.loops import LANES, Loop, Set, Store, When, index_var, trailing_zero
 from ..lang.order import SUM_CHUNK, SUM_LANES
 from .nest import Builder, accumulator, decode, merged_axes, strides_of, widened
 from .plan import Launch
-from .rows import COMBINE, LEVELS, identity
+from .rows import COMBINE, identity, levels_of
 
 BLOCK = 64      # columns of one task
 
@@ -28,8 +28,7 @@ def schedule_columns(nest, buffers, bound: Expr) -> Launch:
     out = nest.access[id(seed.node)]
     out_strides = strides_of(axes, seed.node.shape, out)
     tables = [r.strides for r in nest.reads.values()] + [out_strides]
-    fixed = {x for e in expr.walk(element) if e.op == "axis" and not nest.reads for x in (e,)}
-    runs = merged_axes(axes, tables, fixed)
+    runs = merged_axes(axes, tables, nest.loose_axes([element]))
     columns = runs[-1]
     outer = runs[:-1]
 
@@ -69,7 +68,8 @@ def _column(b: Builder, monoid: str, element: Expr, bound: Expr, places, local: 
         return [Set(total, identity(monoid, dtype)), Loop(k, lit(0, dtypes.index), count, [step])]
     if upper(bound.attr[1]) <= SUM_CHUNK:
         return _chunk(monoid, dtype, value, lit(0, dtypes.index), count, total)
-    levels = b.scratch(dtype, lit(LEVELS * BLOCK, dtypes.index))
+    depth = levels_of(bound.attr[1], SUM_CHUNK)
+    levels = b.scratch(dtype, lit(depth * BLOCK, dtypes.index))
     c = index_var("c")
     chunks = (count + (SUM_CHUNK - 1)) // SUM_CHUNK
     part = expr.var("part", dtype, LANES)
@@ -77,7 +77,7 @@ def _column(b: Builder, monoid: str, element: Expr, bound: Expr, places, local: 
                   part)
     body += _push(levels, c, monoid, part, local)
     return [Set(total, identity(monoid, dtype)), Loop(c, lit(0, dtypes.index), chunks, body),
-            *_join(levels, chunks, monoid, total, local)]
+            *_join(levels, depth, chunks, monoid, total, local)]
 
 
 def _chunk(monoid: str, dtype, value, low: Expr, high: Expr, result: Expr) -> list:
@@ -107,7 +107,7 @@ def _push(levels: str, c: Expr, monoid: str, part: Expr, local: Expr) -> list:
             Store(levels, top * BLOCK + local, carry)]
 
 
-def _join(levels: str, count: Expr, monoid: str, total: Expr, local: Expr) -> list:
+def _join(levels: str, depth: int, count: Expr, monoid: str, total: Expr, local: Expr) -> list:
     level = index_var("level")
     first = trailing_zeros(scalar.maximum(count, 1))
     present = scalar.ne((count >> level) & 1, 0)
@@ -116,7 +116,7 @@ def _join(levels: str, count: Expr, monoid: str, total: Expr, local: Expr) -> li
         return expr.load(levels, at * BLOCK + local, total.dtype)
 
     return [When(count > 0, [Set(total, stored(first))]),
-            Loop(level, first + 1, lit(LEVELS, dtypes.index),
+            Loop(level, first + 1, lit(depth, dtypes.index),
                  [When(present, [Set(total, COMBINE[monoid](stored(level), total))])])]
 
 

@@ -23,7 +23,7 @@ from .access import stored
 from .fuse import Fusion, Group, Seed
 from .nest import Builder, Nest, StridedRead, accumulator, decode, merged_axes, strides_of
 from .plan import Buffer, Launch
-from .rows import LEVELS, schedule_rows
+from .rows import levels_of, schedule_rows
 
 ZERO = lit(0, dtypes.index)
 DIRECT_ROWS = 32        # up to so many rows the right operand is not worth packing
@@ -253,7 +253,8 @@ class _Contraction:
     def _chunks(self, flat, chain, count: Expr, tile: str) -> list:
         """Chains of CONTRACT_CHUNK positions joined as an aligned binary tree."""
         size = len(flat) * LANES
-        levels = self.b.scratch(self.acc, lit(LEVELS * size, dtypes.index))
+        depth = levels_of(self.count, CONTRACT_CHUNK)
+        levels = self.b.scratch(self.acc, lit(depth * size, dtypes.index))
         c, level = index_var("c"), index_var("level")
         chunks = (count + (CONTRACT_CHUNK - 1)) // CONTRACT_CHUNK
 
@@ -274,7 +275,7 @@ class _Contraction:
         return [*(Set(x, lit(0, self.acc)) for x in flat), Loop(c, ZERO, chunks, body),
                 When(chunks > 0, [Set(x, expr.load(levels, slot(first, k), x.dtype, LANES))
                                   for k, x in enumerate(flat)]),
-                Loop(level, first + 1, lit(LEVELS, dtypes.index), [When(present, joined(level))]),
+                Loop(level, first + 1, lit(depth, dtypes.index), [When(present, joined(level))]),
                 *(Store(tile, lit(k * LANES, dtypes.index), x) for k, x in enumerate(flat))]
 
     def _fma(self, a: Expr, b: Expr, c: Expr) -> Expr:
@@ -331,7 +332,7 @@ class _Contraction:
         for seed, _ in outputs:
             tables.append(strides_of(seed.definition.axes, seed.node.shape,
                                      self.access[id(seed.node)]))
-        used = self._used_axes()
+        used = self.nest.loose_axes(self.nest.bodies, self.dot)
         places = dict(batch)
         places |= self._places(self.rows, i, tables, used, "rows")
         places |= self._places(self.columns, j, tables, used, "columns")
@@ -353,20 +354,3 @@ class _Contraction:
         counts = [(last, self.b.size((label, k), e)) for k, (_, e, last) in enumerate(runs)]
         places = {a: ZERO for a in axes}
         return places | decode(flat, counts)
-
-    def _used_axes(self) -> set[Expr]:
-        found: set[Expr] = set()
-
-        def visit(e: Expr) -> None:
-            if e in self.nest.reads or e is self.dot:
-                return
-            if e.op == "axis":
-                found.add(e)
-            for a in e.args:
-                visit(a)
-
-        for body in self.nest.bodies:
-            visit(body)
-        return found
-
-

@@ -65,6 +65,21 @@ class Nest:
             total = total.plus(form.scaled(s))
         return StridedRead(a.base, total.constant, total.terms, e.dtype)
 
+    def loose_axes(self, bodies, stop: Expr | None = None) -> set[Expr]:
+        """Axes that the bodies use other than as the place of a strided read (or inside `stop`)."""
+        found: set[Expr] = set()
+        seen: set[Expr] = set()
+        stack = list(bodies)
+        while stack:
+            e = stack.pop()
+            if e in seen or e in self.reads or e is stop:
+                continue
+            seen.add(e)
+            if e.op == "axis":
+                found.add(e)
+            stack.extend(e.args)
+        return found
+
     def outputs(self):
         """(seed, body) of the seeds that must be stored."""
         return [(s, b) for s, b in zip(self.group.seeds, self.bodies, strict=True)

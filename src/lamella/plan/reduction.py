@@ -17,32 +17,12 @@ def schedule_reduction(nest: Nest, buffers, fusion: Fusion) -> list[Launch]:
     """The launches of a group of one reduction over any axes."""
     (seed, body), = nest.outputs()
     bound = list(body.attr[1])
-    runs = merged_axes(bound, [r.strides for r in nest.reads.values()], _used(nest, body))
-    if len(runs) > 1 or any(not _strided_only(nest, body, b) for b in (bound if len(runs) != 1 or
-                                                                       len(bound) > 1 else [])):
+    loose = nest.loose_axes(body.args)
+    runs = merged_axes(bound, [r.strides for r in nest.reads.values()], loose)
+    if len(runs) > 1 or (len(bound) > 1 and loose & set(bound)):
         return _packed(nest, buffers, fusion, seed, body)
     inner = _flattened(nest, seed, body, bound, runs)
     return [inner(buffers)]
-
-
-def _used(nest: Nest, body: Expr) -> set[Expr]:
-    """Axes that the body uses other than in strided reads."""
-    found: set[Expr] = set()
-
-    def visit(e: Expr) -> None:
-        if e in nest.reads:
-            return
-        if e.op == "axis":
-            found.add(e)
-        for a in e.args:
-            visit(a)
-
-    visit(body.args[0])
-    return found
-
-
-def _strided_only(nest: Nest, body: Expr, axis: Expr) -> bool:
-    return axis not in _used(nest, body)
 
 
 def _flattened(nest: Nest, seed: Seed, body: Expr, bound: list[Expr], runs):

@@ -22,7 +22,6 @@ from .plan import Launch
 
 BLOCK = 8192            # elements of one task of a flat map
 KEEP = 16384            # longest row whose dear values are kept in scratch
-LEVELS = 40             # chunks' partial results: enough for 2**40 of them
 ROW_WORK = 8192         # elements that are worth claiming at a time
 
 COMBINE = {"sum": scalar.add, "prod": scalar.mul, "max": scalar.maximum, "min": scalar.minimum,
@@ -42,6 +41,11 @@ def identity(monoid: str, dtype: DType) -> Expr:
         return lit(monoid == "min", dtype)
     low = 0 if dtype.kind == "uint" else -(2 ** (dtype.bits - 1))
     return lit(low if monoid == "max" else low + 2 ** dtype.bits - 1, dtype)
+
+
+def levels_of(extent: Extent, chunk: int) -> int:
+    """Partial results that wait at once while so many positions are joined chunk by chunk."""
+    return max(1, -(-upper(extent) // chunk)).bit_length()
 
 
 def schedule_rows(nest: Nest, buffers) -> Launch:
@@ -65,18 +69,19 @@ class _Rows:
 
     def _flatten(self, e: Expr) -> Expr:
         """e with each reduction replaced by the register that will hold it."""
-        if e.op != "reduce":
-            args = tuple(self._flatten(a) for a in e.args)
-            return e if args == e.args else expr.rebuild(e, args)
         found = self.registers.get(e)
         if found is not None:
             return found
+        if e.op != "reduce":
+            args = tuple(self._flatten(a) for a in e.args)
+            self.registers[e] = e if args == e.args else expr.rebuild(e, args)
+            return self.registers[e]
         body, = e.args
         body = self._flatten(expr.substitute(body, {e.attr[1][0]: self.inner}))
         key = expr.make("reduce", (body,), (e.attr[0], (self.inner,)), e.dtype)
         found = self.registers.get(key)
         if found is None:
-            found = expr.var(f"s{len(self.registers)}", e.dtype)
+            found = expr.var(f"s{sum(map(len, self.passes))}", e.dtype)
             depth = max([self._depth(x) for x in free_axes(body)], default=0)
             while len(self.passes) <= depth:
                 self.passes.append([])
@@ -113,21 +118,7 @@ class _Rows:
 
     def _fixed(self) -> set[Expr]:
         """Axes used other than as the place of a strided read: they cannot merge."""
-        found: set[Expr] = set()
-
-        def visit(e: Expr, seen: set[Expr]) -> None:
-            if e in seen or e in self.nest.reads:
-                return
-            seen.add(e)
-            if e.op == "axis":
-                found.add(e)
-            for a in e.args:
-                visit(a, seen)
-
-        seen: set[Expr] = set()
-        for body in self.nest.bodies:
-            visit(body, seen)
-        return found
+        return self.nest.loose_axes(self.nest.bodies)
 
     def _rows(self, axes, extra: set[Expr]):
         """(number of rows, task variable, places of the row axes), neighbours merged."""
@@ -230,7 +221,8 @@ class _Rows:
         count = (width + (SUM_CHUNK - 1)) // SUM_CHUNK
         ordered = [(r, m, a) for r, m, a in accs if m in ("sum", "prod")]
         free = [(r, m, a) for r, m, a in accs if m not in ("sum", "prod")]
-        levels = {r: self.b.scratch(a.dtype, lit(LEVELS, dtypes.index)) for r, _, a in ordered}
+        depth = levels_of(self.inner.attr[1], SUM_CHUNK)
+        levels = {r: self.b.scratch(a.dtype, lit(depth, dtypes.index)) for r, _, a in ordered}
         out: list = [Set(a, identity(m, a.dtype)) for _, m, a in free]
         body: list = [Set(a, identity(m, a.dtype)) for _, m, a in ordered]
         high = scalar.minimum(c * SUM_CHUNK + SUM_CHUNK, width)
@@ -239,7 +231,7 @@ class _Rows:
             body += push_level(levels[r], c, m, lane_tree(m, a), f"{r.attr[0]}c")
         out.append(Loop(c, lit(0, dtypes.index), count, body, "serial"))
         for r, m, a in ordered:
-            out += join_levels(levels[r], count, m, r, a.dtype)
+            out += join_levels(levels[r], depth, count, m, r, a.dtype)
         return out + [Set(r, scalar.cast(lane_tree(m, a), r.dtype)) for r, m, a in free]
 
     # -- dear values that several passes need --
@@ -269,10 +261,16 @@ class _Rows:
 
     def _only_inside(self, x: Expr, shared, per_pass) -> bool:
         """Whether every use of x is within another kept expression."""
+        seen: set[Expr] = set()
+
         def used(e: Expr) -> bool:
             if e is x:
                 return True
-            return e not in shared and any(used(a) for a in e.args)
+            if e in seen or e in shared:
+                return False
+            seen.add(e)
+            return any(used(a) for a in e.args)
+
         return not any(used(b) for bodies in per_pass for b in bodies)
 
     def _keep_stores(self, d: int, kept, places, j: Expr) -> list:
@@ -304,7 +302,7 @@ def push_level(levels: str, c: Expr, monoid: str, value: Expr, name: str) -> lis
             Store(levels, top, carry)]
 
 
-def join_levels(levels: str, count: Expr, monoid: str, result: Expr, dtype: DType) -> list:
+def join_levels(levels: str, depth: int, count: Expr, monoid: str, result: Expr, dtype: DType) -> list:
     """The aligned tree's root from the stack: right parts first, an absent part skipped."""
     total, level = expr.var(f"{result.attr[0]}t", dtype), index_var(f"{result.attr[0]}k")
     first = trailing_zeros(scalar.maximum(count, 1))
@@ -312,6 +310,6 @@ def join_levels(levels: str, count: Expr, monoid: str, result: Expr, dtype: DTyp
     part = COMBINE[monoid](expr.load(levels, level, dtype), total)
     return [Set(total, identity(monoid, dtype)),
             When(count > 0, [Set(total, expr.load(levels, first, dtype))]),
-            Loop(level, first + 1, lit(LEVELS, dtypes.index), [When(present, [Set(total, part)])],
+            Loop(level, first + 1, lit(depth, dtypes.index), [When(present, [Set(total, part)])],
                  "serial"),
             Set(result, scalar.cast(total, result.dtype))]

@@ -1,0 +1,390 @@
+"""compile, trace, plan and explain: a Python function as one planned program.
+
+The function is called once for each kind of arguments (structure, dtypes, shapes), on stand-ins;
+what it did is a Program, which is planned, compiled and from then on run. Python side effects happen
+while tracing only; Python numbers given as arguments are 0-d inputs; arrays it closes over become
+inputs.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..base import knobs, source, tree
+from ..base.dtypes import as_dtype, bool_, float32, int32
+from ..base.errors import BudgetError, DonatedError, DTypeError, LamellaError, ShapeError
+from ..base.extents import Extent, Size, solve
+from ..engine.executable import Executable
+from ..engine.kernels import target
+from ..engine.measure import Measurement
+from ..engine.measure import measure as run_measured
+from ..engine.profile import profile
+from ..engine.value import Donated, Value
+from ..ir.node import INPUT, Node, placeholder, topological
+from ..ir.program import Program, rebuild
+from ..ir.types import TensorType, tensor
+from ..plan.build import build_plan
+from ..plan.plan import Plan
+from ..plan.report import Report, bytes_text
+from .array import Array, asarray, wrap
+from .scope import Scope
+from .values import error, force, settle
+
+_NUMBERS = {bool: tensor(bool_, ()), int: tensor(int32, ()), float: tensor(float32, ())}
+_UNITS = {"B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
+          "KB": 10 ** 3, "MB": 10 ** 6, "GB": 10 ** 9}
+
+
+class Spec:
+    """The type of an argument without its values: `spec((32, 64), "float32")`."""
+
+    __slots__ = ("type",)
+
+    def __init__(self, shape: tuple[Extent, ...], dtype="float32"):
+        self.type = tensor(as_dtype(dtype), tuple(shape))
+
+    @property
+    def shape(self) -> tuple:
+        return self.type.shape
+
+    @property
+    def dtype(self):
+        return self.type.dtype
+
+    def __repr__(self) -> str:
+        return f"spec({self.type})"
+
+
+def spec(shape: tuple[Extent, ...], dtype="float32") -> Spec:
+    """A stand-in for an array: its extents (integers or symbols) and dtype; holds no values."""
+    return Spec(shape, dtype)
+
+
+class Traced:
+    """A function's Program: `structure` of the results, `captured` nodes behind extra inputs."""
+
+    __slots__ = ("captured", "program", "structure")
+
+    def __init__(self, program: Program, structure: Any, captured: list[Node]):
+        self.program, self.structure, self.captured = program, structure, captured
+
+
+class Entry:
+    """One compiled specialisation."""
+
+    __slots__ = ("captured", "executable", "structure")
+
+    def __init__(self, executable: Executable, structure: Any, captured: list[Node]):
+        self.executable, self.structure, self.captured = executable, structure, captured
+
+
+class Compiled:
+    """A function that runs as planned programs; made by `compile`."""
+
+    def __init__(self, f: Callable, donate, memory, sizes: Mapping[str, tuple]):
+        functools.update_wrapper(self, f)
+        self.f, self.name = f, getattr(f, "__name__", type(f).__name__)
+        self.parameters = _parameters(f)
+        self.budget = None if memory is None else parse_bytes(memory)
+        self.donate = frozenset(self._position(d) for d in _as_tuple(donate))
+        self.sizes = {self._position(k): v for k, v in sizes.items()}
+        self.entries: dict[tuple, Entry] = {}
+
+    def _position(self, parameter: str | int) -> int:
+        if isinstance(parameter, int):
+            return parameter
+        if parameter not in self.parameters:
+            raise LamellaError(f"{self.name} has no parameter {parameter!r}; it has "
+                               f"{', '.join(self.parameters)}")
+        return self.parameters.index(parameter)
+
+    def arguments(self, args: tuple, kwargs: dict) -> tuple:
+        """Positional arguments, keywords put in their places and defaults filled in."""
+        if not kwargs and len(args) == len(self.parameters):
+            return args
+        bound = inspect.signature(self.f).bind(*args, **kwargs)
+        bound.apply_defaults()
+        return tuple(bound.arguments.values()) if self.parameters else args
+
+    def __call__(self, *args, **kwargs):
+        args = self.arguments(args, kwargs)
+        leaves, structure = tree.flatten(args)
+        entry = self._entry(args, leaves, structure)
+        values = [_value_of(a) for a in leaves]
+        values += [n.data for n in entry.captured]
+        if self.donate:
+            settle()
+            donated = self._donated_leaves(args)
+            values = _given_away(values, donated)
+        results = entry.executable(values)
+        if self.donate:
+            where = f"{self.name} at {source.render(source.here())}"
+            for k in donated:
+                values[k].owner, values[k].address = Donated(where), None
+        return tree.unflatten(entry.structure, [_result(v) for v in results])
+
+    def _entry(self, args: tuple, leaves: list, structure) -> Entry:
+        """The specialisation for arguments of these types, made at the first call."""
+        types = [_type_of(a, self.name) for a in leaves]
+        if self.sizes:
+            types = self._symbolic(args, types)
+        key = (structure, *types)
+        entry = self.entries.get(key)
+        if entry is None:
+            entry = self.entries[key] = self._compile(key, args, types)
+        return entry
+
+    def _donated_leaves(self, args: tuple) -> list[int]:
+        out, at = [], 0
+        for k, a in enumerate(args):
+            n = len(tree.leaves(a))
+            if k in self.donate:
+                out += range(at, at + n)
+            at += n
+        return out
+
+    def _symbolic(self, args: tuple, types: list[TensorType]) -> list[TensorType]:
+        """Types with declared symbols in place of the extents of this call."""
+        out, at, env = [], 0, {}
+        for k, a in enumerate(args):
+            for t in types[at:at + len(tree.leaves(a))]:
+                declared = self.sizes.get(k)
+                out.append(t if declared is None else _declared(self.name, t, declared, env))
+                at += 1
+        return out
+
+    def _compile(self, key: tuple, args: tuple, types: list[TensorType]) -> Entry:
+        if knobs.logs("compile"):
+            print(f"lamella: compiling {self.name}: {self._reason(key)}", file=sys.stderr)
+        traced = trace_types(self.f, args, types, self.name)
+        plan = build_plan(traced.program, target(), frozenset(self._donated_leaves(args)))
+        self._check_budget(plan)
+        return Entry(Executable(plan), traced.structure, traced.captured)
+
+    def _reason(self, key: tuple) -> str:
+        if not self.entries:
+            return "first call"
+        last = next(reversed(self.entries))
+        if last[0] != key[0]:
+            return "the structure of the arguments changed"
+        changed = [f"leaf {k}: {a} -> {b}" for k, (a, b) in enumerate(zip(last[1:], key[1:],
+                                                                          strict=True)) if a != b]
+        return "types changed, " + "; ".join(changed[:3])
+
+    def _check_budget(self, plan: Plan) -> None:
+        if self.budget is None:
+            return
+        report = Report(plan, profile(), threads())
+        if report.peak > self.budget:
+            raise BudgetError(
+                f"{self.name} needs {bytes_text(report.peak)} and the budget is "
+                f"{bytes_text(self.budget)}: arguments {bytes_text(report.memory.arguments)}, results "
+                f"{bytes_text(report.memory.results)}, temporaries "
+                f"{bytes_text(report.memory.temporaries)}; {bytes_text(report.peak)} would fit, a "
+                f"smaller batch needs less")
+
+    def measure(self, *args, **kwargs) -> Measurement:
+        """Bytes really touched and time of a call with these arguments, on copies of them."""
+        args = self.arguments(args, kwargs)
+        leaves, structure = tree.flatten(args)
+        entry = self._entry(args, leaves, structure)
+        values = [_value_of(a) for a in leaves] + [n.data for n in entry.captured]
+        return run_measured(entry.executable, values)
+
+    def plan(self, *args, **kwargs) -> Report:
+        """The plan for these arguments or specs; nothing is compiled."""
+        args = self.arguments(args, kwargs)
+        leaves, _ = tree.flatten(args)
+        types = [_type_of(a, self.name) for a in leaves]
+        if self.sizes:
+            types = self._symbolic(args, types)
+        traced = trace_types(self.f, args, types, self.name)
+        plan = build_plan(traced.program, target(), frozenset(self._donated_leaves(args)))
+        env = _bound_symbols(traced.program, [_type_of(a, self.name) for a in leaves])
+        return Report(plan, profile(), threads(), env)
+
+
+def compile(f: Callable | None = None, *, donate: str | int | tuple = (),
+            memory: str | int | None = None, sizes: Mapping[str, tuple] | None = None):
+    """f as one planned and compiled program; may be used as a decorator.
+
+    donate: parameters (names or positions) whose arrays the call may overwrite; they cannot be used
+    afterwards. memory: a budget in bytes ("64 MiB"); a call that needs more raises BudgetError
+    before anything is compiled. sizes: symbols for extents that vary between calls, for example
+    `sizes={"x": (symbol("B", 1, 256), None)}`: one compile then serves every value in the bounds.
+    """
+    if f is None:
+        return functools.partial(compile, donate=donate, memory=memory, sizes=sizes)
+    return Compiled(f, donate, memory, sizes or {})
+
+
+def trace(f: Callable, *args) -> Program:
+    """The Program that f does for arguments (arrays or specs) of these types."""
+    f = f.f if isinstance(f, Compiled) else f
+    name = getattr(f, "__name__", type(f).__name__)
+    leaves, _ = tree.flatten(args)
+    return trace_types(f, args, [_type_of(a, name) for a in leaves], name).program
+
+
+def plan(f: Callable, *args, **kwargs) -> Report:
+    """What a call of f with these arguments (arrays or specs) needs; nothing is compiled or run."""
+    found = f if isinstance(f, Compiled) else Compiled(f, (), None, {})
+    return found.plan(*args, **kwargs)
+
+
+def measure(f: Callable, *args, **kwargs) -> Measurement:
+    """What a call of f really touches and takes, to be held against `plan`; f is run on copies."""
+    found = f if isinstance(f, Compiled) else Compiled(f, (), None, {})
+    return found.measure(*args, **kwargs)
+
+
+def explain(f: Callable, *args, code: bool = False) -> str:
+    """Every stage of f for these arguments as text: program, kernels, memory map, and with `code`
+    the loop nests and the generated LLVM text."""
+    from ..engine.explain import explain_plan
+    report = plan(f, *args)
+    return explain_plan(trace(f, *args), report, code)
+
+
+def threads() -> int:
+    """Threads that a plan of this process runs on."""
+    from ..runtime.walker import threads as team
+    return team()
+
+
+def trace_types(f: Callable, args: tuple, types: list[TensorType], name: str) -> Traced:
+    """Call f on stand-ins of these types for the leaves of args."""
+    _, structure = tree.flatten(args)
+    names = tree.paths(args)
+    nodes = [placeholder(t, n) for t, n in zip(types, names, strict=True)]
+    with Scope("compile", name):
+        out = f(*tree.unflatten(structure, [wrap(n) for n in nodes]))
+        leaves, out_structure = tree.flatten(out)
+        outputs = [_output(name, a) for a in leaves]
+    inputs, outputs, captured = _captured(nodes, outputs)
+    return Traced(Program(inputs, outputs, name), out_structure, captured)
+
+
+def _output(name: str, leaf: Any) -> Node:
+    try:
+        return asarray(leaf).node
+    except LamellaError as e:
+        raise error(DTypeError, f"{name} returned {type(leaf).__name__}, which is no array: {e}") from None
+
+
+def _captured(nodes: list[Node], outputs: list[Node]):
+    """Arrays of the outside as further inputs: (inputs, outputs, what they were)."""
+    own = {id(n) for n in nodes}
+    done: dict[int, Node] = {}
+    inputs, captured = list(nodes), []
+    stop = frozenset(n for n in topological(outputs) if n.data is not None)
+    for n in topological(outputs, stop):
+        if n.data is not None and id(n) not in own:
+            done[id(n)] = placeholder(n.type, f"captured {len(captured)}")
+            inputs.append(done[id(n)])
+            captured.append(n)
+        elif n.op is INPUT and id(n) not in own:
+            raise error(LamellaError, "an array of another traced function is used here; pass it as "
+                                      "an argument")
+        else:
+            done[id(n)] = rebuild(n, tuple(done[id(i)] for i in n.inputs))
+    return inputs, [done[id(o)] for o in outputs], captured
+
+
+def _type_of(leaf: Any, name: str) -> TensorType:
+    if isinstance(leaf, Array):
+        return leaf.node.type
+    found = _NUMBERS.get(type(leaf))
+    if found is not None:
+        return found
+    if isinstance(leaf, Spec):
+        return leaf.type
+    if isinstance(leaf, np.ndarray | np.generic):
+        return tensor(as_dtype(leaf.dtype), leaf.shape)
+    raise error(DTypeError, f"{name}: {type(leaf).__name__} is no array, number or pytree of them")
+
+
+def _value_of(leaf: Any) -> Value:
+    if isinstance(leaf, Array):
+        node = leaf.node
+        if node.data is None:
+            force([node])
+        return node.data
+    if isinstance(leaf, Spec):
+        raise error(DTypeError, f"{leaf} has no values; give an array")
+    dtype = _NUMBERS[type(leaf)].dtype.numpy if type(leaf) in _NUMBERS else None
+    return Value.from_numpy(np.asarray(leaf, dtype), copy=False)
+
+
+def _given_away(values: list[Value], donated: list[int]) -> list[Value]:
+    """The values, with copies of donated ones that something else can still see."""
+    addresses = [v.address for v in values]
+    for k in donated:
+        v = values[k]
+        if v.address is None:
+            v.numpy()
+        if addresses.count(v.address) > 1:
+            raise error(DonatedError, f"argument leaf {k} is donated and passed twice in one call; "
+                                      "pass a copy or do not donate it")
+        if not hasattr(v.owner, "view") or isinstance(v.owner, np.ndarray) or \
+                sys.getrefcount(v.owner) > 2:
+            fresh = Value.from_numpy(v.numpy())
+            v.owner, v.address = fresh.owner, fresh.address
+    return values
+
+
+def _result(value: Value) -> Array:
+    return wrap(Node(INPUT, (), {"name": "", "type": value.type}, value.type, None, None, value))
+
+
+def _declared(name: str, t: TensorType, declared: tuple, env: dict[str, int]) -> TensorType:
+    if len(declared) != t.rank:
+        raise error(ShapeError, f"{name}: sizes {declared} has {len(declared)} axes, the argument's "
+                                f"shape is {t.shape}")
+    shape = []
+    for want, have in zip(declared, t.shape, strict=True):
+        if isinstance(want, Size) and isinstance(have, int):
+            solve(want, have, env)
+        shape.append(want if isinstance(want, Size) else have)
+    return tensor(t.dtype, tuple(shape))
+
+
+def _bound_symbols(program: Program, types: list[TensorType]) -> dict[str, int] | None:
+    env: dict[str, int] = {}
+    for declared, given in zip(program.input_types, types, strict=False):
+        for e, n in zip(declared.shape, given.shape, strict=True):
+            if isinstance(e, Size) and isinstance(n, int):
+                solve(e, n, env)
+    return env or None
+
+
+def _parameters(f: Callable) -> list[str]:
+    try:
+        return list(inspect.signature(f).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
+def _as_tuple(x) -> tuple:
+    return x if isinstance(x, tuple | list) else (x,)
+
+
+def parse_bytes(text: str | int) -> int:
+    """`"64 MiB"`, `"1.5GB"` or a number as bytes."""
+    if isinstance(text, int):
+        return text
+    number = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+    unit = text.strip()[len(number):].strip().upper() or "B"
+    try:
+        return int(float(number) * _UNITS[unit])
+    except (ValueError, KeyError):
+        raise LamellaError(f"cannot read {text!r} as bytes; write for example '64 MiB'") from None
+
+
+__all__ = ["Compiled", "Spec", "compile", "explain", "measure", "parse_bytes", "plan", "spec", "trace"]

@@ -1,0 +1,97 @@
+"""The `lamella` command: its arguments, and errors as one line each."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+                  help="Train, plan, explain and serve models, with costs known before they run.")
+
+Source = Annotated[str, typer.Argument(metavar="RECIPE.toml|MODEL.lamella")]
+Change = Annotated[list[str] | None, typer.Option(
+    "--set", metavar="KEY=VALUE", help="Change a key of the recipe, such as optim.lr=3e-4.")]
+Memory = Annotated[str, typer.Option(metavar="BYTES", help="A memory budget, such as 64MiB.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lamella {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
+                                                help="Print the version and exit.")] = False):
+    pass
+
+
+@app.command()
+def train(recipe: Annotated[str, typer.Argument(metavar="RECIPE.toml")], change: Change = None,
+          resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+          memory: Memory = "") -> None:
+    """Train a model as a recipe says, and write its file."""
+    from .recipe import read, read_bytes
+    wanted, budget = read(recipe, change or ()), read_bytes(memory) if memory else None
+    from .training import train as run
+    run(wanted, resume=resume, memory=budget, say=typer.echo)
+
+
+@app.command()
+def plan(source: Source, change: Change = None) -> None:
+    """Print bytes and operations of the inference program, at its largest sizes. Runs nothing."""
+    from .explaining import plan as run
+    run(source, change or (), typer.echo)
+
+
+@app.command()
+def explain(source: Source, change: Change = None) -> None:
+    """Print the inference program, and the steps of its plan with their costs."""
+    from .explaining import explain as run
+    run(source, change or (), typer.echo)
+
+
+@app.command()
+def serve(models: Annotated[list[str], typer.Argument(metavar="MODEL.lamella...")],
+          host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+          port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8000,
+          window: Annotated[float, typer.Option(help="Milliseconds to wait for a batch.")] = 1.0,
+          waiting: Annotated[int, typer.Option(help="Rows that may wait.")] = 1024,
+          timeout: Annotated[float, typer.Option(help="Seconds until an answer.")] = 30.0,
+          insecure: Annotated[bool, typer.Option(help="Allow any address, without a password.")]
+          = False) -> None:
+    """Serve model files over the Open Inference Protocol v2 (REST)."""
+    from ..serve.app import Limits
+    from ..serve.server import serve as run
+    limits = Limits(waiting=waiting, window=window / 1000, timeout=timeout)
+    run(models, host, port, limits=limits, insecure=insecure)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; an error of ours is one line and exit status 1, Ctrl-C is 130."""
+    from ..base.errors import LamellaError
+    try:
+        code = app(arguments, standalone_mode=False)
+        if code == 130:  # the argument parser turns Ctrl-C into this
+            _say("interrupted", code)
+    except LamellaError as e:
+        code = _say(str(e), 1)
+    except KeyboardInterrupt:
+        code = _say("interrupted", 130)
+    except (OSError, MemoryError) as e:
+        code = _say(str(e) or type(e).__name__, 1)
+    except Exception as e:
+        shown = getattr(e, "format_message", None)  # a usage error of the argument parser
+        if shown is None:
+            raise
+        code = _say(shown(), 2)
+    sys.exit(code or 0)
+
+
+def _say(message: str, code: int) -> int:
+    print(f"lamella: {message}", file=sys.stderr)
+    return code

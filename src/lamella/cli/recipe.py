@@ -1,0 +1,170 @@
+"""A TOML recipe as a typed structure: what to build, on which data, how to train it, where to.
+
+    [model]
+    kind = "mlp"             # mlp, gpt, or file.py:function
+    sizes = [64, 256, 10]
+
+    [data]
+    name = "digits"          # digits, mnist, text
+
+    [optim]
+    kind = "adamw"
+    lr = 1e-3
+
+    [train]
+    epochs = 10
+    batch_size = 64
+    seed = 0
+
+    [output]
+    file = "digits.lamella"
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+import typing
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+
+from ..base.errors import RecipeError
+
+Positive = Annotated[int, msgspec.Meta(gt=0)]
+Seed = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+
+
+class ModelPart(msgspec.Struct):
+    """What is built. `sizes` are an mlp's; the other numbers a gpt's; `options` a function's."""
+
+    kind: str
+    sizes: list[Positive] = []
+    vocabulary: Positive = 256
+    context: Positive = 128
+    layers: Positive = 2
+    heads: Positive = 2
+    width: Positive = 64
+    options: dict[str, Any] = {}
+
+
+class DataPart(msgspec.Struct):
+    """What it learns from; `folder` is where mnist lies, `file` the text."""
+
+    name: typing.Literal["digits", "mnist", "text"]
+    folder: str = ""
+    file: str = ""
+
+
+class OptimPart(msgspec.Struct):
+    """The optimizer and its rates."""
+
+    kind: typing.Literal["adamw", "sgd"] = "adamw"
+    lr: Annotated[float, msgspec.Meta(gt=0)] = 1e-3
+    weight_decay: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    momentum: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+
+
+class TrainPart(msgspec.Struct):
+    """How long, in which batches, from which seed."""
+
+    epochs: Positive = 10
+    batch_size: Positive = 64
+    seed: Seed = 0
+
+
+class OutputPart(msgspec.Struct):
+    """The file that is written; the most rows of a request when it is served."""
+
+    file: str = "model.lamella"
+    rows: Positive = 256
+
+
+class Recipe(msgspec.Struct):
+    """A whole recipe."""
+
+    model: ModelPart
+    data: DataPart
+    optim: OptimPart = msgspec.field(default_factory=OptimPart)
+    train: TrainPart = msgspec.field(default_factory=TrainPart)
+    output: OutputPart = msgspec.field(default_factory=OutputPart)
+
+
+def read(path: str | os.PathLike, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe in the file, with changes such as `optim.lr=3e-4`."""
+    try:
+        with open(path, "rb") as stream:
+            raw = tomllib.load(stream)
+    except OSError as e:
+        raise RecipeError(f"{path}: {e.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise RecipeError(f"{path}: is no TOML: {e}") from None
+    for change in changes:
+        _change(raw, change)
+    return check(raw, os.fspath(path))
+
+
+def check(raw: dict, where: str = "recipe") -> Recipe:
+    """The typed recipe; a wrong key is told with the nearest right one."""
+    _check_keys(Recipe, raw, "", where)
+    try:
+        recipe = msgspec.convert(raw, Recipe)
+    except msgspec.ValidationError as e:
+        told = str(e).replace(" - at `$.", " - at `")
+        raise RecipeError(f"{where}: {told}") from None
+    kind = recipe.model.kind
+    if kind not in ("mlp", "gpt") and ":" not in kind:
+        near = _near(kind, ["mlp", "gpt"])
+        raise RecipeError(f"{where}: model.kind is {kind!r}{near}; it is mlp, gpt, or "
+                          f"file.py:function")
+    if kind == "mlp" and len(recipe.model.sizes) < 2:
+        raise RecipeError(f"{where}: an mlp needs model.sizes, such as [64, 256, 10]")
+    return recipe
+
+
+def _check_keys(struct: type, raw: Any, prefix: str, where: str) -> None:
+    fields = {f.name: f.type for f in msgspec.structs.fields(struct)}
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{where}: {prefix.rstrip('.')} must be a table, not {raw!r}")
+    for key, value in raw.items():
+        if key not in fields:
+            near = _near(key, list(fields)) or f"; known: {', '.join(fields)}"
+            raise RecipeError(f"{where}: no key {prefix}{key}{near}")
+        if isinstance(fields[key], type) and issubclass(fields[key], msgspec.Struct):
+            _check_keys(fields[key], value, f"{prefix}{key}.", where)
+
+
+def _near(word: str, known: list[str]) -> str:
+    found = difflib.get_close_matches(word, known, 1, 0.5)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def _change(raw: dict, change: str) -> None:
+    """Apply `a.b=value`, the value as in TOML, or as plain text."""
+    key, equals, text = change.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"--set {change}: write it as key=value, such as optim.lr=3e-4")
+    try:
+        value = tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    *tables, last = key.strip().split(".")
+    for name in tables:
+        raw = raw.setdefault(name, {})
+        if not isinstance(raw, dict):
+            raise RecipeError(f"--set {change}: {name} is no table")
+    raw[last] = value
+
+
+def read_bytes(text: str) -> int:
+    """`64 MiB`, `2GiB` or `1000` as bytes."""
+    units = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30,
+             "kb": 10**3, "mb": 10**6, "gb": 10**9}
+    digits = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+    unit = text.strip()[len(digits):].strip().lower()
+    try:
+        return int(float(digits) * units[unit])
+    except (ValueError, KeyError, OverflowError):
+        raise RecipeError(f"--memory {text!r}: write it as 64MiB or 2GiB") from None

@@ -1,0 +1,27 @@
+"""Every stage of a compiled function as text."""
+
+from __future__ import annotations
+
+from ..codegen.emit import emit
+from ..ir.printer import to_text
+from ..ir.program import Program
+from ..lang.loops import show_kernel
+from ..plan.report import Report
+from .kernels import key_of, target
+
+
+def explain_plan(program: Program, report: Report, code: bool = False) -> str:
+    """The program, the plan with its kernels, the memory map, and optionally loops and code."""
+    parts = [section("program", to_text(program)), section("plan", str(report)),
+             section("kernels", report.kernels()), section("memory", report.memory_map())]
+    if code:
+        distinct = {key_of(s.kernel): s for s in report.plan.launches()}
+        for k, s in enumerate(distinct.values()):
+            parts.append(section(f"loops {k}: {s.names}", show_kernel(s.kernel)))
+            parts.append(section(f"code {k}", emit(s.kernel, target()).text))
+    return "\n\n".join(parts)
+
+
+def section(title: str, body: str) -> str:
+    """A titled part of the text."""
+    return f"== {title} ==\n{body}"

@@ -1,0 +1,30 @@
+"""Floor 11: modules, layers, losses and models, written with the array functions alone.
+
+Purpose: a module is a pytree of arrays and constants; calling it is a pure function.
+May import: everything from base to api.
+Read first: `module.Module`, `layers.Linear`, `gpt.GPT`.
+"""
+
+from ..api.neural import (
+                          attention,
+                          avg_pool,
+                          conv2d,
+                          gelu,
+                          layer_norm,
+                          log_softmax,
+                          max_pool,
+                          relu,
+                          silu,
+                          softmax,
+)
+from . import losses
+from .attention import MultiHeadAttention
+from .convolution import AvgPool, BatchNorm, Conv2d, Flatten, MaxPool
+from .gpt import GPT, Block
+from .layers import MLP, Dropout, Embedding, Function, LayerNorm, Linear, Sequential, dropout
+from .module import Module, parameter_count
+
+__all__ = ["GPT", "MLP", "AvgPool", "BatchNorm", "Block", "Conv2d", "Dropout", "Embedding",
+           "Flatten", "Function", "LayerNorm", "Linear", "MaxPool", "Module", "MultiHeadAttention",
+           "Sequential", "attention", "avg_pool", "conv2d", "dropout", "gelu", "layer_norm",
+           "log_softmax", "losses", "max_pool", "parameter_count", "relu", "silu", "softmax"]

@@ -1,0 +1,124 @@
+"""Module: an immutable pytree of arrays and constants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..api.array import Array
+from ..base import tree
+from ..base.errors import LamellaError
+
+
+class ModuleError(LamellaError, AttributeError):
+    """A module's attribute was assigned after construction."""
+
+
+class _Construction(type):
+    """Ends a module's construction: from then on its attributes stay."""
+
+    def __call__(cls, *args, **kwargs):
+        module = super().__call__(*args, **kwargs)
+        attributes = vars(module)
+        attributes["_children"] = tuple(sorted(
+            n for n, v in attributes.items() if _holds_arrays(v)))
+        return module
+
+
+def _holds_arrays(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_holds_arrays, value))
+    if isinstance(value, dict):
+        return any(map(_holds_arrays, value.values()))
+    return isinstance(value, Array | Module)
+
+
+class Module(metaclass=_Construction):
+    """Base of layers and models. Subclass it, set attributes in `__init__`, define `__call__`.
+
+    Attributes that are arrays, modules, or lists, tuples and dicts holding some are its children
+    in the pytree; all others are constants. A change gives a new module: `m.replace(bias=b)`.
+    """
+
+    _children: tuple[str, ...]
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        tree.register(cls, Module._flatten, lambda constants, children:
+                      _rebuilt(cls, constants, children))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_children" in vars(self):
+            raise ModuleError(f"{type(self).__name__}.{name} cannot be assigned: a module does not "
+                              f"change; make a new one with m.replace({name}=...)")
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self.__setattr__(name, None)
+
+    def replace(self, **changes) -> Any:
+        """A module like this one with other values for some of its attributes."""
+        attributes = dict(vars(self))
+        for name in changes:
+            if name not in attributes or name == "_children":
+                known = ", ".join(n for n in attributes if n != "_children")
+                raise ModuleError(
+                    f"{type(self).__name__} has no attribute {name!r}; it has: {known}")
+        attributes.update(changes)
+        children = {n for n, v in changes.items() if _holds_arrays(v)}
+        attributes["_children"] = tuple(sorted(children | set(self._children)))
+        return _with(type(self), attributes)
+
+    def init_state(self) -> Any:
+        """What a call changes (running statistics), by attribute; None where there is nothing."""
+        found = {n: _state_of(vars(self)[n]) for n in self._children}
+        found = {n: s for n, s in found.items() if s is not None}
+        return found or None
+
+    def _flatten(self):
+        attributes = vars(self)
+        names = self._children
+        constants = tuple((n, v) for n, v in attributes.items()
+                          if n not in names and n != "_children")
+        return [attributes[n] for n in names], (names, constants), names
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(_lines(self))})"
+
+
+def _rebuilt(cls: type, metadata: tuple, children) -> Any:
+    names, constants = metadata
+    return _with(cls, {**dict(constants), **dict(zip(names, children, strict=True)),
+                       "_children": names})
+
+
+def _with(cls: type, attributes: dict) -> Any:
+    module = object.__new__(cls)
+    vars(module).update(attributes)
+    return module
+
+
+def _state_of(value: Any) -> Any:
+    if isinstance(value, Module):
+        return value.init_state()
+    if isinstance(value, list | tuple):
+        found = [_state_of(v) for v in value]
+        return found if any(s is not None for s in found) else None
+    if isinstance(value, dict):
+        found = {k: s for k, v in value.items() if (s := _state_of(v)) is not None}
+        return found or None
+    return None
+
+
+def _lines(module: Module):
+    for name, value in vars(module).items():
+        if name == "_children":
+            continue
+        if isinstance(value, Array):
+            yield f"{name}: {value.node.type}"
+        else:
+            yield f"{name}={getattr(value, '__name__', None) or repr(value)}"
+
+
+def parameter_count(model: Any) -> int:
+    """The number of elements of all floating arrays in a pytree."""
+    return sum(a.size for a in tree.leaves(model) if isinstance(a, Array) and a.dtype.is_float)

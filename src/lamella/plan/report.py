@@ -1,0 +1,169 @@
+"""What a Plan says before anything runs: bytes, operations, traffic, time, and its kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..base.extents import evaluate
+from ..base.source import render
+from ..codegen.emit import evaluate as evaluate_expr
+from ..codegen.memory import scratch_size
+from .place import Layout, aligned, lower_bound, place
+from .plan import Launch, Plan
+from .profile import Profile
+
+
+class Memory:
+    """Bytes of one run by class; `peak` is their sum, exact for what the step allocates.
+
+    arguments: what the caller holds (donated ones included); results: those that get bytes of their
+    own; temporaries: the arena; scratch: all threads' together.
+    """
+
+    __slots__ = ("arguments", "constants", "results", "scratch", "temporaries")
+
+    def __init__(self, arguments: int, results: int, constants: int, temporaries: int, scratch: int):
+        self.arguments, self.results, self.constants = arguments, results, constants
+        self.temporaries, self.scratch = temporaries, scratch
+
+    @property
+    def peak(self) -> int:
+        return self.arguments + self.results + self.constants + self.temporaries + self.scratch
+
+
+class Report:
+    """A plan for given values of its symbols (their upper bounds where none are given).
+
+    `flops`, `traffic` (bytes read and written) and `seconds` are sums over the steps; `formulas`
+    states flops and traffic in the symbols.
+    """
+
+    __slots__ = ("env", "layout", "memory", "plan", "profile", "threads")
+
+    def __init__(self, plan: Plan, profile: Profile, threads: int = 1,
+                 env: Mapping[str, int] | None = None):
+        self.plan, self.profile, self.threads = plan, profile, threads
+        self.env = dict(env or {s.name: s.high for s in plan.symbols})
+        self.layout: Layout = place(plan, self.env)
+        self.memory = self._memory()
+
+    def _memory(self) -> Memory:
+        plan, env = self.plan, self.env
+        own = {id(b.root): aligned(evaluate(b.root.bytes, env)) for b in plan.results
+               if b.root.role == "result"}
+        return Memory(sum(evaluate(b.bytes, env) for b in plan.arguments), sum(own.values()),
+                      sum(evaluate(b.bytes, env) for b in plan.constants), self.layout.size,
+                      self.threads * self.scratch())
+
+    def scratch(self) -> int:
+        """Bytes of one thread's scratch: the largest that a kernel needs."""
+        return max((self._scratch(s) for s in self.plan.launches()), default=0)
+
+    def _scratch(self, s: Launch) -> int:
+        values = {v: evaluate(e, self.env) for v, e in zip(s.kernel.sizes, s.sizes, strict=True)}
+        return aligned(sum(evaluate_expr(scratch_size(b), values) for b in s.kernel.scratch))
+
+    @property
+    def peak(self) -> int:
+        """Peak bytes of a run."""
+        return self.memory.peak
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of a run."""
+        return sum(evaluate(s.flops, self.env) for s in self.plan.launches())
+
+    @property
+    def traffic(self) -> int:
+        """Bytes that the steps read and write, each operand once a step."""
+        return sum(evaluate(s.traffic, self.env) for s in self.plan.steps)  # type: ignore[union-attr]
+
+    @property
+    def seconds(self) -> float:
+        """Predicted time of a run."""
+        return sum(self.step_seconds(s) for s in self.plan.steps)
+
+    def step_seconds(self, s) -> float:
+        """Predicted time of one step: its operations or its bytes, whichever takes longer."""
+        kind = s.kernel.name if isinstance(s, Launch) else "copy"
+        return self.profile.seconds(kind, evaluate(s.flops, self.env),
+                                    evaluate(s.traffic, self.env), self.threads)
+
+    def formulas(self) -> dict[str, str]:
+        """Flops and traffic as formulas in the symbols."""
+        flops: object = 0
+        traffic: object = 0
+        for s in self.plan.steps:
+            flops, traffic = flops + s.flops, traffic + s.traffic  # type: ignore[operator,union-attr]
+        return {"flops": str(flops), "traffic": str(traffic)}
+
+    def liveness_bound(self) -> int:
+        """Bytes that no placement of the temporaries can do without."""
+        return lower_bound(self.layout.intervals)
+
+    def __str__(self) -> str:
+        m = self.memory
+        head = f"plan of {self.plan.name}: {len(self.plan.steps)} steps, " \
+               f"{len({id(s.kernel) for s in self.plan.launches()})} launches, {self.threads} threads"
+        if self.env:
+            head += ", " + ", ".join(f"{k} = {v}" for k, v in self.env.items())
+        lines = [head,
+                 f"  peak memory  {bytes_text(m.peak):>12}   arguments {bytes_text(m.arguments)}, "
+                 f"results {bytes_text(m.results)}, temporaries {bytes_text(m.temporaries)}, "
+                 f"scratch {bytes_text(m.scratch)}",
+                 f"  operations   {count_text(self.flops):>12}flop",
+                 f"  traffic      {bytes_text(self.traffic):>12}",
+                 f"  predicted    {time_text(self.seconds):>12}"]
+        if self.plan.symbols:
+            f = self.formulas()
+            lines += [f"  flops(...)   {f['flops']}", f"  traffic(...) {f['traffic']}"]
+        return "\n".join(lines)
+
+    def kernels(self) -> str:
+        """A table of the steps: what each computes, its operations, bytes and predicted time."""
+        lines = [f"{'step':>4}  {'kernel':<9} {'computes':<34} {'flop':>9} {'bytes':>10} {'time':>9}  line"]
+        for k, s in enumerate(self.plan.steps):
+            kind = s.kernel.name if isinstance(s, Launch) else "copy"
+            lines.append(f"{k:>4}  {kind:<9} {s.names[:34]:<34} "
+                         f"{count_text(evaluate(s.flops, self.env)):>9} "
+                         f"{bytes_text(evaluate(s.traffic, self.env)):>10} "
+                         f"{time_text(self.step_seconds(s)):>9}  {render(s.source)}")
+        return "\n".join(lines)
+
+    def memory_map(self, width: int = 64) -> str:
+        """The arena as text: time across, a line for each temporary, by address."""
+        steps = max(1, len(self.plan.steps))
+        lines = [f"arena {bytes_text(self.layout.size)} "
+                 f"(liveness bound {bytes_text(self.liveness_bound())})"]
+        for i in sorted(self.layout.intervals, key=lambda i: (i.offset, i.first)):
+            a = i.first * width // steps
+            z = max(a + 1, (i.last + 1) * width // steps)
+            bar = " " * a + "#" * (z - a)
+            lines.append(f"{i.offset:>10} {bytes_text(i.size):>9} |{bar:<{width}}| {i.buffer.label}")
+        return "\n".join(lines)
+
+
+def bytes_text(n: int) -> str:
+    """A byte count for people."""
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if n >= size:
+            return f"{n / size:.2f} {unit}"
+    return f"{n} B"
+
+
+def count_text(n: int) -> str:
+    """A count with a metric prefix."""
+    for unit, size in (("T", 10 ** 12), ("G", 10 ** 9), ("M", 10 ** 6), ("k", 10 ** 3)):
+        if n >= size:
+            return f"{n / size:.2f} {unit}"
+    return f"{n} "
+
+
+def time_text(s: float) -> str:
+    """Seconds for people."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if s >= size:
+            return f"{s / size:.2f} {unit}"
+    return f"{s * 1e9:.0f} ns"
+
+

@@ -1,0 +1,170 @@
+"""Trainer: model, optimizer state, key and step behind `.step(x, y)`."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ..api import functions as F
+from ..api import random
+from ..api.array import Array
+from ..api.transforms import value_and_grad
+from ..api.values import error, force
+from ..base import tree
+from ..base.errors import FormatError, LamellaError
+from .checkpoint import read_checkpoint, write_checkpoint
+from .progress import Progress
+
+
+class Trainer:
+    """Owns what a training step changes.
+
+        trainer = Trainer(model, optim.AdamW(1e-3), loss_fn)
+        for x, y in loader:
+            loss = trainer.step(x, y)
+        trainer.save("run.checkpoint", loader=loader)
+
+    loss_fn(model, x, y) gives a 0-d loss. A parameter called `key` is given a fresh key in every
+    step (for dropout); with one called `state` it gets `model.init_state()`, later what it
+    returned, and gives (loss, new state) (for batch normalisation).
+
+    memory: a budget in bytes (or "64 MiB") for the compiled step. compiled=False runs it op by op,
+    with the same bits. The model that was passed in is donated: use `trainer.model`.
+    """
+
+    def __init__(self, model: Any, opt: Any, loss_fn: Callable, *, memory: int | str | None = None,
+                 seed: int = 0, compiled: bool = True):
+        self.model, self.opt, self.loss_fn = model, opt, loss_fn
+        names = inspect.signature(loss_fn).parameters
+        self._wants_key, self._wants_state = "key" in names, "state" in names
+        self.state = {"optimizer": opt.init(model),
+                      "model": model.init_state() if self._wants_state else None}
+        self.key = random.key(seed)
+        self.steps = 0
+        self._run = self._compiled(memory) if compiled else self._uncompiled
+
+    def _compiled(self, memory) -> Callable:
+        from ..api.compile import compile
+
+        return compile(self._step, donate=("model", "state"), memory=memory)
+
+    def _step(self, model, state, key, batch):
+        """One step as a pure function: (model, state, key, batch) -> (model, state, loss)."""
+        extra = {}
+        if self._wants_key:
+            extra["key"] = random.fold_in(key, state["optimizer"]["step"])
+        if self._wants_state:
+            extra["state"] = state["model"]
+        found, grads = value_and_grad(self.loss_fn, has_aux=self._wants_state)(
+            model, *batch, **extra)
+        loss, new = found if self._wants_state else (found, None)
+        model, optimizer = self.opt.update(model, grads, state["optimizer"])
+        return model, {"optimizer": optimizer, "model": new}, loss
+
+    def _uncompiled(self, *args):
+        result = self._step(*args)
+        force([a.node for a in tree.leaves(result)])
+        return result
+
+    def step(self, *batch) -> Array:
+        """One step on a batch (NumPy arrays or Arrays): the loss before it, a 0-d array."""
+        arrays = tuple(F.asarray(b) for b in batch)
+        self.model, self.state, loss = self._run(self.model, self.state, self.key, arrays)
+        self.steps += 1
+        return loss
+
+    # ---- checkpoints ----------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike, *, loader: Any = None) -> None:
+        """Write all that is needed to go on with the same bits to one file, whole or not at all."""
+        arrays = {n: a.numpy() for n, a in self._arrays().items()}
+        write_checkpoint(path, arrays, {"steps": self.steps,
+                                        "loader": None if loader is None else loader.state()})
+
+    def restore(self, path: str | os.PathLike, *, loader: Any = None) -> None:
+        """Go on where `save` stood; model and optimizer must be of the same make.
+
+        Raises FormatError naming the array that is missing, left over, or of another type.
+        """
+        given, manifest = read_checkpoint(path)
+        mine = self._arrays()
+        for name in sorted(set(given) ^ set(mine)):
+            side = "the file" if name in given else "this trainer"
+            raise FormatError(f"{path}: {name} is only in {side}; restore into an equal model and "
+                              "optimizer")
+        for name, a in mine.items():
+            if given[name].shape != a.shape or given[name].dtype != a.dtype.numpy:
+                raise FormatError(
+                    f"{path}: {name} is {given[name].dtype}{list(given[name].shape)}, "
+                    f"here {a.node.type}")
+        if loader is not None:
+            if manifest["loader"] is None:
+                raise FormatError(f"{path}: was saved without a loader")
+            loader.restore(manifest["loader"])
+        whole = self._whole()
+        leaves = [F.asarray(given[n]) for n in mine]
+        self.model, self.state, self.key = tree.unflatten(tree.flatten(whole)[1], leaves)
+        self.steps = manifest["steps"]
+
+    def _whole(self) -> tuple:
+        return self.model, self.state, self.key
+
+    def _arrays(self) -> dict[str, Array]:
+        whole = self._whole()
+        leaves, names = tree.leaves(whole), tree.paths(whole)
+        roots = ("model", "state", "key")
+        return {".".join((roots[int(n.partition(".")[0])], *n.split(".")[1:])): a
+                for n, a in zip(names, leaves, strict=True)}
+
+    # ---- the loop -------------------------------------------------------------------------------
+
+    def fit(self, loader: Any, epochs: int, *, checkpoint: str | os.PathLike | None = None,
+            progress: bool | None = None) -> Array | None:
+        """Train until the loader has finished `epochs` epochs; the last loss.
+
+        checkpoint: a file written after each epoch, and when Ctrl-C stops the run after its step
+        (a second Ctrl-C stops at once; the file is then the one before). progress: None shows it
+        where there is a terminal.
+        """
+        if epochs < 0:
+            raise error(LamellaError, f"fit: {epochs} epochs")
+        loss = None
+        total = max(epochs - loader.epoch, 0) * len(loader) - loader.position
+        with Progress(max(total, 0), shown=progress) as bar, _Interrupts() as stop:
+            while loader.epoch < epochs:
+                label = f"epoch {loader.epoch + 1}/{epochs}"
+                for batch in loader:
+                    loss = self.step(*batch)
+                    bar.advance(len(batch[0]), loss, label)
+                    if stop.asked:
+                        break
+                if checkpoint is not None:
+                    self.save(checkpoint, loader=loader)
+                if stop.asked:
+                    raise KeyboardInterrupt
+        return loss
+
+
+class _Interrupts:
+    """Turns the first Ctrl-C into `asked`, and lets a second one through."""
+
+    def __init__(self):
+        self.asked, self._before = False, None
+
+    def __enter__(self) -> _Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, *_) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True

@@ -1,0 +1,142 @@
+"""The command: fast where nothing runs, one clear line and a status where something fails."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from formats import golden
+from typer.testing import CliRunner
+
+import lamella
+from lamella.cli.main import app, main
+from lamella.formats import lamella_file
+from lamella.serve import server
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "digits.toml"
+TRAINS = hasattr(__import__("lamella.train").train, "Trainer")
+
+
+@pytest.fixture
+def model(tmp_path):
+    golden.save(tmp_path / "m.lamella")
+    return str(tmp_path / "m.lamella")
+
+
+def failed(capsys, *arguments: str) -> tuple[int, str]:
+    """The status and the one line that a failing command prints."""
+    with pytest.raises(SystemExit) as e:
+        main(list(arguments))
+    told = capsys.readouterr().err
+    assert told.startswith("lamella: ") and told.count("\n") == 1, told
+    return e.value.code, told
+
+
+def test_version_and_help_load_no_arrays():
+    code = ("import sys; from lamella.cli.main import main\n"
+            "try: main([sys.argv[1]])\n"
+            "finally: print(sorted({'numpy', 'llvmlite', 'uvicorn'} & set(sys.modules)))")
+    for flag, told in (("--version", f"lamella {lamella.__version__}"), ("--help", "serve")):
+        done = subprocess.run([sys.executable, "-c", code, flag], capture_output=True, text=True,
+                              env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+        assert done.returncode == 0 and told in done.stdout and done.stdout.endswith("[]\n")
+
+
+def test_plan_and_explain_a_model_file(model):
+    done = CliRunner().invoke(app, ["plan", model])
+    assert done.exit_code == 0 and "at B = 64" in done.output and "peak" in done.output
+    done = CliRunner().invoke(app, ["explain", model])
+    assert done.exit_code == 0 and '%4 = input "x" : float32[B, 8]' in done.output
+
+
+def test_errors_are_one_line(capsys, model, tmp_path):
+    assert failed(capsys, "serve", "none.lamella") == (
+        1, "lamella: none.lamella: cannot be read: No such file or directory\n")
+    assert failed(capsys, "train", "none.toml") == (
+        1, "lamella: none.toml: No such file or directory\n")
+    code, told = failed(capsys, "train", str(EXAMPLE), "--set", "optim.rl=1")
+    assert code == 1 and "no key optim.rl; did you mean lr?" in told
+    code, told = failed(capsys, "train", str(EXAMPLE), "--memory", "much")
+    assert code == 1 and "write it as 64MiB" in told
+    code, told = failed(capsys, "plan", "--unknown", "x")
+    assert code == 2 and "No such option" in told
+    code, told = failed(capsys, "serve", model, "--host", "0.0.0.0")
+    assert code == 1 and "--insecure" in told
+    damaged = tmp_path / "damaged.lamella"
+    damaged.write_bytes(Path(model).read_bytes()[:-1])
+    code, told = failed(capsys, "serve", str(damaged))
+    assert code == 1 and "damaged" in told
+
+
+def test_a_busy_port_is_one_line(capsys, model):
+    with server.listen("127.0.0.1", 0) as taken:
+        code, told = failed(capsys, "serve", model, "--port", str(taken.getsockname()[1]))
+    assert code == 1 and "is in use; choose another with --port" in told
+
+
+def test_interrupted_is_130(capsys, model, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(server, "serve", interrupted)
+    assert failed(capsys, "serve", model) == (130, "lamella: interrupted\n")
+
+
+# ---- training -----------------------------------------------------------------------------------
+
+needs_training = pytest.mark.skipif(not TRAINS, reason="lamella.train has no Trainer yet")
+
+
+@needs_training
+def test_a_recipe_trains_a_file_that_serves(tmp_path):
+    target = tmp_path / "digits.lamella"
+    done = CliRunner().invoke(app, [
+        "train", str(EXAMPLE), "--set", f"output.file={target}", "--set", "train.epochs=3",
+        "--set", "model.sizes=[64, 32, 10]"], catch_exceptions=False)
+    assert done.exit_code == 0 and "epoch 3/3: loss" in done.output
+    loaded = lamella_file.load(target)
+    assert loaded.batch.high == 256 and os.listdir(tmp_path) == ["digits.lamella"]
+    assert CliRunner().invoke(app, ["plan", str(target)]).exit_code == 0
+
+
+@needs_training
+def test_an_interrupted_run_resumes_with_the_same_bits(tmp_path, monkeypatch):
+    from lamella.cli import recipe, training
+
+    def run(name: str, epochs: int, **more) -> bytes:
+        r = recipe.read(EXAMPLE, [f"output.file={tmp_path / name}", "model.sizes=[64, 16, 10]",
+                                  f"train.epochs={epochs}"])
+        return training.train(r, say=lambda _: None, **more).read_bytes()
+
+    def interrupt_after(count: int):
+        def say(_):
+            nonlocal count
+            count -= 1
+            if not count:
+                raise KeyboardInterrupt
+        return say
+
+    whole = lamella_file.load(tmp_path / "a") if run("a", 4) else None
+    with pytest.raises(KeyboardInterrupt):
+        r = recipe.read(EXAMPLE, [f"output.file={tmp_path / 'b'}", "model.sizes=[64, 16, 10]",
+                                  "train.epochs=4"])
+        training.train(r, say=interrupt_after(2))
+    assert not (tmp_path / "b").exists()
+    run("b", 4, resume=True)
+    resumed = lamella_file.load(tmp_path / "b")
+    for name, value in whole.weights.items():
+        assert value.tobytes() == resumed.weights[name].tobytes()
+
+
+@needs_training
+def test_an_unwritable_folder_is_told_before_training(capsys, tmp_path):
+    missing = tmp_path / "none" / "m.lamella"
+    code, told = failed(capsys, "train", str(EXAMPLE), "--set", f"output.file={missing}")
+    assert code == 1 and f"cannot write {missing}: No such file or directory" in told
+    code, told = failed(capsys, "train", str(EXAMPLE), "--set", f"output.file={tmp_path}")
+    assert code == 1 and "it is a folder" in told
+    target = tmp_path / "m.lamella"
+    code, told = failed(capsys, "train", str(EXAMPLE), "--resume", "--set", f"output.file={target}")
+    assert code == 1 and "there is no" in told

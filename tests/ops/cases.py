@@ -1,0 +1,134 @@
+"""Every op with its samples as small programs, and what the laws compare them with."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from lamella import ops  # noqa: F401  (defines the ops)
+from lamella.base.dtypes import as_dtype
+from lamella.engine.executable import Executable
+from lamella.engine.kernels import target
+from lamella.engine.value import Value
+from lamella.ir.node import make, placeholder
+from lamella.ir.op import Op, all_ops
+from lamella.ir.program import Program
+from lamella.ir.types import tensor
+from lamella.lang import notation
+from lamella.lang.notation import trace
+from lamella.plan.build import build_plan
+from lamella.transform.vjp import pullback
+
+
+class Case:
+    """One sample of one op."""
+
+    def __init__(self, op: Op, number: int, params: dict, arrays: list):
+        self.op, self.params = op, params
+        self.arrays = [np.asarray(a) for a in arrays]
+        self.name = f"{op.name}-{number}"
+
+    def program(self, arrays=None) -> Program:
+        """The op applied to inputs of the arrays' types."""
+        arrays = self.arrays if arrays is None else arrays
+        inputs = inputs_of(arrays)
+        return Program(inputs, [make(self.op, tuple(inputs), self.params)], self.op.name)
+
+    def with_gradients(self, arrays=None) -> Program:
+        """The op, and the cotangents of its floating inputs for the cotangent y / 2 + 1."""
+        p = self.program(arrays)
+        y, = p.outputs
+        wanted = [i for i in p.inputs if i.dtype.is_float]
+        if y.dtype.is_float and wanted:
+            p = Program(p.inputs, [y, *pullback([y], wanted, [y * 0.5 + 1.0])], p.name)
+        return p
+
+
+def inputs_of(arrays) -> list:
+    return [placeholder(tensor(as_dtype(a.dtype), a.shape), f"x{k}") for k, a in enumerate(arrays)]
+
+
+def _notation_samples():
+    """The op that states index notation has no samples of its own: three definitions here."""
+    rng = np.random.default_rng(11)
+    x, w = (rng.standard_normal(s).astype(np.float32) for s in ((4, 9), (9, 5)))
+    table, at = x, np.array([3, 0, 3], np.int32)
+    functions = [
+        (lambda a, b: lambda i, j: notation.sum(lambda k: a[i, k] * b[k, j]), [x, w]),
+        (lambda a: lambda i, j: notation.exp(a[i, j] - notation.max(lambda k: a[i, k])), [x]),
+        (lambda t, i: lambda n, d: t[i[n], d] * 2.0, [table, at]),
+    ]
+    return [({"body": trace(f, [n.type for n in inputs_of(arrays)])}, arrays)
+            for f, arrays in functions]
+
+
+def _cases() -> list[Case]:
+    found = []
+    for op in all_ops():
+        samples = op.samples() if op.samples is not None else (
+            _notation_samples() if op.name == "notation" else [])
+        found += [Case(op, k, params, arrays) for k, (params, arrays) in enumerate(samples)]
+    return found
+
+
+CASES = _cases()
+each_case = {"argvalues": CASES, "ids": [c.name for c in CASES]}
+
+
+def only(keep) -> dict:
+    """The cases that a law speaks of, for `parametrize("case", **only(...))`."""
+    kept = [c for c in CASES if keep(c)]
+    return {"argvalues": kept, "ids": [c.name for c in kept]}
+
+
+def has_gradient(case: Case) -> bool:
+    """Whether result and some input are floating, so that derivatives mean something."""
+    return case.program().outputs[0].dtype.is_float and any(
+        i.dtype.is_float for i in case.program().inputs)
+
+
+def run(program: Program, arrays, *, fused: bool = True, cut: bool = False) -> list[np.ndarray]:
+    """The compiled program's results. With `cut` every task is claimed alone, so that even small
+    kernels are shared among threads."""
+    return execute(compiled(program, fused, cut), arrays)
+
+
+def compiled(program: Program, fused: bool = True, cut: bool = False) -> Executable:
+    plan = build_plan(program, target(), fused=fused)
+    if cut:
+        for step in plan.launches():
+            step.grain = 1
+    return Executable(plan)
+
+
+def execute(executable: Executable, arrays) -> list[np.ndarray]:
+    return [v.numpy() for v in executable([Value.from_numpy(a) for a in arrays])]
+
+
+@lru_cache(None)
+def results(case: Case) -> tuple:
+    """The compiled, fused results of the case with its gradients."""
+    return tuple(run(case.with_gradients(), case.arrays))
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    """Equal shapes, dtypes and bits; all NaNs are equal."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if a.dtype.kind not in "fV":
+        return bool(np.array_equal(a, b))
+    word = np.dtype(f"u{a.dtype.itemsize}")
+    with np.errstate(all="ignore"):
+        nan = (a != a) & (b != b)
+    return bool((nan | (np.ascontiguousarray(a).view(word) == np.ascontiguousarray(b).view(word))
+                 ).all())
+
+
+def widened(arrays) -> list[np.ndarray]:
+    """The arrays with floats as float64."""
+    return [a.astype(np.float64) if is_float(a) else a for a in arrays]
+
+
+def is_float(a: np.ndarray) -> bool:
+    return as_dtype(a.dtype).is_float
