@@ -23,9 +23,9 @@ import lamella
 from lamella import nn, optim
 from lamella.data import Loader, load_digits
 from lamella.formats.export import export
-from lamella.train import Progress
+from lamella.train.progress import Progress
 
-BATCH, EPOCHS, WIDTH = 64, 30, 256
+BATCH, EPOCHS, WIDTH = 64, 60, 512
 
 
 def loss_fn(model, x, y):
@@ -40,7 +40,7 @@ def main() -> None:
     x, x_test = x.reshape(-1, 64), x_test.reshape(-1, 64)
 
     model = nn.MLP([64, WIDTH, 10], key=lamella.random.key(0))
-    opt = optim.AdamW(2e-3)
+    opt = optim.AdamW(2e-3, weight_decay=0.3)
     state = opt.init(model)
 
     @lamella.compile(donate=("model", "state"), memory="64 MiB")
@@ -87,7 +87,7 @@ def main() -> None:
 
 def serve_and_ask(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
     """Start `lamella serve`, ask for one digit alone and in a batch, show it, and stop the server."""
-    command = [sys.executable, "-m", "lamella.cli.main", "serve", str(path), "--port", "0"]
+    command = [sys.executable, "-m", "lamella", "serve", str(path), "--port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         address = wait_for_address(server)

@@ -11,7 +11,7 @@ _PACKAGES = ("api", "base", "cli", "data", "dist", "formats", "nn", "optim", "se
 _MODULES = {"random": "api.random", "errors": "base.errors", "tree": "base.tree"}
 _HOMES = {
     "api.transforms": ("grad", "hessian", "jacobian", "jvp", "value_and_grad", "vjp", "vmap"),
-    "api.compile": ("compile", "explain", "plan", "spec", "trace"),
+    "api.compile": ("compile", "explain", "measure", "plan", "spec", "trace"),
     "api.op": ("op",),
     "base.extents": ("symbol",),
     "base.dtypes": ("DType", "bfloat16", "float16", "float32", "float64", "int8", "int16", "int32",

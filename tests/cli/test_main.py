@@ -47,7 +47,7 @@ def test_version_and_help_load_no_arrays():
 
 def test_plan_and_explain_a_model_file(model):
     done = CliRunner().invoke(app, ["plan", model])
-    assert done.exit_code == 0 and "at B = 64" in done.output and "peak" in done.output
+    assert done.exit_code == 0 and "B = 64" in done.output and "peak memory" in done.output
     done = CliRunner().invoke(app, ["explain", model])
     assert done.exit_code == 0 and '%4 = input "x" : float32[B, 8]' in done.output
 

@@ -128,7 +128,9 @@ class Operand(Named, Arithmetic):
 
     def get(self, *indices, fill=0) -> Term:
         """The element, or the number `fill` wherever an index is out of range."""
-        return self._read(indices, fill)
+        if not isinstance(fill, int | float) or fill != fill:
+            raise NotationError(f"{self}: fill={fill!r} is not a number; use where(...) for others")
+        return self._read(indices, expr.value_of(_number(fill, self.dtype)))
 
     def apply(self, name: str, *args) -> Term:
         return _apply(name, args)

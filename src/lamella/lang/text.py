@@ -100,16 +100,14 @@ def _text(e: Expr, scope: dict[str, Expr], labels: dict[Expr, str]) -> str:
         operand, fill = e.attr
         if fill is None:
             return f"x{operand}[{', '.join(args) or '()'}]"
-        return f"x{operand}.get({', '.join([*args, f'fill={_number_text(fill)}'])})"
+        whole = int(fill) if fill in (0, 1) else fill  # equal reads have equal texts
+        return f"x{operand}.get({', '.join([*args, f'fill={_number_text(whole)}'])})"
     if isinstance(e.op, str):
         raise ProgramError(f"{e.op} has no text; it is of the loop level")
     if e.op in (scalar.cast_, scalar.bitcast_):
         args = [f'"{e.attr}"', *args]
-    return f"{_spelled(e.op.name)}({', '.join(args)})"
-
-
-def _spelled(name: str) -> str:
-    return f"{name}_" if keyword.iskeyword(name) else name  # and_, or_, not_
+    underscore = "_" if keyword.iskeyword(e.op.name) else ""  # and_, or_, not_
+    return f"{e.op.name}{underscore}({', '.join(args)})"
 
 
 def _axes_text(axes: tuple[Expr, ...]) -> str:
@@ -292,9 +290,9 @@ def _integer(node: Any) -> int | None:
 
 
 def _string(node: ast.AST) -> str:
-    if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
-        raise _refused(node, "a string")
-    return node.value
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    raise _refused(node, "a string")
 
 
 def _name(node: ast.AST) -> str:
@@ -306,8 +304,8 @@ def _is_call(node: Any, name: str) -> bool:
 
 
 def _refused(node: ast.AST, wanted: str) -> ProgramError:
-    column = getattr(node, "col_offset", 0) + 1
-    return ProgramError(f"column {column}: {wanted} is expected, not {type(node).__name__}")
+    return ProgramError(f"column {getattr(node, 'col_offset', 0) + 1}: {wanted} is expected, "
+                        f"not {type(node).__name__}")
 
 
 # ---- limits -------------------------------------------------------------------------------------
@@ -333,8 +331,10 @@ def _check_nesting(text: str) -> None:
             levels.append([0, 0])
         elif token == "," or (token in ")]}" and len(levels) > 1):
             deepest = max(levels.pop())
-            levels += [[0, deepest]] if token == "," else []
-            levels[-1][0] += 0 if token == "," else 1 + deepest
+            if token == ",":
+                levels.append([0, deepest])
+            else:
+                levels[-1][0] += 1 + deepest
         if levels[-1][0] > MOST_NESTING or len(levels) > MOST_NESTING:
             raise ProgramError(f"expressions nest deeper than {MOST_NESTING}")
 

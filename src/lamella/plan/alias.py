@@ -40,6 +40,8 @@ def _may_die(plan: Plan, b: Buffer) -> bool:
 def _take(plan: Plan, target: Buffer, source: Buffer, last: dict[int, int]) -> None:
     """target uses source's bytes from now on."""
     last[id(source.root)] = max(last[id(source.root)], last[id(target.root)])
+    if target.role == "result" and source.root.role == "temporary":
+        source.root.role, source.root.index = "result", target.index
     target.alias = source
 
 

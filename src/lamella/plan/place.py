@@ -52,7 +52,7 @@ def lifetimes(plan: Plan, env: Mapping[str, int]) -> list[Interval]:
         for b in step.buffers():
             first.setdefault(id(b.root), at)
     return [Interval(b, aligned(evaluate(b.bytes, env)), first[id(b)], last[id(b)])
-            for b in plan.temporaries if b.alias is None and id(b) in first]
+            for b in plan.temporaries if b.role == "temporary" and b.alias is None]
 
 
 def _best_gap(i: Interval, others: list[Interval]) -> int:

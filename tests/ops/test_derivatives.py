@@ -1,0 +1,96 @@
+"""Laws: cotangents are the slopes of the function, tangents are the transpose of cotangents.
+
+All in float64 on the reference interpreter, so that no rounding of a kernel stands in the way.
+"""
+
+import numpy as np
+import pytest
+from ops.cases import has_gradient, is_float, only, widened
+
+from lamella.ir.interpret import interpret
+from lamella.ir.node import placeholder
+from lamella.ir.program import Program
+from lamella.transform.jvp import pushforward
+from lamella.transform.vjp import pullback, vjp_program
+
+STEP = 1e-5
+
+
+def is_smooth(case) -> bool:
+    """An op that says it stops derivatives, and conversions to fewer bits, have no slope to find."""
+    to = case.params.get("dtype")
+    return has_gradient(case) and case.op.name != "stop_gradient" and (
+        to is None or to.name == "float64")
+
+
+def nearby(case) -> list[np.ndarray]:
+    """The sample in float64, moved off ties, zeros and integers, where slopes do not exist."""
+    rng = np.random.default_rng(2)
+    return [a + np.where(rng.random(a.shape) < 0.5, -1, 1) * rng.uniform(0.003, 0.02, a.shape)
+            if is_float(a) else a for a in widened(case.arrays)]
+
+
+def directions(arrays, seed: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(a.shape) if is_float(a) else np.zeros_like(a) for a in arrays]
+
+
+def dot(xs, ys) -> float:
+    return float(sum(np.sum(x * y) for x, y in zip(xs, ys, strict=True) if is_float(x)))
+
+
+def slope(program: Program, arrays, way, weights) -> tuple[float, float]:
+    """(the slope of <weights, outputs> along `way` by central differences, its size's bound)."""
+    def outputs(h):
+        return interpret(program, [a + h * w if is_float(a) else a
+                                   for a, w in zip(arrays, way, strict=True)])
+
+    # Richardson's extrapolation: the error is of fourth order in the step
+    near, far = ((dot(weights, outputs(h)) - dot(weights, outputs(-h))) / (2 * h)
+                 for h in (STEP, 2 * STEP))
+    return (4 * near - far) / 3, sum(np.abs(w * y).sum() for w, y in
+                                     zip(weights, outputs(0.0), strict=True) if is_float(y))
+
+
+def check_slope(program: Program, arrays) -> None:
+    way, values = directions(arrays, 3), interpret(program, arrays)
+    weights = directions(values, 4)
+    cotangents = interpret(vjp_program(program), [*arrays, *weights])[len(values):]
+    measured, size = slope(program, arrays, way, weights)
+    stated = dot(cotangents, way)
+    assert np.isfinite(stated)
+    assert stated == pytest.approx(measured, rel=1e-6, abs=1e-7 * (1.0 + abs(size)))
+
+
+@pytest.mark.parametrize("case", **only(is_smooth))
+def test_cotangents_are_the_slopes_of_the_function(case):
+    arrays = nearby(case)
+    check_slope(case.program(arrays), arrays)
+
+
+@pytest.mark.parametrize("case", **only(is_smooth))
+def test_second_cotangents_are_the_slopes_of_the_first(case):
+    arrays = nearby(case)
+    check_slope(case.with_gradients(arrays), arrays)
+
+
+@pytest.mark.parametrize("case", **only(has_gradient))
+def test_tangents_are_the_transpose_of_cotangents(case):
+    """<w, J v> = <J' w, v>, at the samples themselves: ties and zeros must agree too."""
+    arrays = case.arrays if "dtype" in case.params else widened(case.arrays)
+    program = case.program(arrays)
+    y, = program.outputs
+    way = [d.astype(a.dtype) for a, d in zip(arrays, directions(arrays, 5), strict=True)]
+    weights = np.random.default_rng(6).standard_normal(y.shape).astype(y.dtype.numpy)
+    ways = [placeholder(i.type) if i.dtype.is_float else None for i in program.inputs]
+    tangent, = pushforward([y], program.inputs, ways)
+    forward = Program([*program.inputs, *(w for w in ways if w is not None)], [tangent])
+    moved, = interpret(forward, [*arrays, *(d for d in way if is_float(d))])
+    with np.errstate(invalid="ignore"):
+        _, *cotangents = interpret(vjp_program(program), [*arrays, weights])
+    left, right = dot([weights], [moved]), dot(cotangents, way)
+    finest = np.finfo(np.float64 if weights.dtype == np.float64 else np.float32).eps
+    if weights.dtype.itemsize < 4:
+        finest = 0.01
+    size = float(np.sum(np.abs(weights * moved)))
+    assert left == pytest.approx(right, rel=0, abs=100 * finest * (1e-300 + size), nan_ok=True)
