@@ -19,7 +19,7 @@ ROOT = "lamella"
 # Lowest first. A package may import from itself and from the floors below it.
 # fmt: off
 FLOORS = [
-    "base", "ir", "lang", "ops", "transform", "codegen", "plan", "runtime", "engine", "api",
+    "base", "ir", "lang", "ops", "transform", "codegen", "planner", "runtime", "engine", "api",
     "nn", "optim", "data", "train", "dist", "formats", "serve", "cli",
 ]
 # fmt: on
@@ -328,7 +328,7 @@ BROKEN = {
     "a library away from home": (
         check_third_party,
         {"runtime/llvm.py": "import llvmlite\n", "plan/a.py": "from llvmlite import binding\n"},
-        "src/lamella/plan/a.py:1: imports binding from llvmlite (rule: llvmlite is imported only "
+        "src/lamella/planner/a.py:1: imports binding from llvmlite (rule: llvmlite is imported only "
         "in runtime/llvm.py)",
     ),
     "a library in two files": (

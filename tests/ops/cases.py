@@ -11,29 +11,35 @@ from lamella.base.dtypes import as_dtype
 from lamella.engine.executable import Executable
 from lamella.engine.kernels import target
 from lamella.engine.value import Value
-from lamella.ir.node import make, placeholder
+from lamella.ir.node import Node, make, placeholder
 from lamella.ir.op import Op, all_ops
 from lamella.ir.program import Program
 from lamella.ir.types import tensor
 from lamella.lang import notation
 from lamella.lang.notation import trace
-from lamella.plan.build import build_plan
+from lamella.ops.notation import NOTATION, define
+from lamella.planner.build import build_plan
 from lamella.transform.vjp import pullback
 
 
 class Case:
-    """One sample of one op."""
+    """One sample of one op. `body`: a function in index notation, of the op that states one."""
 
-    def __init__(self, op: Op, number: int, params: dict, arrays: list):
-        self.op, self.params = op, params
+    def __init__(self, op: Op, number: int, params: dict, arrays: list, body=None):
+        self.op, self.params, self.body = op, params, body
         self.arrays = [np.asarray(a) for a in arrays]
         self.name = f"{op.name}-{number}"
 
     def program(self, arrays=None) -> Program:
         """The op applied to inputs of the arrays' types."""
-        arrays = self.arrays if arrays is None else arrays
-        inputs = inputs_of(arrays)
-        return Program(inputs, [make(self.op, tuple(inputs), self.params)], self.op.name)
+        inputs = inputs_of(self.arrays if arrays is None else arrays)
+        return Program(inputs, [self.apply(inputs)], self.op.name)
+
+    def apply(self, inputs) -> Node:
+        """The op's node over these inputs."""
+        if self.body is not None:
+            return define(trace(self.body, [n.type for n in inputs]), inputs)
+        return make(self.op, tuple(inputs), self.params)
 
     def with_gradients(self, arrays=None) -> Program:
         """The op, and the cotangents of its floating inputs for the cotangent y / 2 + 1."""
@@ -49,26 +55,25 @@ def inputs_of(arrays) -> list:
     return [placeholder(tensor(as_dtype(a.dtype), a.shape), f"x{k}") for k, a in enumerate(arrays)]
 
 
-def _notation_samples():
+def _notation_cases(op: Op) -> list[Case]:
     """The op that states index notation has no samples of its own: three definitions here."""
     rng = np.random.default_rng(11)
     x, w = (rng.standard_normal(s).astype(np.float32) for s in ((4, 9), (9, 5)))
-    table, at = x, np.array([3, 0, 3], np.int32)
-    functions = [
+    samples = [
         (lambda a, b: lambda i, j: notation.sum(lambda k: a[i, k] * b[k, j]), [x, w]),
         (lambda a: lambda i, j: notation.exp(a[i, j] - notation.max(lambda k: a[i, k])), [x]),
-        (lambda t, i: lambda n, d: t[i[n], d] * 2.0, [table, at]),
+        (lambda t, i: lambda n, d: t[i[n], d] * 2.0, [x, np.array([3, 0, 3], np.int32)]),
     ]
-    return [({"body": trace(f, [n.type for n in inputs_of(arrays)])}, arrays)
-            for f, arrays in functions]
+    return [Case(op, k, {}, arrays, body) for k, (body, arrays) in enumerate(samples)]
 
 
 def _cases() -> list[Case]:
     found = []
     for op in all_ops():
-        samples = op.samples() if op.samples is not None else (
-            _notation_samples() if op.name == "notation" else [])
-        found += [Case(op, k, params, arrays) for k, (params, arrays) in enumerate(samples)]
+        if op is NOTATION:
+            found += _notation_cases(op)
+        elif op.samples is not None:
+            found += [Case(op, k, *sample) for k, sample in enumerate(op.samples())]
     return found
 
 

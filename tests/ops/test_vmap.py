@@ -64,8 +64,7 @@ def test_a_batch_of_batches_is_a_batch():
     a, b = case.program().inputs
     outer = inputs_of([np.zeros((2, 3, *x.shape), x.dtype) for x in case.arrays])
     inner = inputs_of([np.zeros((3, *x.shape), x.dtype) for x in case.arrays])
-    once = batch(case.program_of(a, b) if hasattr(case, "program_of") else
-                 _applied(case, [a, b]), [a, b], inner, 3)
+    once = batch([case.apply([a, b])], [a, b], inner, 3)
     twice = batch(once, inner, outer, 2)
     rng = np.random.default_rng(8)
     arrays = [rng.standard_normal(n.shape).astype(np.float32) for n in outer]
@@ -74,7 +73,3 @@ def test_a_batch_of_batches_is_a_batch():
         alone, = run(case.program(), [x[i, j] for x in arrays])
         assert same_bits(together[i, j], alone)
 
-
-def _applied(case, inputs):
-    from lamella.ir.node import make
-    return [make(case.op, tuple(inputs), case.params)]

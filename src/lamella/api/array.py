@@ -25,6 +25,7 @@ from .values import error, register
 
 _KINDS = {"bool": 0, "uint": 1, "int": 1, "float": 2}
 _NUMBERS = (float, int, Size)
+_PLAIN = (int, slice, type(None), type(...))
 
 
 class Array(Arithmetic):
@@ -290,10 +291,17 @@ def asarray(x, *, dtype=None, copy: bool | None = None) -> Array:
 
 def operands(name: str, args) -> tuple[Node, ...]:
     """The operands' nodes in their common dtype: arrays promote, Python numbers follow them."""
-    if len(args) == 2 and type(args[0]) is Array and type(args[1]) is Array:
-        a, b = args[0].node, args[1].node
-        if a.type.dtype is b.type.dtype:
-            return a, b
+    if len(args) == 2:  # the common pairs, quickly
+        a, b = args
+        if type(a) is Array:
+            x = a.node
+            if type(b) is Array:
+                if b.node.type.dtype is x.type.dtype:
+                    return x, b.node
+            elif type(b) is float and x.type.dtype.kind == "float":
+                return x, literal(b, x.type.dtype)
+        elif type(a) is float and type(b) is Array and b.node.type.dtype.kind == "float":
+            return literal(a, b.node.type.dtype), b.node
     dtype, rank = None, -1
     items = list(args)
     for k, a in enumerate(items):
@@ -327,14 +335,15 @@ def _operand(name: str, a) -> Array:
 
 def _index(key):
     """An index whose arrays are nodes."""
+    if type(key) in _PLAIN:
+        return key
     if isinstance(key, tuple):
         return tuple(map(_index, key))
     if isinstance(key, Array):
         return key.node
-    if isinstance(key, list | np.ndarray | bool | np.bool_):
-        return asarray(key).node if not isinstance(key, list) or key else \
-            asarray(np.zeros(0, np.int32)).node
-    return key
+    if isinstance(key, list):
+        return asarray(key if key else np.zeros(0, np.int32)).node
+    return asarray(key).node if isinstance(key, np.ndarray | np.bool_ | bool) else key
 
 
 # ---- operators that depend on the kind of number ------------------------------------------------

@@ -29,9 +29,9 @@ from ..engine.value import Donated, Value
 from ..ir.node import INPUT, Node, placeholder, topological
 from ..ir.program import Program, rebuild
 from ..ir.types import TensorType, tensor
-from ..plan.build import build_plan
-from ..plan.plan import Plan
-from ..plan.report import Report, bytes_text
+from ..planner.build import build_plan
+from ..planner.plan import Plan
+from ..planner.report import Report, bytes_text
 from .array import Array, asarray, wrap
 from .scope import Scope
 from .values import error, force, settle

@@ -22,6 +22,9 @@ from ..ops.pointwise import apply, broadcast_shapes, broadcast_to, cast
 from .values import error, leaf, unknown, value
 
 
+_ALL = slice(None)
+
+
 class PositionError(ShapeError, IndexError):
     """A position outside of an axis."""
 
@@ -29,21 +32,26 @@ class PositionError(ShapeError, IndexError):
 def normal(x: Node, key) -> list:
     """The index as one item per axis of x plus Nones: masks as positions, Ellipsis spelled out."""
     items: list = []
+    used, dots = 0, -1
     for item in key if isinstance(key, tuple) else (key,):
-        if isinstance(item, Node) and item.dtype is bool_ and item.type.rank:
+        if item is Ellipsis:
+            if dots >= 0:
+                raise error(PositionError, "index: more than one ... leaves the axes undecided")
+            dots = len(items)
+        elif item is None:
+            items.append(item)
+        elif isinstance(item, Node) and item.type.dtype is bool_ and item.type.shape:
             items.extend(_mask_positions(x, item))
+            used += item.type.rank
         else:
             items.append(item)
-    used = sum(item is not None and item is not Ellipsis for item in items)
-    if used > x.type.rank:
-        raise error(PositionError, f"index: {used} positions for an array of {x.type.rank} axes, "
-                                   f"shape {x.shape}")
-    dots = [k for k, item in enumerate(items) if item is Ellipsis]
-    if len(dots) > 1:
-        raise error(PositionError, "index: more than one ... leaves the axes undecided")
-    at = dots[0] if dots else len(items)
-    rest = [slice(None)] * (x.type.rank - used)
-    return items[:at] + rest + items[at + 1:]
+            used += 1
+    rank = len(x.type.shape)
+    if used > rank:
+        raise error(PositionError, f"index: {used} positions for an array of {rank} axes, shape "
+                                   f"{x.shape}")
+    at = dots if dots >= 0 else len(items)
+    return items[:at] + [_ALL] * (rank - used) + items[at:]
 
 
 def _mask_positions(x: Node, mask: Node) -> list[Node]:
@@ -65,6 +73,8 @@ def _position(i, extent, axis: int, shape) -> int:
 
 def _bounds(s: slice, extent) -> tuple:
     """(start, stop, step, flipped) with step >= 1 for a slice of an axis."""
+    if s is _ALL:
+        return (0, extent, 1, False)
     step = 1 if s.step is None else operator.index(s.step)
     if isinstance(extent, int) and not isinstance(s.start, Size) and not isinstance(s.stop, Size):
         run = range(*s.indices(extent))

@@ -9,8 +9,8 @@ from ..engine.kernels import target
 from ..engine.profile import profile
 from ..formats.lamella_file import load
 from ..ir.program import Program
-from ..plan.build import build_plan
-from ..plan.report import Report
+from ..planner.build import build_plan
+from ..planner.report import Report
 from ..runtime.walker import threads
 
 Say = Callable[[str], None]

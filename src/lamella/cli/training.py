@@ -34,7 +34,8 @@ def train(recipe: Recipe, *, resume: bool = False, memory: int | None = None,
     while loader.epoch < recipe.train.epochs:
         epoch = loader.epoch + 1
         loss = trainer.fit(loader, epoch, checkpoint=checkpoint, progress=False)
-        say(f"epoch {epoch}/{recipe.train.epochs}: loss {float(loss):.4f}")
+        shown = "" if loss is None else f": loss {float(loss):.4f}"
+        say(f"epoch {epoch}/{recipe.train.epochs}{shown}")
     export(target, trainer.model, {"x": build.input_type(recipe, x)}, name=target.stem, batch="B",
            outputs=["y"], notes={"recipe": msgspec.json.encode(recipe).decode()})
     checkpoint.unlink(missing_ok=True)

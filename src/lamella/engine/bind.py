@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from ..base.extents import evaluate
 from ..ir.types import TensorType, tensor
-from ..plan.place import Layout, aligned, place
-from ..plan.plan import Buffer, Copy, Launch, Plan
+from ..planner.place import Layout, aligned, place
+from ..planner.plan import Buffer, Copy, Launch, Plan
 from ..runtime import steps as native
 from ..runtime.table import Table
 from .kernels import compile_kernels

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..ir.node import CONSTANT, INPUT, Node, placeholder
 from ..ir.program import Program, rebuild
-from ..plan.build import build_plan
+from ..planner.build import build_plan
 from .executable import Executable
 from .kernels import target
 from .value import Value

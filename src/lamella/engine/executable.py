@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..base.errors import ExecutionError
 from ..base.extents import solve
 from ..base.source import render
-from ..plan.plan import Plan
+from ..planner.plan import Plan
 from ..runtime.arena import lease, release
 from ..runtime.memory import allocate
 from ..runtime.table import StepFailed

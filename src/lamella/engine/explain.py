@@ -6,7 +6,7 @@ from ..codegen.emit import emit
 from ..ir.printer import to_text
 from ..ir.program import Program
 from ..lang.loops import show_kernel
-from ..plan.report import Report
+from ..planner.report import Report
 from .kernels import key_of, target
 
 

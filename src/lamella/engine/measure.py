@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from ..plan.place import aligned
+from ..planner.place import aligned
 from ..runtime.arena import Arena, paint, touched
 from .executable import Executable
 from .value import Value

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..ir.program import Program
-from ..plan.build import build_plan
-from ..plan.plan import Plan
+from ..planner.build import build_plan
+from ..planner.plan import Plan
 from .executable import Executable
 from .kernels import target
 from .value import Value

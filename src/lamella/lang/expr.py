@@ -13,6 +13,8 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakValueDictionary
 
+import numpy as np
+
 from ..base import dtypes
 from ..base.dtypes import DType
 from ..base.errors import NotationError
@@ -71,7 +73,8 @@ def axis(name: str, extent: Extent) -> Expr:
 def lit(value, dtype: DType) -> Expr:
     """A number; floats are told apart by their bits (-0.0 is not 0.0, nan is itself)."""
     if dtype.is_float:
-        return make("lit", (), float(value).hex(), dtype)
+        with np.errstate(over="ignore"):
+            return make("lit", (), float(dtype.numpy.type(value)).hex(), dtype)
     return make("lit", (), bool(value) if dtype is dtypes.bool_ else int(value), dtype)
 
 

@@ -194,8 +194,8 @@ ceil = Scalar("ceil", 1, "the smallest integer >= x", np.ceil)
 round_ = Scalar("round", 1, "the nearest integer, ties to even", np.round)
 trunc = Scalar("trunc", 1, "the integer part", np.trunc)
 sign = Scalar("sign", 1, "-1, 0 or 1; NaN for NaN", np.sign, kinds=NUMBER,
-              expand=lambda x: where(x < 0, x * 0 - 1, where(x * 0 < x, x * 0 + 1, x * 0 + x))
-              if x.dtype.is_float else where(x < 0, x * 0 - 1, where(x * 0 < x, x * 0 + 1, x * 0)))
+              expand=lambda x: where(x < 0, -1 if x.dtype.kind != "uint" else 0,
+                                     where(x > 0, lit(1, x.dtype), where(eq(x, x), 0, x))))
 
 # ---- comparison, logic and bits -----------------------------------------------------------------
 

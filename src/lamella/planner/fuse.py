@@ -36,15 +36,30 @@ class Seed:
 class Group:
     """Seeds that one kernel computes, in order; `kind` picks the kernel's template."""
 
-    __slots__ = ("domain", "kind", "seeds")
+    __slots__ = ("_reads", "domain", "first", "kind", "last", "seeds")
 
-    def __init__(self, seed: Seed, domain: tuple | None):
+    def __init__(self, seed: Seed, domain: tuple | None, number: int = 0):
         self.seeds, self.kind, self.domain = [seed], seed.kind, domain
+        self.first = self.last = number
+        self._reads: list[Node] | None = None
 
     def reads(self) -> list[Node]:
         """The stored nodes that it reads from outside, in order."""
-        own = {id(s.node) for s in self.seeds}
-        return list({id(n): n for s in self.seeds for n in s.reads if id(n) not in own}.values())
+        if self._reads is None:
+            own = {id(s.node) for s in self.seeds}
+            found = {id(n): n for s in self.seeds for n in s.reads if id(n) not in own}
+            self._reads = list(found.values())
+        return self._reads
+
+    def absorb(self, other: Group) -> None:
+        """The other group's seeds become this one's."""
+        self.seeds += other.seeds
+        self._reads = None
+        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
+        if self.kind != "dot":
+            self.domain = _wider(self.domain, other.domain)
+        if self.kind == "map":
+            self.kind = other.kind
 
 
 class Fusion:
@@ -62,7 +77,7 @@ def fuse(p: Program, tags: dict[int, int] | None = None) -> Fusion:
     storing.decide()
     seeds = [storing.seed(n) for n in storing.order if id(n) in storing.stored
              and n.op.name != "input"]
-    groups = _merge([Group(s, _domain(s, storing.access)) for s in seeds], storing)
+    groups = _merge([Group(s, _domain(s, storing.access), k) for k, s in enumerate(seeds)], storing)
     return Fusion(groups, storing.access, list(p.outputs))
 
 
@@ -330,13 +345,32 @@ def _merge(groups: list[Group], storing: _Storing) -> list[Group]:
         if target is None:
             order.append(g)
             continue
-        target.seeds += g.seeds
-        target.domain = target.domain if target.kind == "dot" else _wider(target.domain, g.domain)
-        if target.kind == "map":
-            target.kind = g.kind
-        for s in g.seeds:
-            graph.owner[id(s.node)] = target
+        for other in _siblings(g, target, graph, order, base, storing):
+            order.remove(other)
+            _absorb(target, other, graph)
+        _absorb(target, g, graph)
     return _runnable(order, graph, base)
+
+
+def _absorb(target: Group, g: Group, graph: _Graph) -> None:
+    target.absorb(g)
+    for s in g.seeds:
+        graph.owner[id(s.node)] = target
+
+
+def _siblings(g: Group, target: Group, graph: _Graph, order, base, storing) -> list[Group]:
+    """Other producers of g that the target may take along: same domain, neither needs the other."""
+    if target.kind == "dot":
+        return []
+    found: list[Group] = []
+    for p in graph.producers(g, base):
+        if p is target or p not in order or p.domain != target.domain or p.kind == "dot":
+            continue
+        apart = all(not _reaches([p, q], q, graph, base) and not _reaches([q, p], p, graph, base)
+                    for q in (target, *found))
+        if apart and _compatible(p, g, base, storing):
+            found.append(p)
+    return found
 
 
 def _wider(a, b):
@@ -362,7 +396,8 @@ def _reaches(producers: list[Group], target: Group, graph: _Graph, base) -> bool
         seen.add(id(p))
         if p is target:
             return True
-        stack += graph.producers(p, base)
+        if p.last > target.first:
+            stack += graph.producers(p, base)
     return False
 
 
