@@ -21,7 +21,7 @@ from . import indexing, values
 from .imports import DEFAULTS, imported, number_node, number_rank
 from .scope import state
 from .shapes import some_axes, whole_shape
-from .values import error, register
+from .values import error, located, register
 
 _KINDS = {"bool": 0, "uint": 1, "int": 1, "float": 2}
 _NUMBERS = (float, int, Size)
@@ -36,6 +36,7 @@ class Array(Arithmetic):
     """
 
     __slots__ = ("__weakref__", "node", "spent")
+    spent: str  # of a random key: where it was used
     __array_ufunc__ = None  # NumPy's operators leave mixed expressions to ours
     __hash__ = None  # type: ignore[assignment]
 
@@ -129,10 +130,10 @@ class Array(Arithmetic):
         return power(o, self)
 
     def __matmul__(self, o):
-        return wrap(contract.matmul(*operands("matmul", (self, o))))
+        return matmul(self, o)
 
     def __rmatmul__(self, o):
-        return wrap(contract.matmul(*operands("matmul", (o, self))))
+        return matmul(o, self)
 
     # ---- indexing -------------------------------------------------------------------------------
 
@@ -230,17 +231,11 @@ class Array(Arithmetic):
 
     def sum(self, axis=None, *, keepdims: bool = False) -> Array:
         """The sum over `axis` (all axes where None); small integers add up as 32 bits."""
-        x = self.node
-        if x.dtype.kind in ("bool", "int", "uint") and x.dtype.bits < 32:
-            x = cast(x, dtypes.uint32 if x.dtype.kind == "uint" else dtypes.int32)
-        return _reduced("sum", x, axis, keepdims)
+        return _reduced("sum", _wide(self.node), axis, keepdims)
 
     def prod(self, axis=None, *, keepdims: bool = False) -> Array:
         """The product over `axis` (all axes where None)."""
-        x = self.node
-        if x.dtype.kind in ("bool", "int", "uint") and x.dtype.bits < 32:
-            x = cast(x, dtypes.uint32 if x.dtype.kind == "uint" else dtypes.int32)
-        return _reduced("prod", x, axis, keepdims)
+        return _reduced("prod", _wide(self.node), axis, keepdims)
 
     def mean(self, axis=None, *, keepdims: bool = False) -> Array:
         """The arithmetic mean over `axis` (all axes where None), floating."""
@@ -346,11 +341,15 @@ def _index(key):
     return asarray(key).node if isinstance(key, np.ndarray | np.bool_ | bool) else key
 
 
-# ---- operators that depend on the kind of number ------------------------------------------------
-
 def floating(x: Node) -> Node:
     """x itself where it is floating, else as float32."""
     return x if x.dtype.is_float else cast(x, dtypes.float32)
+
+
+@located
+def matmul(a, b) -> Array:
+    """a @ b over the last two axes; leading axes broadcast, a 1-d operand is a vector."""
+    return wrap(contract.matmul(*operands("matmul", (a, b))))
 
 
 def divide(a, b) -> Array:
@@ -399,6 +398,12 @@ def _powered(x: Node, n: int) -> Node:
         n >>= 1
         square = square * square if n else square
     return literal(1, x.dtype, x.shape) if found is None else found
+
+
+def _wide(x: Node) -> Node:
+    if x.dtype.is_float or x.dtype.bits >= 32:
+        return x
+    return cast(x, dtypes.uint32 if x.dtype.kind == "uint" else dtypes.int32)
 
 
 def _reduced(monoid: str, x: Node, axis, keepdims: bool) -> Array:

@@ -90,7 +90,7 @@ class Compiled:
     def __init__(self, f: Callable, donate, memory, sizes: Mapping[str, tuple]):
         functools.update_wrapper(self, f)
         self.f, self.name = f, getattr(f, "__name__", type(f).__name__)
-        self.parameters = _parameters(f)
+        self.parameters, self.variadic = _parameters(f)
         self.budget = None if memory is None else parse_bytes(memory)
         self.donate = frozenset(self._position(d) for d in _as_tuple(donate))
         self.sizes = {self._position(k): v for k, v in sizes.items()}
@@ -106,8 +106,11 @@ class Compiled:
 
     def arguments(self, args: tuple, kwargs: dict) -> tuple:
         """Positional arguments, keywords put in their places and defaults filled in."""
-        if not kwargs and len(args) == len(self.parameters):
+        if not kwargs and (self.variadic or len(args) == len(self.parameters)):
             return args
+        if self.variadic:
+            raise error(LamellaError, f"{self.name} takes *args or **kwargs: pass its arguments by "
+                                      "position when it is compiled")
         bound = inspect.signature(self.f).bind(*args, **kwargs)
         bound.apply_defaults()
         return tuple(bound.arguments.values()) if self.parameters else args
@@ -364,11 +367,15 @@ def _bound_symbols(program: Program, types: list[TensorType]) -> dict[str, int] 
     return env or None
 
 
-def _parameters(f: Callable) -> list[str]:
+def _parameters(f: Callable) -> tuple[list[str], bool]:
+    """The names of f's parameters, and whether it takes any number of them."""
     try:
-        return list(inspect.signature(f).parameters)
+        found = inspect.signature(f).parameters
     except (TypeError, ValueError):
-        return []
+        return [], True
+    kinds = {p.kind for p in found.values()}
+    return list(found), bool(kinds & {inspect.Parameter.VAR_POSITIONAL,
+                                      inspect.Parameter.VAR_KEYWORD})
 
 
 def _as_tuple(x) -> tuple:

@@ -19,6 +19,10 @@ from .imports import DEFAULTS, number_node, number_rank
 from .shapes import as_shape
 from .values import error
 
+__all__ = ["arange", "astype", "broadcast_arrays", "can_cast", "empty", "empty_like", "eye",
+           "finfo", "from_dlpack", "full", "full_like", "iinfo", "isdtype", "linspace",
+           "meshgrid", "ones", "ones_like", "result_type", "tril", "triu", "zeros", "zeros_like"]
+
 
 def from_dlpack(x, *, copy: bool | None = None) -> Array:
     """An array of a DLPack exporter's values; `copy=False` shares its memory."""
@@ -210,7 +214,3 @@ def iinfo(dtype):
     if not dtype.is_int:
         raise error(DTypeError, f"iinfo: takes an integer dtype, got {dtype}")
     return np.iinfo(dtype.numpy)
-
-
-__all__ = [n for n, v in globals().items() if not n.startswith("_") and callable(v)
-           and getattr(v, "__module__", "") == __name__]

@@ -13,6 +13,16 @@ from ..ops.pointwise import BITCAST, STOP, apply
 from .array import Array, asarray, divide, floating, floor_divide, operands, power, remainder, wrap
 from .values import error
 
+__all__ = ["abs", "acosh", "add", "asinh", "atanh", "bitcast", "bitwise_and", "bitwise_invert",
+           "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "ceil",
+           "clip", "copysign", "cos", "cosh", "divide", "equal", "erf", "exp", "exp2", "expm1",
+           "floor", "floor_divide", "greater", "greater_equal", "hypot", "isfinite", "isinf",
+           "isnan", "less", "less_equal", "log", "log10", "log1p", "log2", "logaddexp",
+           "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum",
+           "multiply", "negative", "not_equal", "positive", "pow", "reciprocal", "remainder",
+           "round", "rsqrt", "sigmoid", "sign", "signbit", "sin", "sinh", "sqrt", "square",
+           "stop_gradient", "subtract", "tan", "tanh", "trunc", "where"]
+
 
 def _unary(name: str, x) -> Array:
     return wrap(apply(name, asarray(x).node))
@@ -121,7 +131,8 @@ def logaddexp(a, b) -> Array:
     """log(exp(a) + exp(b)), float, without overflow."""
     a, b = (wrap(floating(n)) for n in operands("logaddexp", (a, b)))
     gap = abs(a - b)
-    return where(isnan(gap), a + b - minimum(a, b), maximum(a, b) + log1p(exp(-gap)))
+    top = maximum(a, b)
+    return where(isnan(gap), top, top + log1p(exp(-gap)))
 
 
 # ---- rounding -----------------------------------------------------------------------------------
@@ -391,13 +402,6 @@ def bitcast(x, dtype) -> Array:
     return wrap(make(BITCAST, (asarray(x).node,), {"dtype": as_dtype(dtype)}))
 
 
-# ---- the end of derivatives -----------------------------------------------------
-
 def stop_gradient(x) -> Array:
     """x, whose derivative is taken as zero."""
     return wrap(make(STOP, (asarray(x).node,)))
-
-
-__all__ = [n for n, v in globals().items() if not n.startswith("_") and callable(v)
-           and getattr(v, "__module__", "") == __name__]
-__all__ += ["divide", "floor_divide", "remainder"]

@@ -18,9 +18,8 @@ from ..base.extents import Size, product, upper
 from ..ir.node import Node, literal
 from ..ops import index as ix
 from ..ops import move
-from ..ops.pointwise import apply, broadcast_shapes, broadcast_to, cast
+from ..ops.pointwise import apply, broadcast_shapes, broadcast_to, cast, static
 from .values import error, leaf, unknown, value
-
 
 _ALL = slice(None)
 
@@ -40,7 +39,7 @@ def normal(x: Node, key) -> list:
             dots = len(items)
         elif item is None:
             items.append(item)
-        elif isinstance(item, Node) and item.type.dtype is bool_ and item.type.shape:
+        elif isinstance(item, Node) and item.type.dtype is bool_:
             items.extend(_mask_positions(x, item))
             used += item.type.rank
         else:
@@ -55,6 +54,8 @@ def normal(x: Node, key) -> list:
 
 
 def _mask_positions(x: Node, mask: Node) -> list[Node]:
+    if not mask.type.shape:
+        raise error(DTypeError, "index: a single bool selects nothing; use lamella.where")
     if unknown([mask]):
         raise error(TraceError, "index: the number of ones in a mask is not known while the "
                                 "function is traced; use lamella.where(mask, a, b)")
@@ -92,7 +93,9 @@ def get(x: Node, key) -> Node:
     """x[key]."""
     items = normal(x, key)
     gathers = any(isinstance(i, Node) for i in items)
-    starts, stops, steps, flips, shape, kept = [], [], [], [], [], []
+    starts: list = []
+    kept: list = []
+    stops, steps, flips, shape = [], [], [], []
     for item in items:
         if item is None:
             shape.append(1)
@@ -130,10 +133,10 @@ def _gather(x: Node, items: list) -> Node:
     shape = broadcast_shapes("index", [p.shape for p in positions])
     count = product(x.shape[d] for d in axes)
     big = any(p.dtype.bits == 64 for p in positions) or upper(count) >= 1 << 31
-    flat = None
+    flat = literal(0, int64 if big else int32)
     for p, d in zip(positions, axes, strict=True):
-        p = cast(p, int64 if big else int32)
-        flat = p if flat is None else flat * x.shape[d] + p
+        p = cast(p, flat.dtype)
+        flat = p if d == axes[0] else flat * x.shape[d] + p
     rest = [d for d in range(x.type.rank) if d not in axes]
     y = move.transpose(x, (*axes, *rest))
     y = move.reshape(y, (count, *(x.shape[d] for d in rest)))
@@ -183,7 +186,8 @@ def _put_box(x: Node, items: list, v: Node) -> Node:
     bounds = [_bounds(i, e) if isinstance(i, slice) else None
               for i, e in zip(axes, x.shape, strict=True)]
     box = tuple(1 if b is None else (b[1] - b[0] + b[2] - 1) // b[2] for b in bounds)
-    d, shown = 0, []
+    d = 0
+    shown: list = []
     for i in items:
         shown += [1] if i is None else ([box[d]] if isinstance(i, slice) else [])
         d += i is not None
@@ -224,14 +228,15 @@ def _put_positions(x: Node, key, v: Node) -> Node:
             "position at a time")
     known = tuple(value(i) if isinstance(i, Node) else i
                   for i in (key if isinstance(key, tuple) else (key,)))
+    size = static("index", x.type.size)
     try:
-        hit = np.arange(int(x.type.size)).reshape(x.shape)[known]
+        hit = np.arange(size).reshape(x.shape)[known]
     except IndexError as e:
         raise error(PositionError, f"index: {e}") from None
     v = broadcast_to(v, hit.shape)
     if hit.size == 0:
         return x
-    source = np.full(int(x.type.size), -1, np.int64)
+    source = np.full(size, -1, np.int64)
     source[hit.reshape(-1)] = np.arange(hit.size)
     source = source.reshape(x.shape)
     taken = ix.take(move.reshape(v, (hit.size,)), leaf(np.maximum(source, 0)), 0)

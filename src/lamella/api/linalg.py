@@ -9,13 +9,10 @@ from ..ir.node import Node
 from ..ops import contract, move
 from ..ops import reduce as red
 from ..ops.pointwise import normal_axis
-from .array import Array, asarray, operands, wrap
-from .values import error
+from .array import Array, asarray, matmul, operands, wrap
+from .values import error, located
 
-
-def matmul(a, b) -> Array:
-    """a @ b over the last two axes; leading axes broadcast, a 1-d operand is a vector."""
-    return wrap(contract.matmul(*operands("matmul", (a, b))))
+__all__ = ["einsum", "matmul", "outer", "tensordot", "vecdot"]
 
 
 def vecdot(a, b, *, axis: int = -1) -> Array:
@@ -32,6 +29,7 @@ def outer(a, b) -> Array:
     return einsum("i,j->ij", a, b)
 
 
+@located
 def tensordot(a, b, *, axes=2) -> Array:
     """The product summed over axes: the last n of a with the first n of b, or the given pairs."""
     a, b = asarray(a), asarray(b)
@@ -125,7 +123,3 @@ def _unrepeated(x: Node, axes: list[str], other: Node, theirs) -> tuple[Node, li
     kept = [d for d, n in enumerate(axes) if not (
         x.shape[d] == 1 and n in theirs and other.shape[theirs.index(n)] != 1)]
     return move.reshape(x, tuple(x.shape[d] for d in kept)), [axes[d] for d in kept]
-
-
-__all__ = [n for n, v in globals().items() if not n.startswith("_") and callable(v)
-           and getattr(v, "__module__", "") == __name__]

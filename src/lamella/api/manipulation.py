@@ -17,6 +17,11 @@ from .array import Array, asarray, wrap
 from .shapes import as_shape, some_axes
 from .values import error
 
+__all__ = ["broadcast_to", "concat", "diff", "dynamic_slice", "expand_dims", "flip",
+           "matrix_transpose", "moveaxis", "one_hot", "pad", "permute_dims", "pick", "repeat",
+           "reshape", "roll", "split", "squeeze", "stack", "take", "take_along_axis", "tile",
+           "unstack", "update_slice"]
+
 
 def reshape(x, shape, *, copy: bool | None = None) -> Array:
     """The elements in row-major order in another shape; one extent may be -1."""
@@ -251,7 +256,3 @@ def update_slice(x, update, starts) -> Array:
 def _starts(starts) -> list:
     return [asarray(s).node if isinstance(s, Array | Size) else literal(operator.index(s), int32)
             for s in starts]
-
-
-__all__ = [n for n, v in globals().items() if not n.startswith("_") and callable(v)
-           and getattr(v, "__module__", "") == __name__]

@@ -3,6 +3,8 @@ axes count from the end; `keepdims` leaves them as extents of 1."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..base import dtypes
@@ -40,8 +42,8 @@ def var(x, *, axis=None, correction: float = 0.0, keepdims: bool = False) -> Arr
     x = wrap(floating(asarray(x).node))
     axes = some_axes("var", axis, x.ndim)
     deviation = x - x.mean(axes, keepdims=True)
-    count = product(x.shape[a] for a in axes) - (int(correction) if correction == int(correction)
-                                                 else correction)
+    count: Any = product(x.shape[a] for a in axes)
+    count = count - (int(correction) if correction == int(correction) else correction)
     return (deviation * deviation).sum(axes, keepdims=keepdims) / count
 
 

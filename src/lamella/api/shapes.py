@@ -7,7 +7,7 @@ import operator
 from ..base.errors import ShapeError
 from ..base.extents import Size, product
 from ..ops.pointwise import normal_axis
-from .values import error
+from .values import error, located
 
 
 def as_shape(shape) -> tuple:
@@ -16,6 +16,7 @@ def as_shape(shape) -> tuple:
     return tuple(e if isinstance(e, Size) else operator.index(e) for e in given)
 
 
+@located
 def some_axes(name: str, axis, rank: int) -> tuple[int, ...]:
     """`axis` (None, an integer or several) as sorted non-negative axes."""
     if axis is None:

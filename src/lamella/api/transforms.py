@@ -128,11 +128,10 @@ def _with_aux(f: Callable, out: Any) -> tuple[Any, Any]:
 
 
 def _scalar(f: Callable, value: Any) -> Node:
-    try:
-        loss = asarray(value).node
-    except LamellaError:
+    if not isinstance(value, Array | float | int):
         raise error(DTypeError, f"grad of {_name(f)}: needs one number, got {type(value).__name__}"
-                                "; for (number, aux) say has_aux=True") from None
+                                "; for (number, aux) say has_aux=True")
+    loss = asarray(value).node
     if loss.shape != ():
         raise error(ShapeError,
             f"grad of {_name(f)}: the value has shape {loss.shape}, one number is "

@@ -7,6 +7,10 @@ function is being traced.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 
 from ..base import knobs, source
@@ -16,13 +20,30 @@ from ..ir.node import INPUT, Node
 from ..ir.types import TensorType, tensor
 from .scope import blocking, state
 
+E = TypeVar("E", bound=LamellaError)
 
-def error(kind: type[LamellaError], text: str) -> LamellaError:
+
+def error(kind: type[E], text: str) -> E:
     """The error with the user's line."""
     where = source.render(source.here())
     found = kind(f"{text} ({where})" if where else text)
     found.located = True  # type: ignore[attr-defined]
     return found
+
+
+def located(f: Callable) -> Callable:
+    """f, whose errors say the user's line."""
+    @functools.wraps(f)
+    def run(*args, **kwargs):
+        try:
+            return f(*args, **kwargs)
+        except LamellaError as e:
+            where = source.render(source.here())
+            if where and not getattr(e, "located", False):
+                e.args = (f"{e.args[0]} ({where})", *e.args[1:])
+                e.located = True  # type: ignore[attr-defined]
+            raise
+    return run
 
 
 def leaf(array: np.ndarray, *, copy: bool = True) -> Node:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 
@@ -13,7 +15,7 @@ class DType:
 
     __slots__ = ("bits", "kind", "name", "numpy", "rank")
 
-    def __init__(self, name: str, bits: int, kind: str, numpy_type: object, rank: int):
+    def __init__(self, name: str, bits: int, kind: str, numpy_type: Any, rank: int):
         self.name, self.bits, self.kind, self.rank = name, bits, kind, rank
         self.numpy = np.dtype(numpy_type)
 

@@ -18,7 +18,8 @@ class Symbol:
 
     def __init__(self, name: str, low: int, high: int):
         if not 0 <= low <= high:
-            raise ShapeError(f"symbol {name}: bounds must satisfy 0 <= low <= high, got {low}..{high}")
+            raise ShapeError(f"symbol {name}: bounds must satisfy 0 <= low <= high, got "
+                             f"{low}..{high}")
         self.name, self.low, self.high = name, int(low), int(high)
 
     def key(self) -> tuple:
@@ -84,20 +85,28 @@ class Size:
         return self._hash
 
     def __add__(self, other: Extent) -> Extent:
+        if not isinstance(other, int | Size):
+            return NotImplemented
         return _combine(self, other, 1)
 
     __radd__ = __add__
 
     def __sub__(self, other: Extent) -> Extent:
+        if not isinstance(other, int | Size):
+            return NotImplemented
         return _combine(self, other, -1)
 
     def __rsub__(self, other: Extent) -> Extent:
+        if not isinstance(other, int | Size):
+            return NotImplemented
         return self * -1 + other
 
     def __neg__(self) -> Extent:
         return self * -1
 
     def __mul__(self, other: Extent) -> Extent:
+        if not isinstance(other, int | Size):
+            return NotImplemented
         out: dict[Monomial, int] = {}
         for m1, c1 in self.terms.items():
             for m2, c2 in _terms(other).items():

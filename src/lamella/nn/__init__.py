@@ -18,9 +18,9 @@ from ..api.neural import (
                           softmax,
 )
 from . import losses
-from .attention import MultiHeadAttention
 from .convolution import AvgPool, BatchNorm, Conv2d, Flatten, MaxPool
 from .gpt import GPT, Block
+from .heads import MultiHeadAttention
 from .layers import MLP, Dropout, Embedding, Function, LayerNorm, Linear, Sequential, dropout
 from .module import Module, parameter_count
 

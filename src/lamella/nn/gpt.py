@@ -7,7 +7,7 @@ from ..api import random
 from ..api.array import Array
 from ..api.values import error
 from ..base.errors import ShapeError
-from .attention import MultiHeadAttention
+from .heads import MultiHeadAttention
 from .layers import Embedding, LayerNorm, Linear, dropout
 from .module import Module
 

@@ -92,7 +92,7 @@ def _rebuilt(cls: type, metadata: tuple, children) -> Any:
 
 
 def _with(cls: type, attributes: dict) -> Any:
-    module = object.__new__(cls)
+    module: Any = object.__new__(cls)
     vars(module).update(attributes)
     return module
 
@@ -104,8 +104,8 @@ def _state_of(value: Any) -> Any:
         found = [_state_of(v) for v in value]
         return found if any(s is not None for s in found) else None
     if isinstance(value, dict):
-        found = {k: s for k, v in value.items() if (s := _state_of(v)) is not None}
-        return found or None
+        named = {k: s for k, v in value.items() if (s := _state_of(v)) is not None}
+        return named or None
     return None
 
 

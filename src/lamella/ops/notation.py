@@ -6,7 +6,7 @@ from ..base.errors import ShapeError
 from ..ir.node import Node, make
 from ..ir.op import Op
 from ..ir.types import TensorType
-from ..lang import derive, interpret
+from ..lang import derive, interpret, text
 from ..lang.definition import Definition
 
 
@@ -48,4 +48,5 @@ def _batch(n: Node, inputs, batched):
 
 NOTATION = Op("notation", doc="y[axes] = body, stated in index notation.", infer=_infer,
               reference=lambda p, *xs: interpret.evaluate_definition(p["body"], *xs),
+              codec={"body": (text.to_text, text.from_text)},
               lower=lambda p, *types: p["body"], vjp=_vjp, jvp=_jvp, batch=_batch)

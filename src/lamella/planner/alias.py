@@ -73,13 +73,14 @@ def _read_once(step: Launch, root: Buffer) -> bool:
 
 
 def _same_places(step: Launch, written: int, read: int) -> bool:
-    """Whether all loads of operand `read` are of the element that `written` stores, and happen in
-    the loops that store it (a load in an earlier pass over the same row is fine)."""
+    """Whether all loads of operand `read` are of the element that `written` stores, and stand
+    before that store (a load in an earlier pass over the same row is fine)."""
     if step.operands[read].offset != step.operands[written].offset:
         return False
     names = [b.name for b in step.kernel.operands]
     stores, loads = set(), set()
-    _collect(step.kernel.body, names[written], names[read], stores, loads)
+    if not _collect(step.kernel.body, names[written], names[read], stores, loads):
+        return False
     values = {v: e for v, e in zip(step.kernel.sizes, step.sizes, strict=True)}
     return len(stores) == 1 and {_shape_of(x, values) for x in loads} == {
         _shape_of(x, values) for x in stores}
@@ -95,19 +96,23 @@ def _shape_of(offset: expr.Expr, values: dict):
             *(_shape_of(a, values) for a in offset.args))
 
 
-def _collect(body: list, written: str, read: str, stores: set, loads: set) -> None:
+def _collect(body: list, written: str, read: str, stores: set, loads: set) -> bool:
+    """Gather the offsets of stores and loads; false where a load follows a store."""
     for s in body:
         if isinstance(s, KernelLoop | When):
-            _collect(s.body, written, read, stores, loads)
             exprs = [s.low, s.high] if isinstance(s, KernelLoop) else [s.cond]
         elif isinstance(s, Store):
-            if s.buffer == written:
-                stores.add(s.offset)
             exprs = [s.value, s.offset] + ([s.cond] if s.cond is not None else [])
         else:
             assert isinstance(s, Set)
             exprs = [s.value]
-        for e in exprs:
-            for x in expr.walk(e):
-                if x.op == "load" and x.attr[0] == read:
-                    loads.add(x.args[0])
+        found = {x.args[0] for e in exprs for x in expr.walk(e)
+                 if x.op == "load" and x.attr[0] == read}
+        if found and stores:
+            return False
+        loads |= found
+        if isinstance(s, Store) and s.buffer == written:
+            stores.add(s.offset)
+        if isinstance(s, KernelLoop | When) and not _collect(s.body, written, read, stores, loads):
+            return False
+    return True

@@ -120,10 +120,11 @@ class Builder:
         """A run-time size; 0 and 1 are written into the kernel, everything else is an argument."""
         if isinstance(value, int) and value in (0, 1):
             return expr.lit(value, dtypes.index)
-        if role not in self.sizes:
-            self.sizes[role] = index_var(f"n{len(self.sizes)}")
+        key = (role, value)  # two reads of one buffer may step differently along one axis
+        if key not in self.sizes:
+            self.sizes[key] = index_var(f"n{len(self.sizes)}")
             self.values.append(value)
-        return self.sizes[role]
+        return self.sizes[key]
 
     def address(self, name: str, strides: dict[Expr, Extent], at: dict[Expr, Expr]) -> Expr:
         """The element offset at the axes' places `at`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from typing import Any
 
 
 class Progress:
@@ -14,7 +15,8 @@ class Progress:
         self.total, self.every = total, every
         self.shown = sys.stderr.isatty() if shown is None else shown
         self.examples, self.began, self.drawn = 0, time.perf_counter(), 0.0
-        self._bar = self._task = None
+        self._bar: Any = None
+        self._task: Any = None
 
     def __enter__(self) -> Progress:
         if self.shown:

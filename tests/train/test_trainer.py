@@ -1,0 +1,161 @@
+"""Training: it learns, resumes with the same bits, keeps whole checkpoints."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+import lamella as L
+from lamella import data, nn, optim, train
+from lamella.train.progress import Progress
+
+rng = np.random.default_rng(0)
+X = rng.standard_normal((96, 6)).astype(np.float32)
+Y = (X[:, 0] > X[:, 1]).astype(np.int32)
+
+
+def loss_fn(model, x, y):
+    return nn.losses.cross_entropy(model(x), y)
+
+
+def trainer(loss=loss_fn, **options):
+    model = nn.MLP([6, 8, 2], key=L.random.key(0))
+    return train.Trainer(model, optim.AdamW(0.01), loss, **options)
+
+
+def loader():
+    return data.Loader((X, Y), batch_size=16, seed=3)
+
+
+def same(a, b):
+    for p, q in zip(L.tree.leaves((a.model, a.state)), L.tree.leaves((b.model, b.state)),
+                    strict=True):
+        np.testing.assert_array_equal(p.numpy(), q.numpy())
+
+
+def test_it_learns_the_same_compiled_and_not():
+    a, b = trainer(), trainer(compiled=False)
+    first = float(a.step(X, Y))
+    b.step(X, Y)
+    assert float(a.fit(loader(), 4)) < first
+    b.fit(loader(), 4)
+    assert a.steps == b.steps == 25
+    same(a, b)
+
+
+def dropped(model, x, y, key):
+    return loss_fn(model, nn.dropout(x, 0.3, key), y)
+
+
+@pytest.mark.parametrize("stop", [1, 6, 9])
+def test_resuming_goes_on_with_the_same_bits(tmp_path, stop):
+    whole = trainer(dropped)
+    whole.fit(loader(), 2)
+    part, order = trainer(dropped), loader()
+    done = 0
+    while done < stop:
+        for batch in order:
+            part.step(*batch)
+            done += 1
+            if done == stop:
+                break
+    part.save(tmp_path / "c", loader=order)
+    again, order = trainer(dropped, seed=5), loader()
+    again.restore(tmp_path / "c", loader=order)
+    again.fit(order, 2)
+    assert again.steps == whole.steps == 12
+    same(again, whole)
+    assert os.listdir(tmp_path) == ["c"]
+
+
+def test_batch_statistics_are_part_of_the_state(tmp_path):
+    class Net(nn.Module):
+        def __init__(self):
+            self.norm, self.out = nn.BatchNorm(6), nn.Linear(6, 2, key=L.random.key(0))
+
+        def __call__(self, x, state):
+            x, norm = self.norm(x, state["norm"])
+            return self.out(x), {"norm": norm}
+
+    def loss(model, x, y, state):
+        logits, state = model(x, state)
+        return nn.losses.cross_entropy(logits, y), state
+
+    t = train.Trainer(Net(), optim.SGD(0.1), loss)
+    t.step(X, Y)
+    np.testing.assert_allclose(t.state["model"]["norm"]["mean"].numpy(), X.mean(0) * 0.1, rtol=1e-4)
+    t.save(tmp_path / "c")
+    arrays, manifest = train.read_checkpoint(tmp_path / "c")
+    assert "state.model.norm.mean" in arrays and manifest["steps"] == 1
+
+
+def test_a_checkpoint_is_whole_or_nothing(tmp_path, monkeypatch):
+    t = trainer()
+    t.step(X, Y)
+    t.save(tmp_path / "c")
+    before = (tmp_path / "c").read_bytes()
+    t.step(X, Y)
+    monkeypatch.setattr(os, "replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        t.save(tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == before and os.listdir(tmp_path) == ["c"]
+
+
+def test_interrupt_saves_after_the_step(tmp_path):
+    t, order = trainer(), loader()
+    step = t.step
+
+    def interrupted(*batch):
+        if t.steps == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(*batch)
+
+    t.step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        t.fit(order, 3, checkpoint=tmp_path / "c")
+    again, order = trainer(), loader()
+    again.restore(tmp_path / "c", loader=order)
+    assert again.steps == 4 and order.position == 4
+    again.fit(order, 3)
+    whole = trainer()
+    whole.fit(loader(), 3)
+    same(again, whole)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_wrong_files(tmp_path):
+    t = trainer()
+    t.save(tmp_path / "c")
+    other = train.Trainer(nn.MLP([6, 9, 2], key=L.random.key(0)), optim.AdamW(0.01), loss_fn)
+    with pytest.raises(L.errors.FormatError, match=r"model.layers.0.bias is float32\[8\]"):
+        other.restore(tmp_path / "c")
+    other = train.Trainer(nn.MLP([6, 8, 2], key=L.random.key(0)), optim.SGD(0.01), loss_fn)
+    with pytest.raises(L.errors.FormatError, match="only in the file"):
+        other.restore(tmp_path / "c")
+    with pytest.raises(L.errors.FormatError, match="without a loader"):
+        t.restore(tmp_path / "c", loader=loader())
+    (tmp_path / "d").write_bytes(b"12345678 nonsense")
+    with pytest.raises(L.errors.FormatError, match="no readable checkpoint"):
+        t.restore(tmp_path / "d")
+
+
+def test_low_precision_checkpoints(tmp_path):
+    t = train.Trainer(nn.Linear(6, 2, key=L.random.key(0), dtype="bfloat16"), optim.AdamW(0.01),
+                      lambda m, x, y: loss_fn(m, x.astype("bfloat16"), y))
+    t.step(X, Y)
+    t.save(tmp_path / "c")
+    before = t.model.weight.numpy().copy()
+    t.step(X, Y)
+    t.restore(tmp_path / "c")
+    np.testing.assert_array_equal(t.model.weight.numpy(), before)
+
+
+def test_progress_is_silent_without_a_terminal(capfd):
+    with Progress(2, shown=False) as bar:
+        bar.advance(4, L.asarray(1.0))
+    assert capfd.readouterr() == ("", "")
+    with Progress(2, shown=True) as bar:
+        bar.advance(4, L.asarray(1.25))
+        bar.advance(4, L.asarray(1.25))
+    assert "loss 1.25" in capfd.readouterr().err
