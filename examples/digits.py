@@ -1,7 +1,7 @@
 """From handwritten digits to a served model, in one run.
 
-Prints what the training step will cost, trains, compares the measured peak with the plan, writes one
-model file, serves it on loopback, and asks it. `make run` runs this file.
+Prints what the training step will cost, trains, compares the measured peak with the plan, writes
+one model file, serves it on loopback, and asks it. `make run` runs this file.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def main() -> None:
 
     title("planned and measured")
     measured = lamella.measure(step, model, state, x[:BATCH], y[:BATCH])
-    print(f"peak memory   planned {planned.peak:>12,} bytes   measured {measured.peak:>12,} bytes   "
+    print(f"peak memory   planned {planned.peak:>12,} bytes   "
+          f"measured {measured.peak:>12,} bytes   "
           f"{'equal' if planned.peak == measured.peak else 'DIFFERENT'}")
     print(f"time          predicted {planned.seconds * 1e6:8.0f} us      measured "
           f"{measured.seconds * 1e6:8.0f} us")
@@ -86,7 +87,7 @@ def main() -> None:
 
 
 def serve_and_ask(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
-    """Start `lamella serve`, ask for one digit alone and in a batch, show it, and stop the server."""
+    """Start `lamella serve`, ask for one digit alone and in a batch, show it, stop the server."""
     command = [sys.executable, "-m", "lamella", "serve", str(path), "--port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

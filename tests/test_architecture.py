@@ -327,9 +327,9 @@ BROKEN = {
     ),
     "a library away from home": (
         check_third_party,
-        {"runtime/llvm.py": "import llvmlite\n", "plan/a.py": "from llvmlite import binding\n"},
-        "src/lamella/planner/a.py:1: imports binding from llvmlite (rule: llvmlite is imported only "
-        "in runtime/llvm.py)",
+        {"runtime/llvm.py": "import llvmlite\n", "planner/a.py": "from llvmlite import binding\n"},
+        "src/lamella/planner/a.py:1: imports binding from llvmlite (rule: llvmlite is imported "
+        "only in runtime/llvm.py)",
     ),
     "a library in two files": (
         check_third_party,

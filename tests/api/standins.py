@@ -17,7 +17,7 @@ def evaluate(nodes):
     _run(nodes, known, keep)
     for n in nodes:
         array = np.asarray(known[id(n)])
-        assert array.dtype == n.dtype.numpy and array.shape == n.shape, (n, array.dtype, array.shape)
+        assert (array.dtype, array.shape) == (n.dtype.numpy, n.shape), n
         n.data = Value.from_numpy(array)
 
 

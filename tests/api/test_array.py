@@ -103,7 +103,7 @@ def test_numpy_leaves_mixed_expressions_to_us():
 
 def test_errors_stand_at_the_users_line():
     x = L.ones((2, 3))
-    with pytest.raises(L.errors.ShapeError, match=r"add: shapes \(2, 3\) and \(4,\).*test_array.py"):
+    with pytest.raises(L.errors.ShapeError, match=r"add: .*2, 3.*4,.*test_array.py"):
         x + L.ones(4)
     with pytest.raises(L.errors.ShapeError, match=r"matmul.*test_array.py"):
         x @ x
@@ -145,10 +145,11 @@ def test_import_is_light():
             "& set(sys.modules); assert not bad, bad; lamella.__version__; lamella.nn; "
             "assert not {'uvicorn', 'rich'} & set(sys.modules)")
     folder = os.path.dirname(os.path.dirname(L.__file__))
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": folder})
+    subprocess.run([sys.executable, "-c", code], check=True,
+                   env={**os.environ, "PYTHONPATH": folder})
 
 
 def test_names():
     assert "matmul" in dir(L) and "grad" in dir(L)
     with pytest.raises(AttributeError, match="matmull"):
-        L.matmull
+        getattr(L, "matmull")  # noqa: B009

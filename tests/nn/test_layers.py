@@ -23,7 +23,7 @@ def test_linear_and_mlp():
     x = r(2, 5, 3)
     close(m(L.asarray(x)), x @ m.weight.numpy() + m.bias.numpy())
     assert np.abs(m.weight.numpy()).max() <= 3 ** -0.5
-    with pytest.raises(L.errors.ShapeError, match=r"Linear: x \(2, 5\) must have 3.*test_layers.py"):
+    with pytest.raises(L.errors.ShapeError, match=r"Linear: x .2, 5. must have 3.*test_layers"):
         m(L.ones((2, 5)))
     mlp = nn.MLP([3, 7, 2], key=key(1))
     assert mlp(L.ones((4, 3))).shape == (4, 2) and len(mlp.layers) == 2
@@ -96,7 +96,8 @@ def test_losses():
     close(nn.losses.accuracy(L.asarray(x), x.argmax(1)), 1)
     p = 1 / (1 + np.exp(-x[0]))
     y = np.array([1, 0, 1, 1, 0], np.float32)
-    close(nn.losses.binary_cross_entropy(x[0], y), -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean())
+    wanted = -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean()
+    close(nn.losses.binary_cross_entropy(x[0], y), wanted)
     with pytest.raises(L.errors.ShapeError, match="mse"):
         nn.losses.mse(x, x[0])
 
@@ -109,8 +110,8 @@ def test_against_pytorch():
     nchw = torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
     conv = nn.Conv2d(3, 4, (3, 2), key=key(0), stride=2, padding=1).replace(
         weight=L.asarray(w), bias=L.asarray(b))
-    theirs = F.conv2d(nchw, torch.from_numpy(w.transpose(0, 3, 1, 2).copy()), torch.from_numpy(b),
-                      stride=2, padding=1)
+    oihw = torch.from_numpy(w.transpose(0, 3, 1, 2).copy())
+    theirs = F.conv2d(nchw, oihw, torch.from_numpy(b), stride=2, padding=1)
     close(conv(L.asarray(x)), theirs.numpy().transpose(0, 2, 3, 1), 1e-4)
     close(nn.MaxPool(3, stride=2, padding=1)(L.asarray(x)),
           F.max_pool2d(nchw, 3, 2, 1).numpy().transpose(0, 2, 3, 1))
@@ -128,7 +129,8 @@ def test_against_pytorch():
 
 def test_same_padding():
     for size, stride in ((7, 1), (7, 2), (8, 3)):
-        y = nn.conv2d(L.ones((1, size, size, 2)), L.ones((3, 3, 3, 2)), stride=stride, padding="same")
+        x = L.ones((1, size, size, 2))
+        y = nn.conv2d(x, L.ones((3, 3, 3, 2)), stride=stride, padding="same")
         assert y.shape == (1, -(-size // stride), -(-size // stride), 3)
     with pytest.raises(L.errors.ShapeError, match="padding"):
         nn.conv2d(L.ones((1, 2, 2, 2)), L.ones((3, 3, 3, 2)))

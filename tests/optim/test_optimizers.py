@@ -86,7 +86,8 @@ def test_clipping():
 
 def test_decay_of_chosen_leaves():
     zero = [L.tree.map(np.zeros_like, START)]
-    model, _ = run(optim.AdamW(0.1, weight_decay=0.5, decays=lambda path, p: p.ndim > 1), grads=zero)
+    opt = optim.AdamW(0.1, weight_decay=0.5, decays=lambda path, p: p.ndim > 1)
+    model, _ = run(opt, grads=zero)
     np.testing.assert_allclose(model["a"].numpy(), START["a"] * 0.95, rtol=1e-6)
     np.testing.assert_array_equal(model["b"].numpy(), START["b"])
 

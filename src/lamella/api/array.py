@@ -19,6 +19,7 @@ from ..ops import reduce as red
 from ..ops.pointwise import apply, cast, normal_axis
 from . import indexing, values
 from .imports import DEFAULTS, imported, number_node, number_rank
+from .kinds import floating, powered, wide
 from .scope import state
 from .shapes import some_axes, whole_shape
 from .values import error, located, register
@@ -231,11 +232,11 @@ class Array(Arithmetic):
 
     def sum(self, axis=None, *, keepdims: bool = False) -> Array:
         """The sum over `axis` (all axes where None); small integers add up as 32 bits."""
-        return _reduced("sum", _wide(self.node), axis, keepdims)
+        return _reduced("sum", wide(self.node), axis, keepdims)
 
     def prod(self, axis=None, *, keepdims: bool = False) -> Array:
         """The product over `axis` (all axes where None)."""
-        return _reduced("prod", _wide(self.node), axis, keepdims)
+        return _reduced("prod", wide(self.node), axis, keepdims)
 
     def mean(self, axis=None, *, keepdims: bool = False) -> Array:
         """The arithmetic mean over `axis` (all axes where None), floating."""
@@ -341,11 +342,6 @@ def _index(key):
     return asarray(key).node if isinstance(key, np.ndarray | np.bool_ | bool) else key
 
 
-def floating(x: Node) -> Node:
-    """x itself where it is floating, else as float32."""
-    return x if x.dtype.is_float else cast(x, dtypes.float32)
-
-
 @located
 def matmul(a, b) -> Array:
     """a @ b over the last two axes; leading axes broadcast, a 1-d operand is a vector."""
@@ -378,32 +374,15 @@ def power(a, b) -> Array:
     """
     if isinstance(b, int) and not isinstance(b, bool) and isinstance(a, Array):
         if 0 <= b <= 32 or (b >= 0 and a.dtype.is_int):
-            return wrap(_powered(a.node, b))
+            return wrap(powered(a.node, b))
         if -32 <= b < 0 and a.dtype.is_float:
-            return 1 / wrap(_powered(a.node, -b))
+            return 1 / wrap(powered(a.node, -b))
     if isinstance(b, float) and isinstance(a, Array) and a.dtype.is_float:
         if b.is_integer() and abs(b) <= 32:
             return power(a, int(b))
         if b == 0.5:
             return wrap(apply("sqrt", a.node))
     return wrap(apply("pow", *operands("power", (a, b))))
-
-
-def _powered(x: Node, n: int) -> Node:
-    """x * x * ... by repeated squaring."""
-    found, square = None, x
-    while n:
-        if n & 1:
-            found = square if found is None else found * square
-        n >>= 1
-        square = square * square if n else square
-    return literal(1, x.dtype, x.shape) if found is None else found
-
-
-def _wide(x: Node) -> Node:
-    if x.dtype.is_float or x.dtype.bits >= 32:
-        return x
-    return cast(x, dtypes.uint32 if x.dtype.kind == "uint" else dtypes.int32)
 
 
 def _reduced(monoid: str, x: Node, axis, keepdims: bool) -> Array:

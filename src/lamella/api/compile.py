@@ -1,8 +1,8 @@
 """compile, trace, plan and explain: a Python function as one planned program.
 
 The function is called once for each kind of arguments (structure, dtypes, shapes), on stand-ins;
-what it did is a Program, which is planned, compiled and from then on run. Python side effects happen
-while tracing only; Python numbers given as arguments are 0-d inputs; arrays it closes over become
+what it did is a Program, which is planned, compiled and from then on run. Python side effects
+happen while tracing only; Python numbers given as arguments are 0-d inputs; arrays it closes over become
 inputs.
 """
 
@@ -187,8 +187,8 @@ class Compiled:
         if report.peak > self.budget:
             raise BudgetError(
                 f"{self.name} needs {bytes_text(report.peak)} and the budget is "
-                f"{bytes_text(self.budget)}: arguments {bytes_text(report.memory.arguments)}, results "
-                f"{bytes_text(report.memory.results)}, temporaries "
+                f"{bytes_text(self.budget)}: arguments {bytes_text(report.memory.arguments)}, "
+                f"results {bytes_text(report.memory.results)}, temporaries "
                 f"{bytes_text(report.memory.temporaries)}; {bytes_text(report.peak)} would fit, a "
                 f"smaller batch needs less")
 
@@ -278,7 +278,8 @@ def _output(name: str, leaf: Any) -> Node:
     try:
         return asarray(leaf).node
     except LamellaError as e:
-        raise error(DTypeError, f"{name} returned {type(leaf).__name__}, which is no array: {e}") from None
+        raise error(DTypeError, f"{name} returned {type(leaf).__name__}, "
+                                f"which is no array: {e}") from None
 
 
 def _captured(nodes: list[Node], outputs: list[Node]):
@@ -293,8 +294,8 @@ def _captured(nodes: list[Node], outputs: list[Node]):
             inputs.append(done[id(n)])
             captured.append(n)
         elif n.op is INPUT and id(n) not in own:
-            raise error(LamellaError, "an array of another traced function is used here; pass it as "
-                                      "an argument")
+            raise error(LamellaError, "an array of another traced function is used here; pass it "
+                                      "as an argument")
         else:
             done[id(n)] = rebuild(n, tuple(done[id(i)] for i in n.inputs))
     return inputs, [done[id(o)] for o in outputs], captured
@@ -348,8 +349,8 @@ def _result(value: Value) -> Array:
 
 def _declared(name: str, t: TensorType, declared: tuple, env: dict[str, int]) -> TensorType:
     if len(declared) != t.rank:
-        raise error(ShapeError, f"{name}: sizes {declared} has {len(declared)} axes, the argument's "
-                                f"shape is {t.shape}")
+        raise error(ShapeError, f"{name}: sizes {declared} has {len(declared)} axes, the "
+                                f"argument's shape is {t.shape}")
     shape = []
     for want, have in zip(declared, t.shape, strict=True):
         if isinstance(want, Size) and isinstance(have, int):
@@ -394,4 +395,5 @@ def parse_bytes(text: str | int) -> int:
         raise LamellaError(f"cannot read {text!r} as bytes; write for example '64 MiB'") from None
 
 
-__all__ = ["Compiled", "Spec", "compile", "explain", "measure", "parse_bytes", "plan", "spec", "trace"]
+__all__ = ["Compiled", "Spec", "compile", "explain", "measure", "parse_bytes", "plan", "spec",
+           "trace"]

@@ -6,25 +6,24 @@ from __future__ import annotations
 import math
 
 from ..base import dtypes
-from ..base.dtypes import as_dtype
 from ..base.errors import DTypeError
 from ..ir.node import literal, make
 from ..ops.pointwise import BITCAST, STOP, apply
-from .array import Array, asarray, divide, floating, floor_divide, operands, power, remainder, wrap
+from .array import Array, asarray, divide, floor_divide, operands, power, remainder, wrap
+from .kinds import floating
 from .values import error
 
-__all__ = ["abs", "acosh", "add", "asinh", "atanh", "bitcast", "bitwise_and", "bitwise_invert",
-           "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "ceil",
-           "clip", "copysign", "cos", "cosh", "divide", "equal", "erf", "exp", "exp2", "expm1",
-           "floor", "floor_divide", "greater", "greater_equal", "hypot", "isfinite", "isinf",
-           "isnan", "less", "less_equal", "log", "log10", "log1p", "log2", "logaddexp",
-           "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum",
-           "multiply", "negative", "not_equal", "positive", "pow", "reciprocal", "remainder",
-           "round", "rsqrt", "sigmoid", "sign", "signbit", "sin", "sinh", "sqrt", "square",
-           "stop_gradient", "subtract", "tan", "tanh", "trunc", "where"]
+__all__ = ["abs", "acosh", "add", "asinh", "atanh", "ceil", "clip", "copysign", "cos", "cosh",
+           "divide", "equal", "erf", "exp", "exp2", "expm1", "floor", "floor_divide", "greater",
+           "greater_equal", "hypot", "isfinite", "isinf", "isnan", "less", "less_equal", "log",
+           "log10", "log1p", "log2", "logaddexp", "maximum", "minimum", "multiply", "negative",
+           "not_equal", "positive", "pow", "reciprocal", "remainder", "round", "rsqrt", "sigmoid",
+           "sign", "signbit", "sin", "sinh", "sqrt", "square", "stop_gradient", "subtract", "tan",
+           "tanh", "trunc", "where"]
 
 
-def _unary(name: str, x) -> Array:
+def unary(name: str, x) -> Array:
+    """The pointwise op of that name over an array or number."""
     return wrap(apply(name, asarray(x).node))
 
 
@@ -38,7 +37,8 @@ def _rounded(name: str, x) -> Array:
     return wrap(apply(name, x.node)) if x.dtype.is_float else x
 
 
-def _binary(name: str, a, b) -> Array:
+def binary(name: str, a, b) -> Array:
+    """The pointwise op of that name over two operands in their common dtype."""
     return wrap(apply(name, *operands(name, (a, b))))
 
 
@@ -46,17 +46,17 @@ def _binary(name: str, a, b) -> Array:
 
 def add(a, b) -> Array:
     """a + b."""
-    return _binary("add", a, b)
+    return binary("add", a, b)
 
 
 def subtract(a, b) -> Array:
     """a - b."""
-    return _binary("sub", a, b)
+    return binary("sub", a, b)
 
 
 def multiply(a, b) -> Array:
     """a * b."""
-    return _binary("mul", a, b)
+    return binary("mul", a, b)
 
 
 def pow(a, b) -> Array:
@@ -66,7 +66,7 @@ def pow(a, b) -> Array:
 
 def negative(x) -> Array:
     """-x."""
-    return _unary("neg", x)
+    return unary("neg", x)
 
 
 def positive(x) -> Array:
@@ -76,12 +76,12 @@ def positive(x) -> Array:
 
 def abs(x) -> Array:
     """|x|."""
-    return _unary("abs", x)
+    return unary("abs", x)
 
 
 def sign(x) -> Array:
     """-1, 0 or 1; NaN for NaN."""
-    return _unary("sign", x)
+    return unary("sign", x)
 
 
 def square(x) -> Array:
@@ -97,12 +97,12 @@ def reciprocal(x) -> Array:
 
 def maximum(a, b) -> Array:
     """The larger; NaN if either is. Ties share the gradient."""
-    return _binary("max", a, b)
+    return binary("max", a, b)
 
 
 def minimum(a, b) -> Array:
     """The smaller; NaN if either is. Ties share the gradient."""
-    return _binary("min", a, b)
+    return binary("min", a, b)
 
 
 def clip(x, min=None, max=None) -> Array:
@@ -123,7 +123,7 @@ def hypot(a, b) -> Array:
     """sqrt(a*a + b*b), float, scaled so that it neither overflows nor underflows."""
     a, b = (abs(wrap(floating(n))) for n in operands("hypot", (a, b)))
     top = maximum(a, b)
-    safe = where(logical_or(top == 0, isinf(top)), 1.0, top)
+    safe = where((top == 0) | isinf(top), 1.0, top)
     return where(isinf(top), top, safe * sqrt(square(a / safe) + square(b / safe)))
 
 
@@ -270,49 +270,49 @@ def atanh(x) -> Array:
 
 def equal(a, b) -> Array:
     """a == b, bool."""
-    return _binary("eq", a, b)
+    return binary("eq", a, b)
 
 
 def not_equal(a, b) -> Array:
     """a != b, bool."""
-    return _binary("ne", a, b)
+    return binary("ne", a, b)
 
 
 def less(a, b) -> Array:
     """a < b, bool."""
-    return _binary("lt", a, b)
+    return binary("lt", a, b)
 
 
 def less_equal(a, b) -> Array:
     """a <= b, bool."""
-    return _binary("le", a, b)
+    return binary("le", a, b)
 
 
 def greater(a, b) -> Array:
     """a > b, bool."""
-    return _binary("lt", b, a)
+    return binary("lt", b, a)
 
 
 def greater_equal(a, b) -> Array:
     """a >= b, bool."""
-    return _binary("le", b, a)
+    return binary("le", b, a)
 
 
 def isnan(x) -> Array:
     """Where x is NaN, bool."""
-    return _binary("ne", x := asarray(x), x)
+    return binary("ne", x := asarray(x), x)
 
 
 def isinf(x) -> Array:
     """Where x is infinite, bool."""
     x = asarray(x)
-    return abs(x) == math.inf if x.dtype.is_float else _binary("ne", x, x)
+    return abs(x) == math.inf if x.dtype.is_float else binary("ne", x, x)
 
 
 def isfinite(x) -> Array:
     """Where x is neither infinite nor NaN, bool."""
     x = asarray(x)
-    return abs(x) < math.inf if x.dtype.is_float else _binary("eq", x, x)
+    return abs(x) < math.inf if x.dtype.is_float else binary("eq", x, x)
 
 
 def signbit(x) -> Array:
@@ -335,71 +335,6 @@ def where(condition, a, b) -> Array:
         raise error(DTypeError,
             f"where: the condition is {condition.dtype}; compare it to get bool")
     return wrap(apply("where", condition.node, *operands("where", (a, b))))
-
-
-# ---- logic and bits -----------------------------------------------------------------------------
-
-def _bools(name: str, *args):
-    found = [asarray(a) for a in args]
-    for a in found:
-        if a.dtype is not dtypes.bool_:
-            raise error(DTypeError, f"{name}: takes bool, got {a.dtype}; compare with 0 first")
-    return found
-
-
-def logical_and(a, b) -> Array:
-    """Both, bool."""
-    return _binary("and", *_bools("logical_and", a, b))
-
-
-def logical_or(a, b) -> Array:
-    """Either, bool."""
-    return _binary("or", *_bools("logical_or", a, b))
-
-
-def logical_xor(a, b) -> Array:
-    """One but not both, bool."""
-    return _binary("xor", *_bools("logical_xor", a, b))
-
-
-def logical_not(x) -> Array:
-    """The opposite, bool."""
-    return _unary("not", *_bools("logical_not", x))
-
-
-def bitwise_and(a, b) -> Array:
-    """a & b over integers or bools."""
-    return _binary("and", a, b)
-
-
-def bitwise_or(a, b) -> Array:
-    """a | b over integers or bools."""
-    return _binary("or", a, b)
-
-
-def bitwise_xor(a, b) -> Array:
-    """a ^ b over integers or bools."""
-    return _binary("xor", a, b)
-
-
-def bitwise_invert(x) -> Array:
-    """~x over integers or bools."""
-    return _unary("not", x)
-
-
-def bitwise_left_shift(a, b) -> Array:
-    """a << b; 0 where b is outside of the word."""
-    return _binary("shl", a, b)
-
-
-def bitwise_right_shift(a, b) -> Array:
-    """a >> b, filling with the sign."""
-    return _binary("shr", a, b)
-
-
-def bitcast(x, dtype) -> Array:
-    """x's bits seen as a dtype of the same width."""
-    return wrap(make(BITCAST, (asarray(x).node,), {"dtype": as_dtype(dtype)}))
 
 
 def stop_gradient(x) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import e, inf, nan, pi  # noqa: F401
 
 from .array import Array, asarray, from_numpy  # noqa: F401
+from .bits import *  # noqa: F403
 from .creation import *  # noqa: F403
 from .elementwise import *  # noqa: F403
 from .linalg import *  # noqa: F403

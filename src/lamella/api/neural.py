@@ -5,7 +5,11 @@ from __future__ import annotations
 from ..ir.node import Node, make
 from ..ops import composite, move
 from ..ops.pointwise import normal_axis
-from .array import Array, asarray, floating, operands, wrap
+from .array import Array, asarray, operands, wrap
+from .kinds import floating
+
+__all__ = ["attention", "avg_pool", "conv2d", "cross_entropy", "gelu", "layer_norm",
+           "log_softmax", "max_pool", "relu", "silu", "softmax"]
 
 
 def relu(x) -> Array:
@@ -104,5 +108,3 @@ def layer_norm(x, weight, bias, *, eps: float = 1e-5) -> Array:
 def cross_entropy(logits, labels) -> Array:
     """-log softmax(logits)[label] for each row: logits [..., classes], integer labels [...]."""
     return wrap(make(composite.CROSS_ENTROPY, (asarray(logits).node, asarray(labels).node)))
-
-

@@ -14,10 +14,14 @@ from ..ir.node import make
 from ..ops import composite
 from ..ops import reduce as red
 from ..ops.pointwise import normal_axis
-from .array import Array, asarray, floating, from_numpy, wrap
+from .array import Array, asarray, from_numpy, wrap
 from .elementwise import abs, exp, isinf, log, sqrt, stop_gradient, where
+from .kinds import floating
 from .shapes import some_axes
 from .values import error, unknown
+
+__all__ = ["all", "allclose", "any", "argmax", "argmin", "count_nonzero", "logsumexp", "max",
+           "mean", "min", "nonzero", "norm", "prod", "std", "sum", "var"]
 
 
 def sum(x, *, axis=None, dtype=None, keepdims: bool = False) -> Array:
@@ -144,7 +148,3 @@ def norm(x, *, axis=None, keepdims: bool = False) -> Array:
 def allclose(a, b, *, rtol: float = 1e-5, atol: float = 1e-8) -> Array:
     """Whether |a - b| <= atol + rtol |b| everywhere, a 0-d bool."""
     return all(abs(asarray(a) - b) <= atol + rtol * abs(asarray(b)))
-
-
-__all__ = [n for n, v in globals().items() if not n.startswith("_") and callable(v)
-           and getattr(v, "__module__", "") == __name__ and n != "squeeze_axes"]

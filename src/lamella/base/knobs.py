@@ -36,7 +36,8 @@ threads = Knob("LAMELLA_THREADS", int, 0, "threads of the team; 0 takes the core
 cache = Knob("LAMELLA_CACHE", str, "", "folder of the object cache, or 'off'")
 cache_bytes = Knob("LAMELLA_CACHE_BYTES", int, 512 << 20, "bound of the object cache in bytes")
 pool_bytes = Knob("LAMELLA_POOL_BYTES", int, 64 << 20, "idle bytes the block pool may keep")
-log = Knob("LAMELLA_LOG", _topics, frozenset(), "topics to print: graph,fuse,plan,kernel,cache,compile")
+log = Knob("LAMELLA_LOG", _topics, frozenset(),
+           "topics to print: graph,fuse,plan,kernel,cache,compile")
 target = Knob("LAMELLA_TARGET", str, "", "target to generate for: avx512 or avx2; empty detects")
 pending_nodes = Knob("LAMELLA_PENDING_NODES", int, 512, "lazy nodes held before evaluation")
 pending_bytes = Knob("LAMELLA_PENDING_BYTES", int, 256 << 20, "lazy result bytes held before it")

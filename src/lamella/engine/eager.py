@@ -41,7 +41,8 @@ def evaluate(nodes: list[Node]) -> None:
 
 
 def _is_leaf(node: Node) -> bool:
-    return node.data is not None or node.op is INPUT or (node.op is CONSTANT and not node.type.shape)
+    return node.data is not None or node.op is INPUT or \
+        (node.op is CONSTANT and not node.type.shape)
 
 
 def _signature(wanted: list[Node]):

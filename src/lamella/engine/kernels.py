@@ -84,4 +84,5 @@ def _compile(missing: dict[tuple, Kernel]) -> None:
     counters["kernels"] += len(names)
     counters["modules"] += 1
     if knobs.logs("compile"):
-        print(f"lamella: compiled {len(names)} kernels: {', '.join(k.name for k in missing.values())}")
+        print(f"lamella: compiled {len(names)} kernels: "
+              f"{', '.join(k.name for k in missing.values())}")

@@ -26,7 +26,7 @@ class Value:
 
     @staticmethod
     def from_numpy(array: np.ndarray, *, copy: bool = True) -> Value:
-        """The array's elements; shared instead of copied where `copy` is false and they are packed."""
+        """The array's elements; shared, not copied, where `copy` is false and they are packed."""
         type = tensor(as_dtype(array.dtype), array.shape)
         if not copy and array.flags.c_contiguous and array.flags.aligned:
             return Value(array.__array_interface__["data"][0], array, type)

@@ -24,8 +24,8 @@ class Op:
     samples() -> list of (params, arrays): inputs for the tests, awkward ones included.
     """
 
-    __slots__ = ("batch", "codec", "doc", "expand", "facts", "infer", "jvp", "lower", "name", "reference",
-                 "samples", "shard", "vjp")
+    __slots__ = ("batch", "codec", "doc", "expand", "facts", "infer", "jvp", "lower", "name",
+                 "reference", "samples", "shard", "vjp")
 
     def __init__(self, name: str, *, doc: str, infer: Callable, reference: Callable | None = None,
                  vjp: Callable | None = None, jvp: Callable | None = None,

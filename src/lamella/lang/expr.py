@@ -47,7 +47,8 @@ class Expr(Arithmetic):
         return show(self)
 
     def __bool__(self) -> bool:
-        raise NotationError("an index-notation expression has no truth value; use where(cond, a, b)")
+        raise NotationError("an index-notation expression has no truth value; "
+                            "use where(cond, a, b)")
 
 
 _scalars: dict[str, Any] = {}  # filled by scalar.py: the functions behind Python's operators

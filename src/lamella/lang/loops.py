@@ -1,7 +1,7 @@
 """The loop level: what a kernel does, as a small tree of statements over scalar expressions.
 
-    statement := Loop(var, low, high, body, kind, step) | Set(var, value) | Store(buffer, offset, value, cond)
-               | When(cond, body) | Scratch(name, dtype, count)
+    statement := Loop(var, low, high, body, kind, step) | Set(var, value)
+               | Store(buffer, offset, value, cond) | When(cond, body) | Scratch(name, dtype, count)
     kind      := "parallel" | "serial" | "vector" | "unroll"
 
 A kernel's operands are buffers (pointers) and sizes (64-bit integers), both given at run time, so

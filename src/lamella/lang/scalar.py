@@ -37,7 +37,8 @@ class Scalar:
                  rule: Callable | None = None, *, kinds: tuple[str, ...] = ("float",),
                  result: str = "same", facts: str = "", identity=None,
                  expand: Callable | None = None, samples: tuple[float, float] = (-4.0, 4.0)):
-        self.name, self.arity, self.doc, self.reference, self.rule = name, arity, doc, reference, rule
+        self.name, self.arity, self.doc = name, arity, doc
+        self.reference, self.rule = reference, rule
         self.kinds, self.result, self.facts = kinds, result, frozenset(facts.split())
         self.identity, self.expand, self.samples = identity, expand, samples
         ALL[name] = self
@@ -212,7 +213,8 @@ or_ = Scalar("or", 2, "bitwise or logical or", np.bitwise_or, kinds=BITS,
 xor = Scalar("xor", 2, "bitwise or logical exclusive or", np.bitwise_xor, kinds=BITS,
              facts="commutative associative")
 not_ = Scalar("not", 1, "bitwise or logical not", np.invert, kinds=BITS)
-shl = Scalar("shl", 2, "a << b; 0 where b is outside of the word", _shift(np.left_shift, np.zeros_like),
+shl = Scalar("shl", 2, "a << b; 0 where b is outside of the word",
+             _shift(np.left_shift, np.zeros_like),
              kinds=INTEGER, samples=(0, 7))
 shr = Scalar("shr", 2, "a >> b, filling with the sign; all sign where b is outside of the word",
              _shift(np.right_shift, lambda a: np.where(a < 0, np.full_like(a, -1), np.zeros_like(a))

@@ -62,8 +62,8 @@ class BatchNorm(Module):
         axes = tuple(range(x.ndim - 1))
         mean = x.mean(axes)
         var = F.square(x - mean).mean(axes)
-        count = x.size // x.shape[-1]
-        unbiased = F.stop_gradient(var) * (count / (count - 1) if count > 1 else 1.0)
+        count = F.asarray(x.size // x.shape[-1]).astype(var.dtype)
+        unbiased = F.stop_gradient(var) * (count / F.maximum(count - 1, 1))
         new = {"mean": self._moved(state["mean"], F.stop_gradient(mean)),
                "var": self._moved(state["var"], unbiased)}
         return self._normal(x, mean, var), new

@@ -233,13 +233,15 @@ def _cross_entropy_vjp(n: Node, g: Node):
 
 CROSS_ENTROPY = composite("cross_entropy", "-log softmax(logits)[label] for each row.",
                           _cross_entropy, vjp=_cross_entropy_vjp, check=_check_loss,
-                          samples=lambda: [({}, [_rand(6, 10), np.array([0, 9, 3, 3, 1, 5], np.int32)]),
+                          samples=lambda: [({}, [_rand(6, 10),
+                                                 np.array([0, 9, 3, 3, 1, 5], np.int32)]),
                                            ({}, [_rand(2, 3, 5), np.ones((2, 3), np.int64)])])
 
 
 def _attention(p: dict, q: Node, k: Node, v: Node) -> Node:
     """softmax(q k' scale + mask) v; q is [..., t, d], k and v are [..., s, d] (Vaswani et al.,
-    "Attention is all you need", NeurIPS 2017). Causal: query t sees keys up to t + (s - t_count)."""
+    "Attention is all you need", NeurIPS 2017). Causal: query t sees keys up to t + (s - t_count).
+    """
     perm = (*range(k.type.rank - 2), k.type.rank - 1, k.type.rank - 2)
     scores = matmul(q, transpose(k, perm)) * p["scale"]
     if p["causal"]:
@@ -260,8 +262,9 @@ def _check_attention(p: dict, q: TensorType, k: TensorType, v: TensorType) -> No
 ATTENTION = composite(
     "attention", "softmax(q k' * scale) v, with an optional causal mask.", _attention,
     check=_check_attention,
-    samples=lambda: [({"scale": 0.5, "causal": c}, [_rand(2, 3, 5, 4), _rand(2, 3, 5, 4, seed=1),
-                                                    _rand(2, 3, 5, 4, seed=2)]) for c in (True, False)])
+    samples=lambda: [({"scale": 0.5, "causal": c},
+                      [_rand(2, 3, 5, 4), _rand(2, 3, 5, 4, seed=1), _rand(2, 3, 5, 4, seed=2)])
+                     for c in (True, False)])
 
 
 # ---- pooling ------------------------------------------------------------------------------------
@@ -297,8 +300,8 @@ def _check_pool(name: str) -> Callable:
         require_float(name, x)
         if x.rank != 4 or any(isinstance(e, int) and e < k
                               for e, k in zip(x.shape[1:3], p["window"], strict=True)):
-            raise ShapeError(f"{name}: x must be [n, h, w, c] with a window {p['window']} that fits, "
-                             f"got {x.shape}")
+            raise ShapeError(f"{name}: x must be [n, h, w, c] with a window {p['window']} that "
+                             f"fits, got {x.shape}")
     return check
 
 
@@ -328,7 +331,8 @@ def _check_conv(p: dict, x: TensorType, w: TensorType) -> None:
     if x.rank != 4 or w.rank != 4 or x.shape[3] != w.shape[3]:
         raise ShapeError(f"conv2d: x [n, h, w, c] and weight [f, kh, kw, c] must share c, got "
                          f"{x.shape} and {w.shape}")
-    for e, k, lo, hi, d in zip(x.shape[1:3], w.shape[1:3], *p["padding"], p["dilation"], strict=True):
+    for e, k, lo, hi, d in zip(x.shape[1:3], w.shape[1:3], *p["padding"], p["dilation"],
+                               strict=True):
         if isinstance(e, int) and isinstance(k, int) and e + lo + hi < (k - 1) * d + 1:
             raise ShapeError(f"conv2d: a kernel of {w.shape[1:3]} does not fit into {x.shape} with "
                              f"padding {p['padding']}; enlarge the padding")

@@ -62,12 +62,12 @@ def index_text(constant: int, terms) -> str:
 
 
 def extents(p: dict, a: TensorType, b: TensorType) -> dict[str, Extent]:
-    """The extent of every axis; raises where two dimensions disagree or an index leaves its range."""
+    """The extent of every axis; raises where dimensions disagree or an index leaves its range."""
     found: dict[str, Extent] = dict(p["sizes"])
     for key, t in (("a", a), ("b", b)):
         if len(p[key]) != t.rank:
-            raise ShapeError(f"contract: {p[key]} indexes {len(p[key])} axes, the operand's shape is "
-                             f"{t.shape}")
+            raise ShapeError(f"contract: {p[key]} indexes {len(p[key])} axes, the operand's shape "
+                             f"is {t.shape}")
         for text, e in zip(p[key], t.shape, strict=True):
             constant, terms = parse_index(text)
             if constant == 0 and len(terms) == 1 and terms[0][1] == 1:
@@ -254,7 +254,7 @@ def matmul(a: Node, b: Node) -> Node:
 
 
 def _lead(x: Node, names: list[str], other: Node, rank: int) -> tuple[Node, list[str]]:
-    """x with its repeated leading axes (extent 1 against more) dropped, and the names of the rest."""
+    """x with its repeated leading axes (extent 1 against more) dropped, and the others' names."""
     kept, lead = [], []
     extra = max(x.type.rank - 2, 0)
     for d in range(extra):
@@ -264,7 +264,8 @@ def _lead(x: Node, names: list[str], other: Node, rank: int) -> tuple[Node, list
         if e == 1 and theirs != 1:
             continue
         if e != theirs and theirs != 1:
-            raise ShapeError(f"matmul: leading axes of {x.shape} and {other.shape} do not broadcast")
+            raise ShapeError(f"matmul: leading axes of {x.shape} and {other.shape} do not "
+                             f"broadcast")
         kept.append(e)
         lead.append(names[rank - extra + d])
     return reshape(x, (*kept, *x.shape[extra:])), lead

@@ -48,7 +48,8 @@ def iota(shape, axis: int, dtype=dtypes.int32) -> Node:
 IOTA = Op("iota", doc="y[i...] = i[axis].", infer=lambda p: tensor(p["dtype"], p["shape"]),
           reference=lambda p: np.broadcast_to(
               np.arange(p["shape"][p["axis"]]).astype(p["dtype"].numpy).reshape(
-                  [-1 if d == p["axis"] else 1 for d in range(len(p["shape"]))]), p["shape"]).copy(),
+                  [-1 if d == p["axis"] else 1 for d in range(len(p["shape"]))]),
+              p["shape"]).copy(),
           lower=_iota_lower, vjp=lambda n, g: (), jvp=lambda n, t: None,
           samples=lambda: [({"shape": (3, 20), "axis": 1, "dtype": dtypes.int32}, []),
                            ({"shape": (5,), "axis": 0, "dtype": dtypes.float32}, [])])
@@ -173,9 +174,10 @@ def _scatter_batch(n: Node, inputs, batched):
         u = broadcast(u, (i.shape[0], *u.shape))
     batch, a, count = i.shape[0], p["axis"], i.type.rank - 1
     rank = u.type.rank
-    u = transpose(u, (0, *range(a + 1, a + 1 + count), *range(1, a + 1), *range(a + 1 + count, rank)))
-    bounded = apply("max", apply("min", cast(i, dtypes.int64), literal(p["size"] - 1, dtypes.int64)),
-                    literal(0, dtypes.int64))
+    u = transpose(u, (0, *range(a + 1, a + 1 + count), *range(1, a + 1),
+                      *range(a + 1 + count, rank)))
+    bounded = apply("min", cast(i, dtypes.int64), literal(p["size"] - 1, dtypes.int64))
+    bounded = apply("max", bounded, literal(0, dtypes.int64))
     offset = iota((batch,) + (1,) * count, 0, dtypes.int64) * p["size"]
     flat = scatter_add(offset + bounded, u, 0, batch * p["size"])
     out = reshape(flat, (batch, p["size"], *flat.shape[1:]))
@@ -204,7 +206,8 @@ SCATTER_ADD = Op("scatter_add", doc="y[o, i[j...], p] += u[o, j..., p] from zero
 
 def _check_starts(name: str, x: TensorType, starts) -> None:
     if len(starts) != x.rank:
-        raise ShapeError(f"{name}: needs one start for each of the {x.rank} axes, got {len(starts)}")
+        raise ShapeError(f"{name}: needs one start for each of the {x.rank} axes, "
+                         f"got {len(starts)}")
     for t in starts:
         _require_index(name, t)
         if t.rank:

@@ -110,8 +110,8 @@ def _broadcast_infer(p: dict, t: TensorType) -> TensorType:
     shape = p["shape"]
     extra = len(shape) - t.rank
     if extra < 0 or any(e != 1 and e != shape[d + extra] for d, e in enumerate(t.shape)):
-        raise ShapeError(f"broadcast: shape {t.shape} cannot repeat to {shape}: aligned at the last "
-                         f"axis, each extent must be equal or 1")
+        raise ShapeError(f"broadcast: shape {t.shape} cannot repeat to {shape}: aligned at the "
+                         f"last axis, each extent must be equal or 1")
     return t.with_shape(shape)
 
 
@@ -183,7 +183,8 @@ def slice_(x: Node, starts: Shape, stops: Shape, steps: tuple[int, ...] | None =
     if all(a == 0 and b == e and s == 1 for a, b, s, e in
            zip(starts, stops, steps, x.shape, strict=True)):
         return x
-    return make(SLICE, (x,), {"starts": tuple(starts), "stops": tuple(stops), "steps": tuple(steps)})
+    return make(SLICE, (x,), {"starts": tuple(starts), "stops": tuple(stops),
+                              "steps": tuple(steps)})
 
 
 SLICE = Op(
@@ -288,8 +289,8 @@ def _concat_infer(p: dict, *types: TensorType) -> TensorType:
             raise ShapeError(f"concat: shapes {', '.join(str(u.shape) for u in types)} must agree "
                              f"in all axes but {axis}")
         if t.dtype is not first.dtype:
-            raise DTypeError(f"concat: dtypes {', '.join(str(u.dtype) for u in types)} differ; cast "
-                             f"with astype")
+            raise DTypeError(f"concat: dtypes {', '.join(str(u.dtype) for u in types)} differ; "
+                             f"cast with astype")
         total = total + t.shape[axis]
     return first.with_shape((*first.shape[:axis], total, *first.shape[axis + 1:]))
 

@@ -169,7 +169,9 @@ def _cast_vjp(node: Node, g: Node):
 
 
 def _cast_jvp(node: Node, tangents):
-    return cast(tangents[0], node.dtype) if tangents[0] is not None and node.dtype.is_float else None
+    if tangents[0] is None or not node.dtype.is_float:
+        return None
+    return cast(tangents[0], node.dtype)
 
 
 def _convert(function, params: dict, t: TensorType) -> Definition:

@@ -122,7 +122,8 @@ def _samples():
     out += [({"monoid": "sum", "axes": (0,)}, [np.zeros((0, 4), np.float32)]),
             ({"monoid": "sum", "axes": (1,)}, [rng.standard_normal((2, 2500)).astype(np.float32)]),
             ({"monoid": "sum", "axes": (0,)}, [rng.standard_normal((2500, 3)).astype(np.float32)]),
-            ({"monoid": "any", "axes": (0,)}, [x[0] > 1]), ({"monoid": "all", "axes": (1,)}, [x[0] > -9]),
+            ({"monoid": "any", "axes": (0,)}, [x[0] > 1]),
+            ({"monoid": "all", "axes": (1,)}, [x[0] > -9]),
             ({"monoid": "sum", "axes": (1,)}, [np.arange(40, dtype=np.int32).reshape(2, 20)])]
     return out
 

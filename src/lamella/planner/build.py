@@ -12,6 +12,7 @@ from .cost import price
 from .fuse import Fusion, Group
 from .indexed import schedule_scatter, schedule_update
 from .nest import Nest
+from .order import order_groups
 from .plan import Buffer, Plan, Step
 from .reduction import schedule_reduction
 from .rows import schedule_rows
@@ -39,7 +40,7 @@ def schedule(program: Program, fusion: Fusion, target, donated: frozenset[int]) 
     kept = _kept(fusion)
     buffers, arguments = _buffers(program, fusion, kept)
     steps: list[Step] = []
-    for group in fusion.groups:
+    for group in order_groups(program, fusion, donated):
         if any(id(s.node) in kept for s in group.seeds):
             steps += _steps(group, fusion, kept, buffers, target)
     results = _results(program, fusion, buffers)
@@ -91,7 +92,7 @@ def _steps(group: Group, fusion: Fusion, kept: set[int], buffers, target) -> lis
 
 
 def _plain_update(group: Group, fusion: Fusion) -> bool:
-    """Whether the updated operand is a whole packed buffer and the update can be read by strides."""
+    """Whether the updated operand is a whole packed buffer, the update readable by strides."""
     node = group.seeds[0].node
     if len(group.seeds) > 1 or not node.shape:
         return False

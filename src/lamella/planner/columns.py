@@ -29,7 +29,7 @@ def schedule_columns(nest, buffers, bound: Expr) -> Launch:
     out_strides = strides_of(axes, seed.node.shape, out)
     tables = [r.strides for r in nest.reads.values()] + [out_strides]
     runs = merged_axes(axes, tables, nest.loose_axes([element]))
-    columns = runs[-1]
+    columns = runs[-1] if runs else (axes[-1:], 1, axes[-1])
     outer = runs[:-1]
 
     task, j = index_var("task"), index_var("j")
@@ -73,8 +73,8 @@ def _column(b: Builder, monoid: str, element: Expr, bound: Expr, places, local: 
     c = index_var("c")
     chunks = (count + (SUM_CHUNK - 1)) // SUM_CHUNK
     part = expr.var("part", dtype, LANES)
-    body = _chunk(monoid, dtype, value, c * SUM_CHUNK, scalar.minimum(c * SUM_CHUNK + SUM_CHUNK, count),
-                  part)
+    body = _chunk(monoid, dtype, value, c * SUM_CHUNK,
+                  scalar.minimum(c * SUM_CHUNK + SUM_CHUNK, count), part)
     body += _push(levels, c, monoid, part, local)
     return [Set(total, identity(monoid, dtype)), Loop(c, lit(0, dtypes.index), chunks, body),
             *_join(levels, depth, chunks, monoid, total, local)]

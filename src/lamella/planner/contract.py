@@ -23,7 +23,7 @@ from .access import stored
 from .fuse import Fusion, Group, Seed
 from .nest import Builder, Nest, StridedRead, accumulator, decode, merged_axes, strides_of
 from .plan import Buffer, Launch
-from .rows import levels_of, schedule_rows
+from .rows import levels_of, schedule_rows, stores_after
 
 ZERO = lit(0, dtypes.index)
 DIRECT_ROWS = 32        # up to so many rows the right operand is not worth packing
@@ -339,12 +339,13 @@ class _Contraction:
         value = expr.load(tile, (i - i0) * width + (j - p * width), self.acc)
         places[self.dot] = scalar.cast(value, self.dot.dtype)
         memo: dict[Expr, Expr] = {}
-        stores: list = []
+        pairs = []
         for seed, body in outputs:
             name = self.b.operand(seed.node, 0, seed.node.dtype, writes=True)
             strides = strides_of(seed.definition.axes, seed.node.shape, self.access[id(seed.node)])
-            stores.append(Store(name, self.b.address(name, strides, places),
-                                self.b.lowered(body, places, memo)))
+            pairs.append((name, self.b.address(name, strides, places),
+                          self.b.lowered(body, places, memo)))
+        stores = stores_after(pairs, LANES)
         last_row = scalar.minimum(i0 + rows, m)
         last_column = scalar.minimum(p * width + width, n)
         return [Loop(i, i0, last_row, [Loop(j, p * width, last_column, stores, "vector")])]

@@ -20,8 +20,8 @@ from .access import Access, stored, view
 from .linear import linear
 
 LARGEST = 160        # scalar operations that may be substituted into one definition
-CHEAP = frozenset({"add", "sub", "mul", "neg", "max", "min", "abs", "where", "cast", "eq", "ne", "lt",
-                   "le", "and", "or", "xor", "not", "stop_gradient", "bitcast", "sign", "div"})
+CHEAP = frozenset({"add", "sub", "mul", "neg", "max", "min", "abs", "where", "cast", "eq", "ne",
+                   "lt", "le", "and", "or", "xor", "not", "stop_gradient", "bitcast", "sign", "div"})
 
 
 class Seed:
@@ -363,12 +363,13 @@ def _siblings(g: Group, target: Group, graph: _Graph, order, base, storing) -> l
     if target.kind == "dot":
         return []
     found: list[Group] = []
-    for p in graph.producers(g, base):
+    producers = graph.producers(g, base)
+    for p in producers:
         if p is target or p not in order or p.domain != target.domain or p.kind == "dot":
             continue
         apart = all(not _reaches([p, q], q, graph, base) and not _reaches([q, p], p, graph, base)
                     for q in (target, *found))
-        if apart and _compatible(p, g, base, storing):
+        if apart and not _reaches(producers, p, graph, base) and _compatible(p, g, base, storing):
             found.append(p)
     return found
 
@@ -427,7 +428,8 @@ def _shared_rows(p: Group, g: Group):
     axes = g.seeds[0].definition.axes
     if g.domain == p.domain:
         return axes if g.seeds[0].kind == "reduce" else axes[:-1]
-    if p.kind == "reduce" and g.seeds[0].kind == "map" and g.seeds[0].definition.shape == p.domain[0]:
+    if p.kind == "reduce" and g.seeds[0].kind == "map" and \
+            g.seeds[0].definition.shape == p.domain[0]:
         return axes
     return None
 

@@ -50,7 +50,8 @@ def schedule_scatter(nest: Nest, buffers) -> Launch:
              Loop(j, ZERO, count, [Loop(p, first, high, [Store(name, address(where), added)],
                                         "vector")])]
     tasks = product(a.attr[1] for a in outer) * ((width + (BLOCK - 1)) // BLOCK)
-    return b.launch("scatter", [Loop(task, ZERO, b.size(("tasks",), tasks), loops, "parallel")], tasks)
+    over = Loop(task, ZERO, b.size(("tasks",), tasks), loops, "parallel")
+    return b.launch("scatter", [over], tasks)
 
 
 def schedule_update(nest: Nest, buffers, in_place: bool) -> list:
@@ -86,6 +87,8 @@ def schedule_update(nest: Nest, buffers, in_place: bool) -> list:
     store = Store(name, to, expr.load(value, from_, node.dtype))
     loop = Loop(row, ZERO, b.size(("count",), rows), [Loop(j, ZERO, width, [store], "vector")],
                 "parallel")
-    grain = max(1, 4096 // max(1, axes[-1].attr[1])) if axes and isinstance(axes[-1].attr[1], int) else 1
+    grain = 1
+    if axes and isinstance(axes[-1].attr[1], int):
+        grain = max(1, 4096 // max(1, axes[-1].attr[1]))
     steps.append(b.launch("update", [loop], rows, grain))
     return steps

@@ -163,7 +163,8 @@ class Builder:
             place = self.lowered(i, at, memo)
             offset = offset + place * self.size((name, node, d), s)
             if e.attr[1] is not None and not _within(i, node.shape[d]):
-                inside = (place >= 0) & (place < self.size((name, node, d, "extent"), node.shape[d]))
+                extent = self.size((name, node, d, "extent"), node.shape[d])
+                inside = (place >= 0) & (place < extent)
                 cond = inside if cond is None else cond & inside
         return expr.load(name, offset, e.dtype, 1, cond, e.attr[1] or 0)
 
@@ -181,7 +182,8 @@ def _within(index: Expr, extent: Extent) -> bool:
     return index.op == "axis" and index.attr[1] == extent
 
 
-def merged_axes(axes: list[Expr], tables: list[dict[Expr, Extent]], fixed: set[Expr]) -> list[tuple]:
+def merged_axes(axes: list[Expr], tables: list[dict[Expr, Extent]],
+                fixed: set[Expr]) -> list[tuple]:
     """Runs of neighbouring axes that every table of strides steps through as one.
 
     Gives (axes of the run, extent, innermost axis) in order; axes in `fixed` stay alone.

@@ -76,7 +76,8 @@ class Copy:
     __slots__ = ("flops", "names", "source", "source_buffer", "target", "traffic")
 
     def __init__(self, source_buffer: Buffer, target: Buffer, names: str = "copy", source=None):
-        self.source_buffer, self.target, self.names, self.source = source_buffer, target, names, source
+        self.source_buffer, self.target = source_buffer, target
+        self.names, self.source = names, source
         self.flops: Extent = 0
         self.traffic: Extent = source_buffer.bytes * 2
 
@@ -90,7 +91,8 @@ class Loop:
 
     __slots__ = ("body", "carries", "names", "source", "strides", "trips")
 
-    def __init__(self, trips: Extent, body: list, carries=(), strides=(), names="loop", source=None):
+    def __init__(self, trips: Extent, body: list, carries=(), strides=(), names="loop",
+                 source=None):
         self.trips, self.body, self.carries = trips, body, tuple(carries)
         self.strides, self.names, self.source = tuple(strides), names, source
 

@@ -22,7 +22,8 @@ class Memory:
 
     __slots__ = ("arguments", "constants", "results", "scratch", "temporaries")
 
-    def __init__(self, arguments: int, results: int, constants: int, temporaries: int, scratch: int):
+    def __init__(self, arguments: int, results: int, constants: int, temporaries: int,
+                 scratch: int):
         self.arguments, self.results, self.constants = arguments, results, constants
         self.temporaries, self.scratch = temporaries, scratch
 
@@ -104,7 +105,8 @@ class Report:
     def __str__(self) -> str:
         m = self.memory
         head = f"plan of {self.plan.name}: {len(self.plan.steps)} steps, " \
-               f"{len({id(s.kernel) for s in self.plan.launches()})} launches, {self.threads} threads"
+               f"{len({id(s.kernel) for s in self.plan.launches()})} launches, " \
+               f"{self.threads} threads"
         if self.env:
             head += ", " + ", ".join(f"{k} = {v}" for k, v in self.env.items())
         lines = [head,
@@ -121,7 +123,8 @@ class Report:
 
     def kernels(self) -> str:
         """A table of the steps: what each computes, its operations, bytes and predicted time."""
-        lines = [f"{'step':>4}  {'kernel':<9} {'computes':<34} {'flop':>9} {'bytes':>10} {'time':>9}  line"]
+        lines = [f"{'step':>4}  {'kernel':<9} {'computes':<34} {'flop':>9} {'bytes':>10} "
+                 f"{'time':>9}  line"]
         for k, s in enumerate(self.plan.steps):
             kind = s.kernel.name if isinstance(s, Launch) else "copy"
             lines.append(f"{k:>4}  {kind:<9} {s.names[:34]:<34} "
@@ -139,7 +142,8 @@ class Report:
             a = i.first * width // steps
             z = max(a + 1, (i.last + 1) * width // steps)
             bar = " " * a + "#" * (z - a)
-            lines.append(f"{i.offset:>10} {bytes_text(i.size):>9} |{bar:<{width}}| {i.buffer.label}")
+            lines.append(f"{i.offset:>10} {bytes_text(i.size):>9} |{bar:<{width}}| "
+                         f"{i.buffer.label}")
         return "\n".join(lines)
 
 

@@ -138,7 +138,8 @@ class _Rows:
             return self._flat(runs, axes)
         self.inner = runs[-1][2]
         inner_run = runs[-1]
-        rows, task, places = self._rows([a for a in axes if a not in inner_run[0]], set(inner_run[0]))
+        outside = [a for a in axes if a not in inner_run[0]]
+        rows, task, places = self._rows(outside, set(inner_run[0]))
         places |= {a: lit(0, dtypes.index) for a in inner_run[0]}
         j = index_var("j")
         places[self.inner] = j
@@ -173,10 +174,11 @@ class _Rows:
             body += self._pass(d, group, j, places, kept)
         vector = [k for k, (s, _) in enumerate(self.outputs) if self._is_vector(s)]
         if vector:
-            stores = self._keep_stores(len(self.passes), kept, places, j) + self._stores(places, vector)
+            stores = self._keep_stores(len(self.passes), kept, places, j)
+            stores = stores + self._stores(places, vector)
             body.append(Loop(j, lit(0, dtypes.index), self._width(), stores, "vector"))
         rest = [k for k in range(len(self.outputs)) if k not in vector]
-        return body + self._stores(places, rest)
+        return body + self._stores(places, rest, lanes=1)
 
     def _is_vector(self, seed) -> bool:
         return len(seed.definition.axes) > len(self.row_axes)
@@ -184,8 +186,10 @@ class _Rows:
     def _width(self) -> Expr:
         return self.b.size(("inner",), self.inner.attr[1])
 
-    def _stores(self, places, which=None) -> list:
-        out = []
+    def _stores(self, places, which=None, lanes: int = LANES) -> list:
+        """Stores of the outputs `which` (all by default); every value is computed before the first
+        store, so that an output may lie where an operand did."""
+        pairs = []
         for k, (seed, _) in enumerate(self.outputs):
             if which is not None and k not in which:
                 continue
@@ -193,8 +197,8 @@ class _Rows:
             name = self.b.operand(seed.node, 0, seed.node.dtype, writes=True)
             strides = strides_of(seed.definition.axes, seed.node.shape, a)
             value = self.b.lowered(self.finals[k], places, self.memo)
-            out.append(Store(name, self.b.address(name, strides, places), value))
-        return out
+            pairs.append((name, self.b.address(name, strides, places), value))
+        return stores_after(pairs, lanes)
 
     # -- passes --
 
@@ -291,6 +295,15 @@ class _Rows:
         self.memo = loads
 
 
+def stores_after(pairs: list[tuple[str, Expr, Expr]], lanes: int) -> list:
+    """Stores (buffer, offset, value) with all values computed before the first of them."""
+    if len(pairs) == 1:
+        return [Store(*pairs[0])]
+    kept = [expr.var(f"o{k}", value.dtype, lanes) for k, (_, _, value) in enumerate(pairs)]
+    sets: list = [Set(v, value) for v, (_, _, value) in zip(kept, pairs, strict=True)]
+    return sets + [Store(n, at, v) for v, (n, at, _) in zip(kept, pairs, strict=True)]
+
+
 def push_level(levels: str, c: Expr, monoid: str, value: Expr, name: str) -> list:
     """Join chunk c's result into the stack of partial results, as a binary counter would."""
     dtype = value.dtype
@@ -302,7 +315,8 @@ def push_level(levels: str, c: Expr, monoid: str, value: Expr, name: str) -> lis
             Store(levels, top, carry)]
 
 
-def join_levels(levels: str, depth: int, count: Expr, monoid: str, result: Expr, dtype: DType) -> list:
+def join_levels(levels: str, depth: int, count: Expr, monoid: str, result: Expr,
+                dtype: DType) -> list:
     """The aligned tree's root from the stack: right parts first, an absent part skipped."""
     total, level = expr.var(f"{result.attr[0]}t", dtype), index_var(f"{result.attr[0]}k")
     first = trailing_zeros(scalar.maximum(count, 1))
