@@ -157,7 +157,7 @@ def fold(e, vs, bit):
 
 
 def row_sum(K, C, lanes, R, Q, product=False):
-    """Z[m] = sum of row m of X (times Y): R rows, Q chunks of each at once, lane tree, chunk tree."""
+    """Z[m] = sum of row m of X (times Y): R rows, Q chunks of each at once; lane, chunk tree."""
     e, parts, C = Emit(), lanes // W, min(C, K)
     count = -(-K // C)
     groups = K // (C * Q)

@@ -88,7 +88,8 @@ class Maker:
         node = placeholder(tensor(dtype, shape), f"x{len(self.inputs)}")
         self.inputs.append(node)
         self.arrays.append(self.numbers_for(shape, dtype))
-        return self.add(node, 3.0)
+        self.add(node, 3.0)
+        return node
 
     def numbers_for(self, shape, dtype) -> np.ndarray:
         if dtype is dtypes.bool_:

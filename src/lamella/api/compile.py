@@ -2,8 +2,8 @@
 
 The function is called once for each kind of arguments (structure, dtypes, shapes), on stand-ins;
 what it did is a Program, which is planned, compiled and from then on run. Python side effects
-happen while tracing only; Python numbers given as arguments are 0-d inputs; arrays it closes over become
-inputs.
+happen while tracing only; Python numbers given as arguments are 0-d inputs; arrays it closes over
+become inputs.
 """
 
 from __future__ import annotations
@@ -78,10 +78,11 @@ class Traced:
 class Entry:
     """One compiled specialisation."""
 
-    __slots__ = ("captured", "executable", "structure")
+    __slots__ = ("captured", "executable", "structure", "types")
 
     def __init__(self, executable: Executable, structure: Any, captured: list[Node]):
         self.executable, self.structure, self.captured = executable, structure, captured
+        self.types: list[list[TensorType]] = []
 
 
 class Compiled:
@@ -95,6 +96,7 @@ class Compiled:
         self.donate = frozenset(self._position(d) for d in _as_tuple(donate))
         self.sizes = {self._position(k): v for k, v in sizes.items()}
         self.entries: dict[tuple, Entry] = {}
+        self.fast: dict[tuple, Entry] = {}
 
     def _position(self, parameter: str | int) -> int:
         if isinstance(parameter, int):
@@ -117,56 +119,74 @@ class Compiled:
 
     def __call__(self, *args, **kwargs):
         args = self.arguments(args, kwargs)
-        leaves, structure = tree.flatten(args)
-        entry = self._entry(args, leaves, structure)
-        values = [_value_of(a) for a in leaves]
-        values += [n.data for n in entry.captured]
+        leaves, structures = tree.flatten_arguments(args)
+        try:
+            nodes = [a.node for a in leaves]
+            types = [n.type for n in nodes]
+            values = [n.data for n in nodes]
+        except AttributeError:
+            types = [_type_of(a, self.name) for a in leaves]
+            values = [_value_of(a) for a in leaves]
+        entry = self.fast.get((structures, *map(id, types))) or self._entry(args, structures, types)
+        if None in values:
+            values = [_value_of(a) for a in leaves]
+        if entry.captured:
+            values += [n.data for n in entry.captured]
         if self.donate:
-            settle()
-            donated = self._donated_leaves(args)
-            values = _given_away(values, donated)
-        results = entry.executable(values)
-        if self.donate:
-            where = f"{self.name} at {source.render(source.here())}"
-            for k in donated:
-                values[k].owner, values[k].address = Donated(where), None
-        return tree.unflatten(entry.structure, [_result(v) for v in results])
+            return self._run_donating(entry, structures, values)
+        return _returned(entry, entry.executable(values))
 
-    def _entry(self, args: tuple, leaves: list, structure) -> Entry:
+    def _run_donating(self, entry: Entry, structures: tuple, values: list[Value]):
+        settle()
+        donated = self._donated_leaves(structures)
+        values = _given_away(values, donated)
+        results = entry.executable(values)
+        where = f"{self.name} at {source.render(source.here())}"
+        for k in donated:
+            values[k].owner = Donated(where)
+            values[k].address = None  # type: ignore[assignment]
+        return _returned(entry, results)
+
+    def _entry(self, args: tuple, structures: tuple, types: list[TensorType]) -> Entry:
         """The specialisation for arguments of these types, made at the first call."""
-        types = [_type_of(a, self.name) for a in leaves]
+        given = types
         if self.sizes:
-            types = self._symbolic(args, types)
-        key = (structure, *types)
+            types = self._symbolic(structures, types)
+        key = (structures, *types)
         entry = self.entries.get(key)
         if entry is None:
-            entry = self.entries[key] = self._compile(key, args, types)
+            entry = self.entries[key] = self._compile(key, args, structures, types)
+        entry.types.append(given)  # keeps them alive, so that their ids stay theirs
+        if len(self.fast) > 4096:
+            self.fast.clear()
+        self.fast[(structures, *map(id, given))] = entry
         return entry
 
-    def _donated_leaves(self, args: tuple) -> list[int]:
-        out, at = [], 0
-        for k, a in enumerate(args):
-            n = len(tree.leaves(a))
+    def _donated_leaves(self, structures: tuple) -> list[int]:
+        out: list[int] = []
+        at = 0
+        for k, s in enumerate(structures):
             if k in self.donate:
-                out += range(at, at + n)
-            at += n
+                out += range(at, at + s.num_leaves)
+            at += s.num_leaves
         return out
 
-    def _symbolic(self, args: tuple, types: list[TensorType]) -> list[TensorType]:
+    def _symbolic(self, structures: tuple, types: list[TensorType]) -> list[TensorType]:
         """Types with declared symbols in place of the extents of this call."""
-        out, at, env = [], 0, {}
-        for k, a in enumerate(args):
-            for t in types[at:at + len(tree.leaves(a))]:
-                declared = self.sizes.get(k)
+        out: list[TensorType] = []
+        env: dict[str, int] = {}
+        for k, s in enumerate(structures):
+            declared = self.sizes.get(k)
+            for t in types[len(out):len(out) + s.num_leaves]:
                 out.append(t if declared is None else _declared(self.name, t, declared, env))
-                at += 1
         return out
 
-    def _compile(self, key: tuple, args: tuple, types: list[TensorType]) -> Entry:
+    def _compile(self, key: tuple, args: tuple, structures: tuple,
+                 types: list[TensorType]) -> Entry:
         if knobs.logs("compile"):
             print(f"lamella: compiling {self.name}: {self._reason(key)}", file=sys.stderr)
         traced = trace_types(self.f, args, types, self.name)
-        plan = build_plan(traced.program, target(), frozenset(self._donated_leaves(args)))
+        plan = build_plan(traced.program, target(), frozenset(self._donated_leaves(structures)))
         self._check_budget(plan)
         return Entry(Executable(plan), traced.structure, traced.captured)
 
@@ -192,25 +212,26 @@ class Compiled:
                 f"{bytes_text(report.memory.temporaries)}; {bytes_text(report.peak)} would fit, a "
                 f"smaller batch needs less")
 
+    def _prepared(self, args: tuple, kwargs: dict):
+        """(arguments, leaves, structures, types) of a call."""
+        args = self.arguments(args, kwargs)
+        leaves, structures = tree.flatten_arguments(args)
+        return args, leaves, structures, [_type_of(a, self.name) for a in leaves]
+
     def measure(self, *args, **kwargs) -> Measurement:
         """Bytes really touched and time of a call with these arguments, on copies of them."""
-        args = self.arguments(args, kwargs)
-        leaves, structure = tree.flatten(args)
-        entry = self._entry(args, leaves, structure)
+        args, leaves, structures, types = self._prepared(args, kwargs)
+        entry = self._entry(args, structures, types)
         values = [_value_of(a) for a in leaves] + [n.data for n in entry.captured]
         return run_measured(entry.executable, values)
 
     def plan(self, *args, **kwargs) -> Report:
         """The plan for these arguments or specs; nothing is compiled."""
-        args = self.arguments(args, kwargs)
-        leaves, _ = tree.flatten(args)
-        types = [_type_of(a, self.name) for a in leaves]
-        if self.sizes:
-            types = self._symbolic(args, types)
+        args, _, structures, given = self._prepared(args, kwargs)
+        types = self._symbolic(structures, given) if self.sizes else given
         traced = trace_types(self.f, args, types, self.name)
-        plan = build_plan(traced.program, target(), frozenset(self._donated_leaves(args)))
-        env = _bound_symbols(traced.program, [_type_of(a, self.name) for a in leaves])
-        return Report(plan, profile(), threads(), env)
+        plan = build_plan(traced.program, target(), frozenset(self._donated_leaves(structures)))
+        return Report(plan, profile(), threads(), _bound_symbols(traced.program, given))
 
 
 def compile(f: Callable | None = None, *, donate: str | int | tuple = (),
@@ -286,7 +307,8 @@ def _captured(nodes: list[Node], outputs: list[Node]):
     """Arrays of the outside as further inputs: (inputs, outputs, what they were)."""
     own = {id(n) for n in nodes}
     done: dict[int, Node] = {}
-    inputs, captured = list(nodes), []
+    inputs: list[Node] = list(nodes)
+    captured: list[Node] = []
     stop = frozenset(n for n in topological(outputs) if n.data is not None)
     for n in topological(outputs, stop):
         if n.data is not None and id(n) not in own:
@@ -343,8 +365,11 @@ def _given_away(values: list[Value], donated: list[int]) -> list[Value]:
     return values
 
 
-def _result(value: Value) -> Array:
-    return wrap(Node(INPUT, (), {"name": "", "type": value.type}, value.type, None, None, value))
+def _returned(entry: Entry, values: list[Value]) -> Any:
+    """The results as arrays in the function's structure."""
+    arrays = [Array(Node(INPUT, (), {"name": "", "type": v.type}, v.type, None, None, v))
+              for v in values]
+    return tree.unflatten(entry.structure, arrays)
 
 
 def _declared(name: str, t: TensorType, declared: tuple, env: dict[str, int]) -> TensorType:
@@ -380,7 +405,7 @@ def _parameters(f: Callable) -> tuple[list[str], bool]:
 
 
 def _as_tuple(x) -> tuple:
-    return x if isinstance(x, tuple | list) else (x,)
+    return x if isinstance(x, tuple | list) else (x,)  # type: ignore[return-value]
 
 
 def parse_bytes(text: str | int) -> int:

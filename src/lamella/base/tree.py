@@ -15,6 +15,18 @@ def flatten(tree: Any) -> tuple[list, Any]:
     return optree.tree_flatten(tree, namespace=NAMESPACE)  # type: ignore[return-value]
 
 
+def flatten_arguments(args: tuple) -> tuple[list, tuple]:
+    """(leaves, one structure for each argument); values with a method `__flatten__` give their own."""
+    leaves: list = []
+    structures = []
+    for a in args:
+        flat = getattr(a, "__flatten__", None)
+        found, structure = flatten(a) if flat is None else flat()
+        leaves += found
+        structures.append(structure)
+    return leaves, tuple(structures)
+
+
 def unflatten(structure: Any, leaves) -> Any:
     """The tree of that structure with these leaves."""
     return optree.tree_unflatten(structure, leaves)

@@ -35,7 +35,7 @@ class Executable:
         env: dict[str, int] = {}
         for t, v in zip(self.plan.program.input_types, values, strict=True):
             for e, n in zip(t.shape, v.type.shape, strict=True):
-                solve(e, n, env)
+                solve(e, n, env)  # type: ignore[arg-type]
         key = tuple(env[s.name] for s in self.plan.symbols)
         found = self.bindings.get(key)
         if found is None:

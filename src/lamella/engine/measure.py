@@ -20,6 +20,12 @@ class Measurement:
 
     __slots__ = ("arguments", "results", "scratch", "seconds", "temporaries")
 
+    arguments: int
+    results: int
+    scratch: int
+    seconds: float
+    temporaries: int
+
     @property
     def peak(self) -> int:
         return self.arguments + self.results + self.temporaries + self.scratch
@@ -29,9 +35,9 @@ def measure(executable: Executable, values: Sequence[Value], runs: int = 20) -> 
     """Run on copies of the values: once over painted memory, then `runs` times for the time."""
     b = executable.bound(values)
     m = Measurement()
-    m.arguments = sum(v.type.bytes for v in values)
+    m.arguments = sum(v.type.bytes for v in values)  # type: ignore[misc]
     fresh = [Value.empty(t) for t in b.fresh]
-    m.results = sum(aligned(t.bytes) for t in b.fresh)
+    m.results = sum(aligned(t.bytes) for t in b.fresh)  # type: ignore[misc,arg-type]
     arena = Arena(max(64, b.arena_bytes))
     copies = [Value.from_numpy(v.numpy()) for v in values]
     bases = [arena.address, *(v.address for v in copies), *(v.address for v in fresh)]

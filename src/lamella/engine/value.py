@@ -45,7 +45,8 @@ class Value:
         if isinstance(self.owner, Donated):
             self.owner.refuse()
         if isinstance(self.owner, Block):
-            flat = self.owner.view(self.type.bytes, self.type.dtype.numpy)
+            flat = self.owner.view(
+                self.type.bytes, self.type.dtype.numpy)  # type: ignore[arg-type]
             return flat.reshape(shape)
         return np.asarray(self.owner).reshape(shape).view()
 

@@ -9,7 +9,7 @@ from ..base.dtypes import DType, float32, int32
 from ..base.dtypes import bool_ as bool_dtype
 from ..base.errors import LamellaError
 from .arithmetic import Arithmetic
-from .op import Op, op_named
+from .op import Op, fits, is_dtype, is_shape, op_named
 from .types import TensorType, tensor
 
 _NO_PARAMS: dict = {}
@@ -53,7 +53,7 @@ def make(op: Op, inputs: tuple[Node, ...] = (), params: dict = _NO_PARAMS) -> No
     """Build a node; infers its type, so a user's error is raised here, at the user's line."""
     where = current_source or _source.here()
     try:
-        type = op.infer(params, *[n.type for n in inputs])
+        type = op.rule(params, *[n.type for n in inputs])
     except LamellaError as e:
         if where[0] and not getattr(e, "located", False):
             e.args = (f"{e.args[0]} ({_source.render(where)})", *e.args[1:])
@@ -91,11 +91,28 @@ def _no_inputs(node, *_):
     return ()
 
 
+def _is_value(v, params, types) -> bool:
+    """a number that the dtype has"""
+    return fits(v, params["dtype"])
+
+
+def _is_name(v, *_) -> bool:
+    """a string"""
+    return isinstance(v, str)
+
+
+def _is_type(v, *_) -> bool:
+    """the type of a value"""
+    return isinstance(v, TensorType)
+
+
 CONSTANT = Op("constant", doc="One number in every element: y[...] = value.",
+              arity=0, params={"dtype": is_dtype, "value": _is_value, "shape": is_shape},
               infer=_infer_constant, reference=_constant_array, vjp=_no_inputs,
               jvp=lambda node, tangents: None, facts=frozenset({"constant"}))
 
 INPUT = Op("input", doc="A value that is given when the program runs.",
+           arity=0, params={"name": _is_name, "type": _is_type},
            infer=lambda params: params["type"], vjp=_no_inputs,
            jvp=lambda node, tangents: None, facts=frozenset({"input"}))
 

@@ -33,6 +33,7 @@ class Expr(Arithmetic):
     args: tuple[Expr, ...]
     attr: Any
     dtype: DType
+    _free: frozenset[Expr] | None
 
     def apply(self, name: str, *args) -> Expr:
         from_scalars = _scalars[name]

@@ -20,7 +20,7 @@ from ..base.dtypes import DType
 from ..base.errors import DTypeError
 from ..ir.arithmetic import Arithmetic
 from . import expr
-from .expr import Expr, lit, value_of
+from .expr import Expr, lit
 
 NUMBER = ("float", "int", "uint")
 INTEGER = ("int", "uint")
@@ -33,7 +33,7 @@ class Scalar:
     __slots__ = ("arity", "doc", "expand", "facts", "identity", "kinds", "name", "reference",
                  "result", "rule", "samples")
 
-    def __init__(self, name: str, arity: int, doc: str, reference: Callable,
+    def __init__(self, name: str, arity: int, doc: str, reference: Any,
                  rule: Callable | None = None, *, kinds: tuple[str, ...] = ("float",),
                  result: str = "same", facts: str = "", identity=None,
                  expand: Callable | None = None, samples: tuple[float, float] = (-4.0, 4.0)):
@@ -194,13 +194,13 @@ floor = Scalar("floor", 1, "the largest integer <= x", np.floor)
 ceil = Scalar("ceil", 1, "the smallest integer >= x", np.ceil)
 round_ = Scalar("round", 1, "the nearest integer, ties to even", np.round)
 trunc = Scalar("trunc", 1, "the integer part", np.trunc)
-sign = Scalar("sign", 1, "-1, 0 or 1; NaN for NaN", np.sign, kinds=NUMBER,
+sign: Scalar = Scalar("sign", 1, "-1, 0 or 1; NaN for NaN", np.sign, kinds=NUMBER,
               expand=lambda x: where(x < 0, -1 if x.dtype.kind != "uint" else 0,
                                      where(x > 0, lit(1, x.dtype), where(eq(x, x), 0, x))))
 
 # ---- comparison, logic and bits -----------------------------------------------------------------
 
-eq = Scalar("eq", 2, "a == b", np.equal, kinds=NUMBER + ("bool",), result="bool",
+eq: Scalar = Scalar("eq", 2, "a == b", np.equal, kinds=NUMBER + ("bool",), result="bool",
             facts="commutative")
 ne = Scalar("ne", 2, "a != b", np.not_equal, kinds=NUMBER + ("bool",), result="bool",
             facts="commutative")
@@ -220,7 +220,7 @@ shr = Scalar("shr", 2, "a >> b, filling with the sign; all sign where b is outsi
              _shift(np.right_shift, lambda a: np.where(a < 0, np.full_like(a, -1), np.zeros_like(a))
                     if a.dtype.kind == "i" else np.zeros_like(a)),
              kinds=INTEGER, samples=(0, 7))
-where = Scalar("where", 3, "a where the condition holds, else b", np.where,
+where: Scalar = Scalar("where", 3, "a where the condition holds, else b", np.where,
                lambda g, y, c, a, b: (None, where(c, g, 0.0), where(c, 0.0, g)),
                kinds=NUMBER + ("bool",))
 
@@ -237,14 +237,14 @@ log = Scalar("log", 1, "natural logarithm", np.log, lambda g, y, x: (g / x,), sa
 log1p = Scalar("log1p", 1, "log(1 + x)", np.log1p, lambda g, y, x: (g / (x + 1),),
                samples=(-0.9, 8.0))
 sin = Scalar("sin", 1, "sine", np.sin, lambda g, y, x: (g * cos(x),))
-cos = Scalar("cos", 1, "cosine", np.cos, lambda g, y, x: (-(g * sin(x)),))
+cos: Scalar = Scalar("cos", 1, "cosine", np.cos, lambda g, y, x: (-(g * sin(x)),))
 tanh = Scalar("tanh", 1, "hyperbolic tangent", np.tanh, lambda g, y, x: (g * (1 - y * y),))
 sigmoid = Scalar("sigmoid", 1, "1 / (1 + exp(-x))",
                  lambda x: (1 / (1 + np.exp(-x.astype(np.float64)))).astype(x.dtype),
                  lambda g, y, x: (g * (y * (1 - y)),))
 erf = Scalar("erf", 1, "error function", None,
              lambda g, y, x: (g * (exp(-(x * x)) * 1.1283791670955126),))
-pow_ = Scalar("pow", 2, "a to the b", np.power,
+pow_: Scalar = Scalar("pow", 2, "a to the b", np.power,
               lambda g, y, a, b: (g * (b * pow_(a, b - 1)),
                                   where(a <= 0, 0.0, g * (y * log(where(a <= 0, 1.0, a))))),
               samples=(0.2, 3.0))

@@ -9,6 +9,9 @@ from ..base import tree
 from ..base.errors import LamellaError
 
 
+_OWN = ("_children", "_flat")  # attributes that are neither children nor constants
+
+
 class ModuleError(LamellaError, AttributeError):
     """A module's attribute was assigned after construction."""
 
@@ -21,7 +24,22 @@ class _Construction(type):
         attributes = vars(module)
         attributes["_children"] = tuple(sorted(
             n for n, v in attributes.items() if _holds_arrays(v)))
+        for name in attributes["_children"]:
+            attributes[name] = _fixed(attributes[name])
         return module
+
+
+def _fixed(value: Any) -> Any:
+    """Lists as tuples: what a module holds does not change."""
+    return tuple(map(_fixed, value)) if type(value) in (list, tuple) else value
+
+
+def _is_fixed(value: Any) -> bool:
+    """Whether no part of the value can change, so that its leaves may be remembered."""
+    if type(value) is tuple:
+        return all(map(_is_fixed, value))
+    return isinstance(value, Array) or (isinstance(value, Module) and all(
+        _is_fixed(vars(value)[n]) for n in value._children))
 
 
 def _holds_arrays(value: Any) -> bool:
@@ -57,16 +75,25 @@ class Module(metaclass=_Construction):
 
     def replace(self, **changes) -> Any:
         """A module like this one with other values for some of its attributes."""
-        attributes = dict(vars(self))
+        attributes = {n: v for n, v in vars(self).items() if n != "_flat"}
         for name in changes:
             if name not in attributes or name == "_children":
                 known = ", ".join(n for n in attributes if n != "_children")
                 raise ModuleError(
                     f"{type(self).__name__} has no attribute {name!r}; it has: {known}")
-        attributes.update(changes)
+        attributes.update({n: _fixed(v) if _holds_arrays(v) else v for n, v in changes.items()})
         children = {n for n, v in changes.items() if _holds_arrays(v)}
         attributes["_children"] = tuple(sorted(children | set(self._children)))
         return _with(type(self), attributes)
+
+    def __flatten__(self) -> tuple[list, Any]:
+        """(leaves, structure), remembered where nothing inside can change."""
+        found = vars(self).get("_flat")
+        if found is None:
+            found = tree.flatten(self)
+            if _is_fixed(self):
+                vars(self)["_flat"] = found
+        return found
 
     def init_state(self) -> Any:
         """What a call changes (running statistics), by attribute; None where there is nothing."""
@@ -78,7 +105,7 @@ class Module(metaclass=_Construction):
         attributes = vars(self)
         names = self._children
         constants = tuple((n, v) for n, v in attributes.items()
-                          if n not in names and n != "_children")
+                          if n not in names and n not in _OWN)
         return [attributes[n] for n in names], (names, constants), names
 
     def __repr__(self) -> str:

@@ -57,6 +57,7 @@ def _batch_axis(n: Node, inputs, batched):
 
 def expanded(n: Node) -> Node:
     """The node's expansion over its inputs."""
+    assert n.op.expand is not None
     return n.op.expand(n.params, *n.inputs)
 
 
@@ -281,17 +282,19 @@ def _windows(x: Node, window, stride):
 
 def _max_pool(p: dict, x: Node) -> Node:
     """The largest of each window; the gradient goes to the first that attains it."""
-    best = None
+    best: Node | None = None
     for part in _windows(x, p["window"], p["stride"]):
         best = part if best is None else apply("where", apply("or", part <= best,
                                                apply("ne", best, best)), best, part)
+    assert best is not None
     return best
 
 
 def _avg_pool(p: dict, x: Node) -> Node:
-    total = None
+    total: Node | None = None
     for part in _windows(x, p["window"], p["stride"]):
         total = part if total is None else total + part
+    assert total is not None
     return total / float(p["window"][0] * p["window"][1])
 
 

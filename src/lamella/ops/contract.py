@@ -44,7 +44,8 @@ def _collect(e: ast.expr, k: int, terms: dict[str, int]) -> int:
         return _collect(e.operand, -k, terms)
     if isinstance(e, ast.BinOp):
         if isinstance(e.op, ast.Mult) and isinstance(e.left, ast.Constant):
-            return _collect(e.right, k * int(e.left.value), terms)
+            left = int(e.left.value)  # type: ignore[arg-type]
+            return _collect(e.right, k * left, terms)
         if isinstance(e.op, ast.Add | ast.Sub):
             sign = -k if isinstance(e.op, ast.Sub) else k
             return _collect(e.left, k, terms) + _collect(e.right, sign, terms)
@@ -82,6 +83,7 @@ def extents(p: dict, a: TensorType, b: TensorType) -> dict[str, Extent]:
 def _check_windows(p: dict, types, found: dict[str, Extent]) -> None:
     for key, t in zip("ab", types, strict=True):
         for text, e in zip(p[key], t.shape, strict=True):
+            low: Extent
             low, terms = parse_index(text)
             high: Extent = low
             if len(terms) == 1 and low == 0 and terms[0][1] == 1:
@@ -116,7 +118,7 @@ def _reference(p: dict, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     sides = [_gathered(x.astype(wide), p[key], order, found) for key, x in (("a", a), ("b", b))]
     with np.errstate(all="ignore"):
         total = (sides[0] * sides[1]).sum(axis=tuple(range(len(p["out"]), len(order))), dtype=wide)
-        shape = tuple(found[o] for o in p["out"])
+        shape: tuple = tuple(found[o] for o in p["out"])
         return np.broadcast_to(total, shape).astype(a.dtype)
 
 
@@ -163,7 +165,7 @@ def _cotangent(node: Node, g: Node, mine: str, theirs: str) -> Node:
     p, types = node.params, [n.type for n in node.inputs]
     found = extents(p, *types)
     me, other = node.inputs[0 if mine == "a" else 1], node.inputs[1 if mine == "a" else 0]
-    sides = {"g": [g, list(p["out"])], "o": [other, list(p[theirs])]}
+    sides: dict[str, list] = {"g": [g, list(p["out"])], "o": [other, list(p[theirs])]}
     out: list[str] = []
     for d, text in enumerate(p[mine]):
         constant, terms = parse_index(text)
@@ -198,7 +200,7 @@ def _unwind(sides, fresh: str, extent: Extent, constant: int, terms, found) -> s
     low = max(0, highest)
     high = max(0, extent - lowest - ((found[y] - 1) * abs(step) + 1))
     rank = side[0].type.rank
-    at = lambda v: tuple(v if k == d else 0 for k in range(rank))  # noqa: E731
+    at = lambda v: tuple(v if k == d else 0 for k in range(rank))
     side[0] = pad(side[0], at(low), at(high), at(abs(step) - 1))
     side[1][d] = index_text(low - constant, [(fresh, 1)] + [(r, -c) for r, c in rest])
     return fresh
@@ -218,9 +220,10 @@ def _batch(node: Node, inputs, batched):
     p = node.params
     used = " ".join((*p["a"], *p["b"], *p["out"]))
     fresh = next(f"v{k}" for k in range(100) if f"v{k}" not in used)
+    a, b = inputs
     dims = [([fresh] if flag else []) + list(p[key])
             for key, flag in zip("ab", batched, strict=True)]
-    return contract(*inputs, *dims, [fresh, *p["out"]], p["sum"], dict(p["sizes"]))
+    return contract(a, b, dims[0], dims[1], [fresh, *p["out"]], p["sum"], dict(p["sizes"]))
 
 
 def contract(a: Node, b: Node, a_index, b_index, out, summed, sizes=None) -> Node:
@@ -273,8 +276,8 @@ def _lead(x: Node, names: list[str], other: Node, rank: int) -> tuple[Node, list
 
 def _samples():
     rng = np.random.default_rng(5)
-    r = lambda *s: rng.standard_normal(s).astype(np.float32)  # noqa: E731
-    spec = lambda a, b, o, s, sizes=(): {"a": tuple(a), "b": tuple(b), "out": tuple(o),  # noqa: E731
+    r = lambda *s: rng.standard_normal(s).astype(np.float32)
+    spec = lambda a, b, o, s, sizes=(): {"a": tuple(a), "b": tuple(b), "out": tuple(o),
                                         "sum": tuple(s), "sizes": tuple(sizes)}
     window = spec(("n", "2*y + r", "z + 2*s", "c"), ("f", "r", "s", "c"), "nyzf", "crs",
                   (("y", 3), ("z", 4)))

@@ -221,7 +221,7 @@ def _pad_infer(p: dict, t: TensorType) -> TensorType:
 
 
 def _pad_reference(p: dict, x: np.ndarray) -> np.ndarray:
-    shape = _pad_infer(p, tensor("float32", x.shape)).shape
+    shape: tuple = _pad_infer(p, tensor("float32", x.shape)).shape
     out = np.full(shape, p["value"], x.dtype)
     where_ = tuple(slice(lo, lo + (e - 1) * (i + 1) + 1 if e else lo, i + 1)
                    for e, lo, i in zip(x.shape, p["low"], p["inner"], strict=True))
@@ -306,6 +306,7 @@ def _concat_lower(p: dict, *types: TensorType) -> Definition:
         indices = (*axes[:axis], axes[axis] - expr.size(starts[k]), *axes[axis + 1:])
         part = expr.read(k, indices, types[k].dtype, 0)
         body = part if body is None else where(axes[axis] < expr.size(starts[k + 1]), part, body)
+    assert body is not None
     return Definition(types, axes, body)
 
 

@@ -143,7 +143,8 @@ def _samples(s: Scalar):
             x.flat[:2] = 1.0
         return (x < 0) if dtype is np.bool_ else x.astype(dtype)
 
-    shapes = [[(3, 5)] * s.arity, [()] * s.arity, [(0, 4)] * s.arity, [(17,)] * s.arity]
+    shapes: list[list[tuple[int, ...]]] = [
+        [(3, 5)] * s.arity, [()] * s.arity, [(0, 4)] * s.arity, [(17,)] * s.arity]
     if s.arity >= 2:
         shapes += [[(2, 1, 5), (4, 1), (5,)][:s.arity], [(7,), (), (1,)][:s.arity]]
     return [({}, [draw(sh, k) for k, sh in enumerate(group)]) for group in shapes]

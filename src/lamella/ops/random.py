@@ -50,7 +50,7 @@ def _infer(p: dict, key: TensorType) -> TensorType:
 
 def _words(p: dict, count: np.ndarray, key: np.ndarray):
     with np.errstate(over="ignore"):
-        as32 = lambda x: np.asarray(x).astype(np.uint32)  # noqa: E731
+        as32 = lambda x: np.asarray(x).astype(np.uint32)
         return threefry(as32(key[0]), as32(key[1]), as32(count >> 32), as32(count & 0xFFFFFFFF))
 
 

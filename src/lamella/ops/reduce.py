@@ -6,6 +6,8 @@ reduced axes alone (docs/numerics.md): the axes are flattened, in order, into on
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..base import dtypes
@@ -19,8 +21,8 @@ from ..lang.definition import Definition, axes_for, reduction
 from ..lang.scalar import cast as cast_expr
 from .pointwise import apply, broadcast_to, reshape_to
 
-_NUMPY = {"sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min, "any": np.any,
-          "all": np.all}
+_NUMPY: dict[str, Callable] = {"sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min,
+                               "any": np.any, "all": np.all}
 
 
 def _infer(params: dict, t: TensorType) -> TensorType:

@@ -26,7 +26,7 @@ def last_uses(plan: Plan) -> dict[int, int]:
     """For each root buffer the index of the last step that touches it; results live to the end."""
     last: dict[int, int] = {}
     for at, step in enumerate(plan.steps):
-        for b in step.buffers():
+        for b in step.buffers():  # type: ignore[union-attr]
             last[id(b.root)] = at
     for b in plan.results:
         last[id(b.root)] = len(plan.steps)
@@ -78,10 +78,11 @@ def _same_places(step: Launch, written: int, read: int) -> bool:
     if step.operands[read].offset != step.operands[written].offset:
         return False
     names = [b.name for b in step.kernel.operands]
-    stores, loads = set(), set()
+    stores: set[expr.Expr] = set()
+    loads: set[expr.Expr] = set()
     if not _collect(step.kernel.body, names[written], names[read], stores, loads):
         return False
-    values = {v: e for v, e in zip(step.kernel.sizes, step.sizes, strict=True)}
+    values = dict(zip(step.kernel.sizes, step.sizes, strict=True))
     return len(stores) == 1 and {_shape_of(x, values) for x in loads} == {
         _shape_of(x, values) for x in stores}
 

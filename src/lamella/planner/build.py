@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..base.extents import Size, symbols
 from ..ir.program import Program
 from . import fuse as fusing
@@ -75,7 +77,7 @@ def _buffers(program: Program, fusion: Fusion, kept: set[int]):
     return buffers, arguments
 
 
-def _steps(group: Group, fusion: Fusion, kept: set[int], buffers, target) -> list[Step]:
+def _steps(group: Group, fusion: Fusion, kept: set[int], buffers, target) -> Sequence[Step]:
     if group.kind == "update" and _plain_update(group, fusion):
         return schedule_update(Nest(group, fusion, kept), buffers, False)
     nest = Nest(group, fusion, kept)
@@ -97,9 +99,9 @@ def _plain_update(group: Group, fusion: Fusion) -> bool:
     if len(group.seeds) > 1 or not node.shape:
         return False
     inputs = [fusion.access.get(id(i)) for i in node.inputs]
-    if any(a is None for a in inputs):
-        return False
     x = inputs[0]
+    if x is None or any(a is None for a in inputs):
+        return False
     return x.offset == 0 and x.base.type.size == node.type.size and \
         x.strides == stored(node).strides
 
@@ -119,7 +121,7 @@ def _results(program: Program, fusion: Fusion, buffers) -> list[Buffer]:
 def _temporaries(steps: list[Step]) -> list[Buffer]:
     found: dict[int, Buffer] = {}
     for s in steps:
-        for b in s.buffers():
+        for b in s.buffers():  # type: ignore[union-attr]
             if b.role == "temporary":
                 found[id(b)] = b
     return list(found.values())

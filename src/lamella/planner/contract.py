@@ -353,5 +353,5 @@ class _Contraction:
     def _places(self, axes, flat: Expr, tables, used, label: str) -> dict[Expr, Expr]:
         runs = merged_axes(axes, tables, used)
         counts = [(last, self.b.size((label, k), e)) for k, (_, e, last) in enumerate(runs)]
-        places = {a: ZERO for a in axes}
+        places = dict.fromkeys(axes, ZERO)
         return places | decode(flat, counts)

@@ -21,7 +21,8 @@ from .linear import linear
 
 LARGEST = 160        # scalar operations that may be substituted into one definition
 CHEAP = frozenset({"add", "sub", "mul", "neg", "max", "min", "abs", "where", "cast", "eq", "ne",
-                   "lt", "le", "and", "or", "xor", "not", "stop_gradient", "bitcast", "sign", "div"})
+                   "lt", "le", "and", "or", "xor", "not", "stop_gradient", "bitcast", "sign",
+                   "div"})
 
 
 class Seed:
@@ -110,6 +111,7 @@ class _Storing:
     def definition(self, node: Node) -> Definition:
         found = self.lowered.get(id(node))
         if found is None:
+            assert node.op.lower is not None
             found = node.op.lower(node.params, *[i.type for i in node.inputs])
             self.lowered[id(node)] = found
         return found
@@ -312,9 +314,9 @@ def _along_rows(s: Seed, bound: Expr, access: dict[int, Access]) -> bool:
     for e in expr.walk(s.definition.body):
         if e.op == "read" and bound in expr.free_axes(e):
             a = access[id(s.reads[e.attr[0]])]
-            forms = [linear(i) for i in e.args]
+            forms = [f for f in map(linear, e.args) if f is not None]
             steps.append(sum(f.terms.get(bound, 0) * st for f, st in zip(
-                forms, a.strides, strict=True)) if None not in forms else 1)
+                forms, a.strides, strict=True)) if len(forms) == len(e.args) else 1)
     return not steps or 1 in steps
 
 
@@ -428,7 +430,7 @@ def _shared_rows(p: Group, g: Group):
     axes = g.seeds[0].definition.axes
     if g.domain == p.domain:
         return axes if g.seeds[0].kind == "reduce" else axes[:-1]
-    if p.kind == "reduce" and g.seeds[0].kind == "map" and \
+    if p.kind == "reduce" and p.domain is not None and g.seeds[0].kind == "map" and \
             g.seeds[0].definition.shape == p.domain[0]:
         return axes
     return None

@@ -34,8 +34,8 @@ def linear(e: Expr) -> Linear | None:
         return Linear(0, {e: 1})
     if isinstance(e.op, str) or e.op.name not in ("add", "sub", "mul", "neg"):
         return None
-    parts = [linear(a) for a in e.args]
-    if any(p is None for p in parts):
+    parts = [p for p in map(linear, e.args) if p is not None]
+    if len(parts) != len(e.args):
         return None
     if e.op.name == "neg":
         return parts[0].scaled(-1)

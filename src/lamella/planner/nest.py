@@ -213,7 +213,7 @@ def decode(flat: Expr, extents: list[tuple[Expr, Expr]]) -> dict[Expr, Expr]:
 
 def strides_of(axes, shape: Shape, a: Access) -> dict[Expr, Extent]:
     """An output's strides by axis."""
-    return {x: s for x, s in zip(axes, a.strides, strict=True)}
+    return dict(zip(axes, a.strides, strict=True))
 
 
 def accumulator(dtype: DType) -> DType:

@@ -49,7 +49,7 @@ def lifetimes(plan: Plan, env: Mapping[str, int]) -> list[Interval]:
     last = last_uses(plan)
     first: dict[int, int] = {}
     for at, step in enumerate(plan.steps):
-        for b in step.buffers():
+        for b in step.buffers():  # type: ignore[union-attr]
             first.setdefault(id(b.root), at)
     return [Interval(b, aligned(evaluate(b.bytes, env)), first[id(b)], last[id(b)])
             for b in plan.temporaries if b.role == "temporary" and b.alias is None]

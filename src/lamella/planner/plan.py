@@ -24,7 +24,8 @@ class Buffer:
     def __init__(self, dtype: DType, count: Extent, role: str, label: str = "", index: int = -1,
                  space: str = "host"):
         self.dtype, self.count, self.role, self.label = dtype, count, role, label
-        self.index, self.space, self.alias = index, space, None
+        self.index, self.space = index, space
+        self.alias: Buffer | None = None
 
     @property
     def bytes(self) -> Extent:

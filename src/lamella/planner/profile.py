@@ -41,7 +41,8 @@ class Profile:
         """The profile in a file, or None where there is none that can be read."""
         try:
             found = json.loads(path.read_text())
-            return Profile(str(found["name"]), *(float(found[f]) for f in _FIELDS), measured=True)
+            return Profile(str(found["name"]), measured=True,
+                           **{f: float(found[f]) for f in _FIELDS})
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from ..base.extents import evaluate
+from ..base.extents import Extent, evaluate
 from ..base.source import render
 from ..codegen.emit import evaluate as evaluate_expr
 from ..codegen.memory import scratch_size
@@ -77,7 +78,8 @@ class Report:
     @property
     def traffic(self) -> int:
         """Bytes that the steps read and write, each operand once a step."""
-        return sum(evaluate(s.traffic, self.env) for s in self.plan.steps)  # type: ignore[union-attr]
+        steps: list[Any] = list(self.plan.steps)
+        return sum(evaluate(s.traffic, self.env) for s in steps)
 
     @property
     def seconds(self) -> float:
@@ -92,10 +94,11 @@ class Report:
 
     def formulas(self) -> dict[str, str]:
         """Flops and traffic as formulas in the symbols."""
-        flops: object = 0
-        traffic: object = 0
+        flops: Extent = 0
+        traffic: Extent = 0
         for s in self.plan.steps:
-            flops, traffic = flops + s.flops, traffic + s.traffic  # type: ignore[operator,union-attr]
+            flops = flops + s.flops  # type: ignore[union-attr]
+            traffic = traffic + s.traffic  # type: ignore[union-attr]
         return {"flops": str(flops), "traffic": str(traffic)}
 
     def liveness_bound(self) -> int:
@@ -125,7 +128,8 @@ class Report:
         """A table of the steps: what each computes, its operations, bytes and predicted time."""
         lines = [f"{'step':>4}  {'kernel':<9} {'computes':<34} {'flop':>9} {'bytes':>10} "
                  f"{'time':>9}  line"]
-        for k, s in enumerate(self.plan.steps):
+        steps: list[Any] = list(self.plan.steps)
+        for k, s in enumerate(steps):
             kind = s.kernel.name if isinstance(s, Launch) else "copy"
             lines.append(f"{k:>4}  {kind:<9} {s.names[:34]:<34} "
                          f"{count_text(evaluate(s.flops, self.env)):>9} "

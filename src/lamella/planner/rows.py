@@ -57,6 +57,7 @@ class _Rows:
     def __init__(self, nest: Nest, buffers):
         self.nest, self.b = nest, Builder(nest, buffers)
         self.outputs = nest.outputs()
+        assert nest.group.domain is not None
         rows, extent = nest.group.domain
         self.row_axes = [expr.axis(f"a{k}", e) for k, e in enumerate(rows)]
         self.inner = expr.axis(f"a{len(rows)}", extent)

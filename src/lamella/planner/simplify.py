@@ -17,8 +17,8 @@ def expand(p: Program, tags: dict[int, int] | None = None) -> Program:
     for number, node in enumerate(topological(p.outputs)):
         inputs = tuple(done[id(i)] for i in node.inputs)
         done[id(node)] = _expanded(rebuild(node, inputs), number + 1, tags)
-    inputs = [done.get(id(i), i) for i in p.inputs]
-    return Program(inputs, [done[id(o)] for o in p.outputs], p.name)
+    given = [done.get(id(i), i) for i in p.inputs]
+    return Program(given, [done[id(o)] for o in p.outputs], p.name)
 
 
 def _expanded(node: Node, number: int, tags: dict[int, int] | None) -> Node:

@@ -1,0 +1,148 @@
+"""Lamella's side of the reference workloads, one process for each.
+
+    python -m bench.ours list
+    python -m bench.ours WORKLOAD       prints one JSON line
+
+The mathematics, shapes and optimizers are those of the peers' file (see `bench.compare`): float32,
+THREADS threads (2 by default), BUDGET_S seconds of timed steps (12 by default). A step is forward,
+backward and update, with the loss read; or one forward. `plan_peak_bytes` is what the plan states;
+`first_s` holds planning and compiling, from the object cache where it has the code already.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+
+os.environ["LAMELLA_THREADS"] = os.environ.get("THREADS", "2")
+
+import numpy as np  # noqa: E402
+
+import lamella  # noqa: E402
+from lamella import nn, optim  # noqa: E402
+
+from . import models  # noqa: E402
+
+WORK = {
+    "mlp_train": dict(batch=1000, sizes=[784, 256, 100, 10]),
+    "gpt_nano_train": dict(L=4, H=4, D=128, T=64, B=12, V=65),
+    "gpt_mid_train": dict(L=6, H=6, D=384, T=256, B=8, V=65),
+    "resnet18_train": dict(B=32, img=32, classes=10),
+    "lstm_train": dict(B=32, T=64, D=256, H=256, V=1000),
+    "resnet50_infer": dict(B=1, img=224, classes=1000),
+    "bert_infer": dict(B=1, T=128, L=6, H=12, D=384, V=30522),
+    "bert_infer_b16": dict(B=16, T=128, L=6, H=12, D=384, V=30522),
+    "softmax_16m": dict(rows=4096, cols=4096),
+    "layernorm_gelu": dict(rows=4096, cols=4096),
+}
+WARM, MOST = 3, 400
+
+
+class Case:
+    """A workload: `step()` runs it once, `plan()` is the plan of that step."""
+
+    def __init__(self, step, plan):
+        self.step, self.plan = step, plan
+
+
+def case(name: str) -> Case:
+    """The workload of that name, ready to run."""
+    w, rng, key = WORK[name], np.random.default_rng(0), lamella.random.key(0)
+    if name == "mlp_train":
+        x = rng.standard_normal((w["batch"], w["sizes"][0]), "float32")
+        y = rng.integers(0, 10, w["batch"]).astype("int32")
+        return training(nn.MLP(w["sizes"], key=key), optim.SGD(0.1), x, y)
+    if name.startswith("gpt") or name == "lstm_train":
+        tokens = rng.integers(0, w["V"], (w["B"], w["T"])).astype("int32")
+        model = models.LSTM(w["V"], w["D"], w["H"], key=key) if name == "lstm_train" else nn.GPT(
+            vocabulary=w["V"], context=w["T"], layers=w["L"], heads=w["H"], width=w["D"], key=key)
+        return training(model, optim.AdamW(1e-3), tokens, tokens)
+    if name.startswith("resnet"):
+        model = models.ResNet(18 if "18" in name else 50, w["classes"], key=key)
+        x = rng.standard_normal((w["B"], w["img"], w["img"], 3), "float32")
+        if name.endswith("train"):
+            y = rng.integers(0, w["classes"], w["B"]).astype("int32")
+            return training(model, optim.SGD(0.1, momentum=0.9), x, y, model.init_state())
+        state = model.init_state()
+        return inference(lambda m, s, x: m(x, s, train=False)[0], model, state, x)
+    if name.startswith("bert"):
+        model = models.Bert(w["V"], w["L"], w["H"], w["D"], key=key)
+        return inference(lambda m, x: m(x), model,
+                         rng.integers(0, w["V"], (w["B"], w["T"])).astype("int32"))
+    x = rng.standard_normal((w["rows"], w["cols"]), "float32")
+    if name == "softmax_16m":
+        return inference(lambda x: lamella.softmax(x * 0.5 + 1.0), x)
+    g, b = (rng.standard_normal(w["cols"], "float32") for _ in range(2))
+    return inference(lambda x, g, b: lamella.gelu(lamella.layer_norm(x, g, b), approximate=True),
+                     x, g, b)
+
+
+def training(model, opt, x, y, running=None) -> Case:
+    """Forward, backward, update; with `running` statistics the model takes and returns them."""
+    def loss_fn(model, running, x, y):
+        if running is None:
+            return nn.losses.cross_entropy(model(x), y), None
+        logits, running = model(x, running)
+        return nn.losses.cross_entropy(logits, y), running
+
+    @lamella.compile(donate=("model", "state", "running"))
+    def run(model, state, running, x, y):
+        (loss, running), grads = lamella.value_and_grad(loss_fn, has_aux=True)(model, running, x, y)
+        model, state = opt.update(model, grads, state)
+        return model, state, running, loss
+
+    x, y = lamella.asarray(x), lamella.asarray(y)
+    held = [model, opt.init(model), running]
+
+    def step() -> float:
+        *held[:], loss = run(*held, x, y)
+        return float(loss)
+
+    return Case(step, lambda: lamella.plan(run, *held, x, y))
+
+
+def inference(f, *args) -> Case:
+    """One forward."""
+    run = lamella.compile(f)
+    args = tuple(lamella.asarray(a) if isinstance(a, np.ndarray) else a for a in args)
+    return Case(lambda: run(*args), lambda: lamella.plan(run, *args))
+
+
+def timed(step, budget: float) -> dict:
+    """The first call, then at least one and at most MOST calls within the budget of seconds."""
+    began = time.perf_counter()
+    step()
+    first = time.perf_counter() - began
+    for _ in range(WARM):
+        step()
+    times: list[float] = []
+    end = time.perf_counter() + budget
+    while not times or (time.perf_counter() < end and len(times) < MOST):
+        t = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - t)
+    return {"first_s": round(first, 4), "median_ms": round(1e3 * float(np.median(times)), 4),
+            "min_ms": round(1e3 * min(times), 4), "n": len(times)}
+
+
+def main(arguments: list[str]) -> None:
+    if arguments == ["list"]:
+        print(*WORK)
+        return
+    if len(arguments) != 1 or arguments[0] not in WORK:
+        sys.exit(f"usage: python -m bench.ours list | {' | '.join(WORK)}")
+    began = time.perf_counter()
+    found = case(arguments[0])
+    setup = time.perf_counter() - began
+    figures = timed(found.step, float(os.environ.get("BUDGET_S", "12")))
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"peer": "lamella", "work": arguments[0], "setup_s": round(setup, 2),
+                      "peak_rss_mb": round(rss), **figures,
+                      "plan_peak_bytes": found.plan().peak}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
