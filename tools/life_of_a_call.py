@@ -1,7 +1,7 @@
 """Writes the section 'The life of one call' of docs/architecture.md: each stage, really printed.
 
     python tools/life_of_a_call.py            rewrite the section between the markers
-    python tools/life_of_a_call.py --check    exit with 1 where the page is not what would be written
+    python tools/life_of_a_call.py --check    exit with 1 where the page would change
 
 The target and the number of threads are fixed and predicted times are left out, so that every
 machine writes the same text.

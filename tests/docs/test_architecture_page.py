@@ -8,7 +8,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def _tool():
-    spec = importlib.util.spec_from_file_location("life_of_a_call", ROOT / "tools" / "life_of_a_call.py")
+    path = ROOT / "tools" / "life_of_a_call.py"
+    spec = importlib.util.spec_from_file_location("life_of_a_call", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

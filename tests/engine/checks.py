@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from engine.random_programs import Maker
 from ops.cases import compiled, execute, same_bits
 
-from engine.random_programs import Maker
 from lamella.ir.interpret import interpret
 from lamella.runtime import walker
 

@@ -360,7 +360,8 @@ class Maker:
                        and all(e >= 3 for e in n.shape[1:3]) and n.type.size != 0)
         if x is None:
             if self.chance(0.3):
-                self.new_input((self.pick(1, 2), self.pick(5, 8), self.pick(6, 17), self.pick(1, 3)),
+                self.new_input((self.pick(1, 2), self.pick(5, 8), self.pick(6, 17),
+                                self.pick(1, 3)),
                                self.dtype if self.dtype.is_float else dtypes.float32)
             return
         if self.chance(0.5):

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from ops.cases import compiled, execute, run, same_bits
-
 from engine.checks import check
 from engine.random_programs import Maker
+from ops.cases import compiled, execute, run, same_bits
 
 from lamella.api.array import from_numpy, wrap
 from lamella.api.compile import compile as compile_function

@@ -11,20 +11,20 @@ from lamella.ir.interpret import interpret
 from lamella.ir.node import placeholder
 from lamella.ir.program import Program
 from lamella.transform.jvp import pushforward
-from lamella.transform.vjp import pullback, vjp_program
+from lamella.transform.vjp import vjp_program
 
 STEP = 1e-5
 
 
 def is_smooth(case) -> bool:
-    """An op that says it stops derivatives, and conversions to fewer bits, have no slope to find."""
+    """An op that stops derivatives, and conversions to fewer bits, have no slope to find."""
     to = case.params.get("dtype")
     return has_gradient(case) and case.op.name != "stop_gradient" and (
         to is None or to.name == "float64")
 
 
 def nearby(case) -> list[np.ndarray]:
-    """The sample in float64, moved off ties, zeros, integers and infinities, which have no slope."""
+    """The sample in float64, off ties, zeros, integers and infinities, which have no slope."""
     rng = np.random.default_rng(2)
 
     def moved(a):

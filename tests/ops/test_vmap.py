@@ -42,7 +42,8 @@ def batched(case, flags, versions) -> tuple[Program, list[np.ndarray]]:
 
 
 @pytest.mark.parametrize(("case", "flags"), CHOICES,
-                         ids=[f"{c.name}-{''.join('ib'[f] for f in flags)}" for c, flags in CHOICES])
+                         ids=[f"{c.name}-{''.join('ib'[f] for f in flags)}"
+                              for c, flags in CHOICES])
 def test_a_batch_is_its_members_stacked(case, flags):
     versions = members(case)
     try:

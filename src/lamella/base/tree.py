@@ -16,7 +16,7 @@ def flatten(tree: Any) -> tuple[list, Any]:
 
 
 def flatten_arguments(args: tuple) -> tuple[list, tuple]:
-    """(leaves, one structure for each argument); values with a method `__flatten__` give their own."""
+    """(leaves, one structure for each argument); a value with `__flatten__` gives its own."""
     leaves: list = []
     structures = []
     for a in args:

@@ -103,7 +103,7 @@ def _is_name(v, *_) -> bool:
 
 def _is_type(v, *_) -> bool:
     """the type of a value"""
-    return isinstance(v, TensorType)
+    return isinstance(v, TensorType) and is_shape(v.shape)
 
 
 CONSTANT = Op("constant", doc="One number in every element: y[...] = value.",
@@ -125,6 +125,8 @@ def literal(value, dtype: DType | None = None, shape=()) -> Node:
     if dtype.is_int and isinstance(value, float) and not value.is_integer():
         raise LamellaError(f"the number {value} does not fit {dtype}; cast the array first")
     value = bool(value) if dtype is bool_dtype else (int(value) if dtype.is_int else float(value))
+    if dtype.is_int and not fits(value, dtype):
+        raise LamellaError(f"the number {value} does not fit {dtype}; cast the array first")
     return Node(CONSTANT, (), {"value": value, "dtype": dtype, "shape": tuple(shape)},
                 tensor(dtype, tuple(shape)), current_source)
 

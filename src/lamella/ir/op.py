@@ -18,11 +18,11 @@ _registry: dict[str, Op] = {}
 class Op:
     """One operator. Rules are attributes; there is no table keyed by op anywhere else.
 
-    rule(params, *types) -> type; raises the user's error. Nodes are made by it: the front end gives
-        well-formed parameters. `infer` is `rule` behind `check`, for parameters from anywhere.
-    arity, more: the number of operands; that many or more.
-    params: {parameter: predicate(value, params, types)}: every parameter there is, and when its value
-        is safe to lower and to run; a predicate's docstring says what it wants.
+    rule(params, *types) -> type; raises the user's error. `make` calls it: the front end's own
+        parameters are well formed. `infer` is the rule behind `check`, for those of a text.
+    arity, more: the number of operands; with `more`, the least number.
+    params: {name: predicate(value, params, types)}: every parameter, and whether its value is safe
+        to lower and to run; a predicate's docstring says what it wants.
     reference(params, *arrays) -> NumPy array: the meaning.
     vjp(node, cotangent) -> a cotangent node (or None) for each input.
     jvp(node, tangents) -> the tangent node; a tangent is a node or None.
@@ -34,12 +34,13 @@ class Op:
     samples() -> list of (params, arrays): inputs for the tests, awkward ones included.
     """
 
-    __slots__ = ("batch", "codec", "doc", "expand", "facts", "INFER", "jvp", "lower", "name",
-                 "reference", "samples", "shard", "vjp")
+    __slots__ = ("arity", "batch", "codec", "doc", "expand", "facts", "jvp", "lower", "more",
+                 "name", "params", "reference", "rule", "samples", "shard", "vjp")
 
-    def __init__(self, name: str, *, doc: str, infer: Callable, arity: int, params: dict[str, Callable],
-                 more: bool = False, reference: Callable | None = None,
-                 vjp: Callable | None = None, jvp: Callable | None = None,
+    def __init__(self, name: str, *, doc: str, infer: Callable, arity: int,
+                 params: dict[str, Callable], more: bool = False,
+                 reference: Callable | None = None, vjp: Callable | None = None,
+                 jvp: Callable | None = None,
                  batch: Callable | None = None, shard: Callable | None = None,
                  lower: Callable | None = None, expand: Callable | None = None,
                  codec: dict | None = None, facts: frozenset[str] = frozenset(),
@@ -65,7 +66,7 @@ class Op:
 
 
 def check(op: Op, params: dict, types: tuple) -> None:
-    """Raise unless the op takes so many operands and exactly these parameters, each in its range."""
+    """Raise unless the op takes so many operands and these parameters, each in its range."""
     if len(types) < op.arity or (len(types) > op.arity and not op.more):
         raise ProgramError(f"{op.name}: does not take {len(types)} operands; it takes {op.arity}"
                            f"{' or more' if op.more else ''}")
@@ -85,8 +86,8 @@ def check_extents(name: str, shape: tuple) -> None:
     for e in shape:
         count *= max(upper(e), 1)
     if count > MOST_ELEMENTS or any(upper(e) < 0 for e in shape):
-        raise ShapeError(f"{name}: no value has the shape {shape}: extents are 0 or more, and their "
-                         f"product at most 2**48")
+        raise ShapeError(f"{name}: no value has the shape {shape}: extents are 0 or more, and "
+                         f"their product is at most 2**48")
 
 
 # ---- predicates of parameters: (value, params, types) -> bool ------------------------------------

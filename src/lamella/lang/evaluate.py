@@ -63,7 +63,8 @@ def fma_array(a, b, c) -> np.ndarray:
     a, b, c = np.broadcast_arrays(a, b, c)
     with np.errstate(all="ignore"):
         if a.dtype == np.float64:
-            return _fma_float64(a, b, c)
+            whole = [np.atleast_1d(x) for x in (a, b, c)]
+            return _fma_float64(*whole).reshape(a.shape)
         total = _add_odd(a.astype(np.float64) * b.astype(np.float64), c.astype(np.float64))
         if a.dtype == ml_dtypes.bfloat16:
             return _odd_float32(total).astype(a.dtype)

@@ -8,7 +8,6 @@ from ..api.array import Array
 from ..base import tree
 from ..base.errors import LamellaError
 
-
 _OWN = ("_children", "_flat")  # attributes that are neither children nor constants
 
 

@@ -11,20 +11,33 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..base.errors import ShapeError
-from ..ir.node import Node, literal, make, placeholder
-from ..ir.op import Op
+from ..base.dtypes import bool_, int64
+from ..base.errors import DTypeError, ShapeError
+from ..ir.node import Node, literal, make, placeholder, topological
+from ..ir.op import (
+    Op,
+    at_least,
+    check_extents,
+    each,
+    fits,
+    is_axis,
+    is_bool,
+    is_dtype,
+    is_number,
+    one_of,
+)
 from ..ir.types import TensorType
 from .contract import contract, matmul
 from .index import iota
 from .move import pad, reshape, slice_, transpose
-from .pointwise import STOP, apply, require_float
+from .pointwise import STOP, apply, cast, require_float
 from .reduce import indicator, keepdims, mean, reduce
 
 F = np.float32
 
 
-def composite(name: str, doc: str, expand: Callable, *, vjp: Callable | None = None,
+def composite(name: str, doc: str, expand: Callable, *, arity: int = 1,
+              params: dict[str, Callable], vjp: Callable | None = None,
               check: Callable | None = None, batch: Callable | None = None,
               samples: Callable | None = None) -> Op:
     """An op by its expansion. `expand(params, *nodes)` builds it from other ops; `check(params,
@@ -32,18 +45,22 @@ def composite(name: str, doc: str, expand: Callable, *, vjp: Callable | None = N
     known: dict[tuple, TensorType] = {}
 
     def infer(params: dict, *types: TensorType) -> TensorType:
-        key = (types, *params.values())
+        key = (types, *params.items())
         found = known.get(key)
         if found is None:
             if check is not None:
                 check(params, *types)
-            found = expand(params, *map(placeholder, types)).type
+            node = expand(params, *map(placeholder, types))
+            for inner in topological([node]):
+                check_extents(name, inner.shape)
+            found = node.type
             if len(known) > 4096:
                 known.clear()
             known[key] = found
         return found
 
-    return Op(name, doc=doc, infer=infer, expand=expand, vjp=vjp, batch=batch, samples=samples,
+    return Op(name, doc=doc, arity=arity, params=params, infer=infer, expand=expand, vjp=vjp,
+              batch=batch, samples=samples,
               facts=frozenset({"composite"}))
 
 
@@ -85,13 +102,13 @@ def _gelu(p: dict, x: Node) -> Node:
 
 
 RELU = composite("relu", "max(x, 0); NaN stays; the derivative at 0 is 0.", _relu,
-                 batch=_batch_pointwise,
+                 params={}, batch=_batch_pointwise,
                  samples=lambda: [({}, [_rand(3, 20)]), ({}, [np.array([0, -0.0, 1], F)])])
 GELU = composite("gelu", "x Phi(x), or its tanh form.", _gelu, check=_float_only("gelu"),
-                 batch=_batch_pointwise,
+                 params={"approximate": is_bool}, batch=_batch_pointwise,
                  samples=lambda: [({"approximate": a}, [_rand(3, 20)]) for a in (False, True)])
 SILU = composite("silu", "x sigmoid(x).", lambda p, x: x * apply("sigmoid", x),
-                 check=_float_only("silu"), batch=_batch_pointwise,
+                 params={}, check=_float_only("silu"), batch=_batch_pointwise,
                  samples=lambda: [({}, [_rand(3, 20)])])
 
 
@@ -134,10 +151,12 @@ def _axis_samples():
 
 
 SOFTMAX = composite("softmax", "exp(x - m) / sum exp(x - m), m the largest along the axis.",
-                    _softmax, vjp=_softmax_vjp, batch=_batch_axis, check=_float_only("softmax"),
+                    _softmax, params={"axis": is_axis}, vjp=_softmax_vjp, batch=_batch_axis,
+                    check=_float_only("softmax"),
                     samples=_axis_samples)
 LOG_SOFTMAX = composite("log_softmax", "x - m - log sum exp(x - m) along the axis.", _log_softmax,
-                        vjp=_log_softmax_vjp, batch=_batch_axis, check=_float_only("log_softmax"),
+                        params={"axis": is_axis}, vjp=_log_softmax_vjp, batch=_batch_axis,
+                        check=_float_only("log_softmax"),
                         samples=_axis_samples)
 
 
@@ -157,8 +176,16 @@ def _arg_samples():
     return [({"monoid": m, "axis": 1, "dtype": int32}, [x]) for m in ("max", "min")]
 
 
+def _check_arg(p: dict, x: TensorType) -> None:
+    if x.dtype is bool_ or not p["dtype"].is_int:
+        raise DTypeError(f"argreduce: takes numbers and gives integers, got {x} and {p['dtype']}; "
+                         f"cast with astype")
+
+
 ARG = composite("argreduce", "The first position of the maximum or minimum along an axis.",
-                _argextreme, batch=_batch_axis, samples=_arg_samples)
+                _argextreme, params={"monoid": one_of("max", "min"), "axis": is_axis,
+                                     "dtype": is_dtype},
+                check=_check_arg, batch=_batch_axis, samples=_arg_samples)
 
 
 # ---- normalisation ------------------------------------------------------------------------------
@@ -192,7 +219,8 @@ def _layer_norm_vjp(n: Node, g: Node):
 
 
 LAYER_NORM = composite("layer_norm", "(x - mean) / sqrt(var + eps) * weight + bias, last axis.",
-                       _layer_norm, vjp=_layer_norm_vjp, check=_check_norm,
+                       _layer_norm, arity=3, params={"eps": is_number}, vjp=_layer_norm_vjp,
+                       check=_check_norm,
                        samples=lambda: [({"eps": 1e-5}, [_rand(3, 20), _rand(20, seed=1),
                                                          _rand(20, seed=2)])])
 
@@ -205,12 +233,20 @@ def _cross_entropy(p: dict, logits: Node, labels: Node) -> Node:
     return -pick(logp, labels)
 
 
+def _is_label(x: Node, labels: Node) -> Node:
+    """Where the position along x's last axis is the label, clamped to the classes."""
+    last = int(x.shape[-1]) - 1
+    if not fits(last, labels.dtype):
+        labels = cast(labels, int64)
+    classes = iota(x.shape, x.type.rank - 1, labels.dtype)
+    limit = literal(last, labels.dtype)
+    bounded = apply("max", apply("min", labels, limit), literal(0, labels.dtype))
+    return apply("eq", classes, reshape(bounded, (*labels.shape, 1)))
+
+
 def pick(x: Node, labels: Node) -> Node:
     """x[..., labels[...]] along the last axis, by comparison with the class number."""
-    classes = iota(x.shape, x.type.rank - 1, labels.dtype)
-    limit = literal(int(x.shape[-1]) - 1, labels.dtype)
-    bounded = apply("max", apply("min", labels, limit), literal(0, labels.dtype))
-    hit = apply("eq", classes, reshape(bounded, (*labels.shape, 1)))
+    hit = _is_label(x, labels)
     return reduce("sum", apply("where", hit, x, literal(0, x.dtype)), (x.type.rank - 1,))
 
 
@@ -219,21 +255,22 @@ def _check_loss(p: dict, logits: TensorType, labels: TensorType) -> None:
     if logits.rank == 0 or labels.shape != logits.shape[:-1] or not labels.dtype.is_int:
         raise ShapeError(f"cross_entropy: logits {logits} need integer labels of shape "
                          f"{logits.shape[:-1]}, got {labels}")
+    if not isinstance(logits.shape[-1], int) or logits.shape[-1] == 0:
+        raise ShapeError(f"cross_entropy: the number of classes must be fixed and not 0, got "
+                         f"logits {logits}")
 
 
 def _cross_entropy_vjp(n: Node, g: Node):
     logits, labels = n.inputs
     axis = logits.type.rank - 1
-    classes = iota(logits.shape, axis, labels.dtype)
-    limit = literal(int(logits.shape[-1]) - 1, labels.dtype)
-    bounded = apply("max", apply("min", labels, limit), literal(0, labels.dtype))
-    hit = indicator(apply("eq", classes, reshape(bounded, (*labels.shape, 1))), logits.dtype)
+    hit = indicator(_is_label(logits, labels), logits.dtype)
     p = make(SOFTMAX, (logits,), {"axis": axis})
     return (p - hit) * reshape(g, (*g.shape, 1)), None
 
 
 CROSS_ENTROPY = composite("cross_entropy", "-log softmax(logits)[label] for each row.",
-                          _cross_entropy, vjp=_cross_entropy_vjp, check=_check_loss,
+                          _cross_entropy, arity=2, params={}, vjp=_cross_entropy_vjp,
+                          check=_check_loss,
                           samples=lambda: [({}, [_rand(6, 10),
                                                  np.array([0, 9, 3, 3, 1, 5], np.int32)]),
                                            ({}, [_rand(2, 3, 5), np.ones((2, 3), np.int64)])])
@@ -262,7 +299,7 @@ def _check_attention(p: dict, q: TensorType, k: TensorType, v: TensorType) -> No
 
 ATTENTION = composite(
     "attention", "softmax(q k' * scale) v, with an optional causal mask.", _attention,
-    check=_check_attention,
+    arity=3, params={"scale": is_number, "causal": is_bool}, check=_check_attention,
     samples=lambda: [({"scale": 0.5, "causal": c},
                       [_rand(2, 3, 5, 4), _rand(2, 3, 5, 4, seed=1), _rand(2, 3, 5, 4, seed=2)])
                      for c in (True, False)])
@@ -298,9 +335,16 @@ def _avg_pool(p: dict, x: Node) -> Node:
     return total / float(p["window"][0] * p["window"][1])
 
 
+MOST_WINDOW = 4096  # positions: each is a node of the expansion
+_POOL = {"window": each(at_least(1), 2), "stride": each(at_least(1), 2)}
+
+
 def _check_pool(name: str) -> Callable:
     def check(p: dict, x: TensorType) -> None:
         require_float(name, x)
+        if p["window"][0] * p["window"][1] > MOST_WINDOW:
+            raise ShapeError(f"{name}: a window of {p['window']} on {x.shape} has more than "
+                             f"{MOST_WINDOW} positions; reduce over axes (1, 2), or pool twice")
         if x.rank != 4 or any(isinstance(e, int) and e < k
                               for e, k in zip(x.shape[1:3], p["window"], strict=True)):
             raise ShapeError(f"{name}: x must be [n, h, w, c] with a window {p['window']} that "
@@ -314,9 +358,9 @@ def _pool_samples():
 
 
 MAX_POOL = composite("max_pool", "The largest of each window of [n, h, w, c].", _max_pool,
-                     check=_check_pool("max_pool"), samples=_pool_samples)
+                     params=_POOL, check=_check_pool("max_pool"), samples=_pool_samples)
 AVG_POOL = composite("avg_pool", "The mean of each window of [n, h, w, c].", _avg_pool,
-                     check=_check_pool("avg_pool"), samples=_pool_samples)
+                     params=_POOL, check=_check_pool("avg_pool"), samples=_pool_samples)
 
 
 def _conv(p: dict, x: Node, w: Node) -> Node:
@@ -349,5 +393,8 @@ def _conv_samples():
 
 
 CONV2D = composite("conv2d", "Cross-correlation of [n, h, w, c] with [f, kh, kw, c].", _conv,
+                   arity=2, params={"stride": each(at_least(1), 2),
+                                    "dilation": each(at_least(1), 2),
+                                    "padding": each(each(at_least(0), 2), 2)},
                    check=_check_conv, samples=_conv_samples)
 

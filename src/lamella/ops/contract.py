@@ -9,21 +9,27 @@ lists the summed axes in the order in which the chain of fused multiply-adds run
 from __future__ import annotations
 
 import ast
+import re
 from functools import lru_cache
 
 import numpy as np
 
 from ..base import dtypes
 from ..base.errors import DTypeError, ShapeError
-from ..base.extents import Extent
+from ..base.extents import Extent, upper
 from ..ir.node import Node, make
-from ..ir.op import Op
+from ..ir.op import Op, is_extent
 from ..ir.types import TensorType, tensor
 from ..lang import expr
 from ..lang.definition import Definition
 from .move import pad, reshape
 
 Affine = tuple[int, tuple[tuple[str, int], ...]]
+
+
+_TERM = r"(?:(?:[0-9]{1,9} ?\* ?)?[A-Za-z_][A-Za-z0-9_]{0,31}|[0-9]{1,9})"
+_INDEX = re.compile(f"-?{_TERM}(?: ?[-+] ?{_TERM})*")
+MOST_STEPS = 1 << 62  # multiply-adds of one contraction
 
 
 @lru_cache(4096)
@@ -150,6 +156,45 @@ def _lower(p: dict, a: TensorType, b: TensorType) -> Definition:
     bound = tuple(axes[s] for s in p["sum"])
     body = expr.reduce("dot", bound, *reads) if bound else reads[0] * reads[1]
     return Definition((a, b), tuple(axes[o] for o in p["out"]), body)
+
+
+# ---- what a text may state ----------------------------------------------------------------------
+
+def _is_index(v, p, types) -> bool:
+    """a tuple of affine forms of axes such as "2*y + r", one for each axis of the operand"""
+    return isinstance(v, tuple) and all(
+        isinstance(t, str) and len(t) <= 256 and _INDEX.fullmatch(t) for t in v)
+
+
+def _are_sizes(v, p, types) -> bool:
+    """a tuple of pairs (axis, extent), each axis once"""
+    return isinstance(v, tuple) and all(
+        isinstance(s, tuple) and len(s) == 2 and isinstance(s[0], str) and is_extent(s[1])
+        for s in v) and len({s[0] for s in v}) == len(v)
+
+
+def _are_names(v, p, types) -> bool:
+    """a tuple of names of axes"""
+    return isinstance(v, tuple) and all(isinstance(n, str) and n.isidentifier() for n in v)
+
+
+def _are_summed(v, p, types) -> bool:
+    """the axes that are not in `out`, all of them in both operands; every axis of an operand stands
+    in `out` or `sum` once, has an extent, and the count of all places is at most 2**62"""
+    if not _are_names(v, p, types) or len({*p["out"], *v}) != len(p["out"]) + len(v):
+        return False
+    forms = [[parse_index(t) for t in p[key]] for key in "ab"]
+    left, right = ({n for _, terms in side for n, _ in terms} for side in forms)
+    if (left | right) != {*p["out"], *v} or not set(v) <= left & right:
+        return False
+    found = dict(p["sizes"])
+    for side, t in zip(forms, types, strict=True):
+        found.update((terms[0][0], e) for (c, terms), e in zip(side, t.shape, strict=False)
+                     if c == 0 and len(terms) == 1 and terms[0][1] == 1)
+    steps = 1
+    for n in left | right:
+        steps *= max(upper(found[n]), 1) if n in found else MOST_STEPS + 1
+    return steps <= MOST_STEPS
 
 
 # ---- gradients: a contraction of the cotangent with the other operand ---------------------------
@@ -294,5 +339,7 @@ def _samples():
 
 
 CONTRACT = Op("contract", doc="y[out] = sum over `sum` of a[...] * b[...], indices affine in axes.",
+              arity=2, params={"a": _is_index, "b": _is_index, "out": _are_names,
+                               "sizes": _are_sizes, "sum": _are_summed},
               infer=_infer, reference=_reference, lower=_lower, vjp=_vjp, jvp=_jvp, batch=_batch,
               samples=_samples)

@@ -10,8 +10,19 @@ import numpy as np
 
 from ..base import dtypes
 from ..base.errors import DTypeError, ShapeError
+from ..base.extents import upper
 from ..ir.node import Node, literal, make
-from ..ir.op import Op
+from ..ir.op import (
+    Op,
+    at_least,
+    each,
+    fits,
+    is_axis,
+    is_dtype,
+    is_extent,
+    is_int,
+    is_shape,
+)
 from ..ir.types import TensorType, tensor
 from ..lang import expr, scalar
 from ..lang.definition import Definition, axes_for
@@ -40,12 +51,26 @@ def _iota_lower(p: dict) -> Definition:
     return Definition((), axes, scalar.cast(axes[p["axis"]], p["dtype"]))
 
 
+def _iota_infer(p: dict) -> TensorType:
+    last = upper(p["shape"][p["axis"]]) - 1
+    if not fits(max(last, 0), p["dtype"]):
+        raise DTypeError(f"iota: {p['dtype']} has not all of the positions 0..{last} along axis "
+                         f"{p['axis']} of {p['shape']}; choose a wider integer dtype")
+    return tensor(p["dtype"], p["shape"])
+
+
+def _is_axis_of_shape(v, p, types) -> bool:
+    """an axis of the shape"""
+    return is_int(v) and 0 <= v < len(p["shape"])
+
+
 def iota(shape, axis: int, dtype=dtypes.int32) -> Node:
     """0, 1, 2, ... along an axis."""
     return make(IOTA, (), {"shape": tuple(shape), "axis": axis, "dtype": dtype})
 
 
-IOTA = Op("iota", doc="y[i...] = i[axis].", infer=lambda p: tensor(p["dtype"], p["shape"]),
+IOTA = Op("iota", doc="y[i...] = i[axis].", arity=0, infer=_iota_infer,
+          params={"shape": is_shape, "axis": _is_axis_of_shape, "dtype": is_dtype},
           reference=lambda p: np.broadcast_to(
               np.arange(p["shape"][p["axis"]]).astype(p["dtype"].numpy).reshape(
                   [-1 if d == p["axis"] else 1 for d in range(len(p["shape"]))]),
@@ -120,6 +145,7 @@ def _take_samples():
 
 
 TAKE = Op("take", doc="y[o, j..., p] = x[o, i[j...], p]; indices clamped.", infer=_take_infer,
+          arity=2, params={"axis": is_axis},
           reference=lambda p, x, i: np.take(x, _clamp_array(i, x.shape[p["axis"]]), p["axis"]),
           lower=_take_lower, vjp=_take_vjp, jvp=_take_jvp, batch=_take_batch, samples=_take_samples)
 
@@ -129,9 +155,13 @@ TAKE = Op("take", doc="y[o, j..., p] = x[o, i[j...], p]; indices clamped.", infe
 def _scatter_infer(p: dict, i: TensorType, u: TensorType) -> TensorType:
     _require_index("scatter_add", i)
     a = p["axis"]
-    if u.shape[a:a + i.rank] != i.shape:
+    if a + i.rank > u.rank or u.shape[a:a + i.rank] != i.shape:
         raise ShapeError(f"scatter_add: updates {u.shape} must have the indices' axes {i.shape} "
                          f"at axis {a}")
+    if u.dtype is dtypes.bool_:
+        raise DTypeError("scatter_add: adds numbers, got bool; cast with astype")
+    if p["size"] == 0 and i.size != 0:
+        raise ShapeError(f"scatter_add: an axis of extent 0 has no place for indices {i.shape}")
     return u.with_shape((*u.shape[:a], p["size"], *u.shape[a + i.rank:]))
 
 
@@ -197,6 +227,7 @@ def _scatter_samples():
 
 
 SCATTER_ADD = Op("scatter_add", doc="y[o, i[j...], p] += u[o, j..., p] from zeros, in ascending j.",
+                 arity=2, params={"axis": at_least(0), "size": is_extent},
                  infer=_scatter_infer, reference=_scatter_reference, lower=_scatter_lower,
                  vjp=_scatter_vjp, jvp=_scatter_jvp, batch=_scatter_batch,
                  samples=_scatter_samples, facts=frozenset({"scatter"}))
@@ -223,7 +254,8 @@ def _start(k: int, t: TensorType, extent, taken) -> expr.Expr:
 def _slice_infer(p: dict, x: TensorType, *starts: TensorType) -> TensorType:
     _check_starts("dynamic_slice", x, starts)
     for d, (size, e) in enumerate(zip(p["sizes"], x.shape, strict=True)):
-        if isinstance(size, int) and isinstance(e, int) and size > e:
+        rest = e - size
+        if isinstance(rest, int) and rest < 0:
             raise ShapeError(f"dynamic_slice: {size} elements do not fit axis {d} of {x.shape}")
     return x.with_shape(p["sizes"])
 
@@ -269,6 +301,7 @@ _AT = [np.array(1, np.int32), np.array(9, np.int32)]
 
 DYNAMIC_SLICE = Op(
     "dynamic_slice", doc="y[i] = x[start + i], starts clamped inside.", infer=_slice_infer,
+    arity=1, more=True, params={"sizes": each(is_extent)},
     reference=lambda p, x, *s: x[_corner(x, p["sizes"], s)].copy(), lower=_slice_lower,
     vjp=_slice_vjp, jvp=_slice_jvp, batch=_slice_batch,
     samples=lambda: [({"sizes": (2, 3)}, [np.arange(60, dtype=np.float32).reshape(5, 12), *_AT])])
@@ -277,8 +310,8 @@ DYNAMIC_SLICE = Op(
 def _update_infer(p: dict, x: TensorType, u: TensorType, *starts: TensorType) -> TensorType:
     _check_starts("update_slice", x, starts)
     if u.rank != x.rank or u.dtype is not x.dtype or any(
-            isinstance(a, int) and isinstance(b, int) and a > b
-            for a, b in zip(u.shape, x.shape, strict=True)):
+            isinstance(rest, int) and rest < 0
+            for rest in (b - a for a, b in zip(u.shape, x.shape, strict=True))):
         raise ShapeError(f"update_slice: the update {u} does not fit into {x}")
     return x
 
@@ -336,6 +369,7 @@ def update_slice(x: Node, u: Node, starts) -> Node:
 
 UPDATE_SLICE = Op(
     "update_slice", doc="y = x, but y[start + i] = u[i]; starts clamped inside.",
+    arity=2, more=True, params={},
     infer=_update_infer, reference=_update_reference, lower=_update_lower, vjp=_update_vjp,
     jvp=_update_jvp, batch=_update_batch, facts=frozenset({"update"}),
     samples=lambda: [({}, [np.arange(60, dtype=np.float32).reshape(5, 12),

@@ -8,7 +8,17 @@ from ..base.dtypes import index as index_dtype
 from ..base.errors import DTypeError, ShapeError
 from ..base.extents import Extent, Shape, product
 from ..ir.node import Node, literal, make
-from ..ir.op import Op
+from ..ir.op import (
+    Op,
+    at_least,
+    each,
+    fits,
+    is_axes,
+    is_axis,
+    is_extent,
+    is_int,
+    is_shape,
+)
 from ..ir.types import TensorType, row_major, tensor
 from ..lang import expr
 from ..lang.definition import Definition, axes_for
@@ -40,6 +50,12 @@ def _x(*shape) -> np.ndarray:
 
 # ---- transpose ----------------------------------------------------------------------------------
 
+def _is_perm(v, p, types) -> bool:
+    """a permutation of the operand's axes"""
+    return (isinstance(v, tuple) and all(map(is_int, v))
+            and sorted(v) == list(range(types[0].rank)))
+
+
 def _transpose_infer(p: dict, t: TensorType) -> TensorType:
     if sorted(p["perm"]) != list(range(t.rank)):
         raise ShapeError(f"transpose: {p['perm']} is no permutation of the axes of shape {t.shape}")
@@ -63,6 +79,7 @@ def transpose(x: Node, perm: tuple[int, ...]) -> Node:
 
 TRANSPOSE = Op(
     "transpose", doc="y[i[perm]] = x[i]: axis d of y is axis perm[d] of x.", infer=_transpose_infer,
+    arity=1, params={"perm": _is_perm},
     reference=lambda p, x: np.transpose(x, p["perm"]), lower=_transpose_lower, jvp=_same_move,
     vjp=lambda n, g: (transpose(g, inverse(n.params["perm"])),),
     batch=lambda n, i, b: transpose(i[0], (0,) + tuple(d + 1 for d in n.params["perm"])),
@@ -97,6 +114,7 @@ def reshape(x: Node, shape: Shape) -> Node:
 
 RESHAPE = Op(
     "reshape", doc="y has x's elements in row-major order, in another shape.", infer=_reshape_infer,
+    arity=1, params={"shape": is_shape},
     reference=lambda p, x: np.reshape(x, p["shape"]), lower=_reshape_lower, jvp=_same_move,
     vjp=lambda n, g: (reshape(g, n.inputs[0].shape),),
     batch=lambda n, i, b: reshape(i[0], (i[0].shape[0],) + n.params["shape"]),
@@ -135,6 +153,7 @@ def broadcast(x: Node, shape: Shape) -> Node:
 
 BROADCAST = Op(
     "broadcast", doc="y[i, j] = x[j] aligned at the last axis; extents of 1 repeat.",
+    arity=1, params={"shape": is_shape},
     infer=_broadcast_infer, reference=lambda p, x: np.broadcast_to(x, p["shape"]).copy(),
     lower=_broadcast_lower, jvp=_same_move, vjp=lambda n, g: (sum_to(g, n.inputs[0].shape),),
     batch=_broadcast_batch, facts=VIEW,
@@ -148,10 +167,11 @@ def _slice_infer(p: dict, t: TensorType) -> TensorType:
     out = []
     for d, (a, b, s) in enumerate(zip(p["starts"], p["stops"], p["steps"], strict=True)):
         e = t.shape[d]
-        if s < 1 or (isinstance(a, int) and a < 0) or (
-                isinstance(b, int) and isinstance(e, int) and b > e):
+        count, rest = b - a, e - b
+        if s < 1 or (isinstance(a, int) and a < 0) or (isinstance(count, int) and count < 0) or (
+                isinstance(rest, int) and rest < 0):
             raise ShapeError(f"slice: {a}:{b}:{s} is outside of axis {d} of shape {t.shape}")
-        out.append((b - a + s - 1) // s)
+        out.append((count + s - 1) // s)
     return t.with_shape(tuple(out))
 
 
@@ -189,6 +209,8 @@ def slice_(x: Node, starts: Shape, stops: Shape, steps: tuple[int, ...] | None =
 
 SLICE = Op(
     "slice", doc="y[i] = x[start + i * step] in each axis.", infer=_slice_infer, jvp=_same_move,
+    arity=1, params={"starts": each(is_extent), "stops": each(is_extent),
+                     "steps": each(at_least(1))},
     reference=lambda p, x: x[tuple(map(slice, p["starts"], p["stops"], p["steps"]))].copy(),
     lower=_slice_lower, vjp=_slice_vjp, batch=_slice_batch, facts=VIEW,
     samples=lambda: [({"starts": (1, 3), "stops": (3, 18), "steps": (1, 4)}, [_x(3, 20)]),
@@ -196,6 +218,7 @@ SLICE = Op(
 
 FLIP = Op(
     "flip", doc="y[i] = x[n - 1 - i] along each of the axes.", infer=lambda p, t: t,
+    arity=1, params={"axes": is_axes},
     reference=lambda p, x: np.flip(x, p["axes"]).copy(), jvp=_same_move,
     lower=lambda p, t: Definition((t,), axes_for(t.shape), expr.read(0, tuple(
         expr.size(e) - 1 - a if d in p["axes"] else a
@@ -207,10 +230,15 @@ FLIP = Op(
 
 def flip(x: Node, axes: tuple[int, ...]) -> Node:
     """x reversed along the axes."""
-    return make(FLIP, (x,), {"axes": tuple(axes)}) if axes else x
+    return make(FLIP, (x,), {"axes": tuple(sorted(axes))}) if axes else x
 
 
 # ---- pad and concatenate ------------------------------------------------------------------------
+
+def _is_fill(v, p, types) -> bool:
+    """a number that the operand's dtype has"""
+    return fits(v, types[0].dtype)
+
 
 def _pad_infer(p: dict, t: TensorType) -> TensorType:
     if any(isinstance(v, int) and v < 0 for key in ("low", "high", "inner") for v in p[key]):
@@ -272,6 +300,8 @@ def pad(x: Node, low: Shape, high: Shape, inner: tuple[int, ...] | None = None, 
 
 
 PAD = Op("pad", doc="x with a value put before, after and between its elements.", infer=_pad_infer,
+         arity=1, params={"low": each(is_extent), "high": each(is_extent),
+                          "inner": each(at_least(0)), "value": _is_fill},
          reference=_pad_reference, lower=_pad_lower, vjp=_pad_vjp, jvp=_pad_jvp, batch=_pad_batch,
          samples=lambda: [
              ({"low": (1, 0), "high": (0, 3), "inner": (0, 0), "value": 2.5}, [_x(3, 17)]),
@@ -333,6 +363,7 @@ def concat(nodes, axis: int) -> Node:
 
 
 CONCAT = Op("concat", doc="The operands one after another along an axis.", infer=_concat_infer,
+            arity=1, more=True, params={"axis": is_axis},
             reference=lambda p, *xs: np.concatenate(xs, p["axis"]), lower=_concat_lower,
             vjp=_concat_vjp, jvp=_same_move, batch=_concat_batch, facts=MOVE,
             samples=lambda: [({"axis": 1}, [_x(3, 5), _x(3, 17), _x(3, 0)]),

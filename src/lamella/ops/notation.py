@@ -19,6 +19,11 @@ def _infer(p: dict, *types: TensorType) -> TensorType:
     return d.type
 
 
+def _is_definition(v, *_) -> bool:
+    """a definition in index notation"""
+    return isinstance(v, Definition)
+
+
 def define(d: Definition, nodes) -> Node:
     """The node of a Definition over its operands."""
     return make(NOTATION, tuple(nodes), {"body": d})
@@ -47,6 +52,7 @@ def _batch(n: Node, inputs, batched):
 
 
 NOTATION = Op("notation", doc="y[axes] = body, stated in index notation.", infer=_infer,
+              arity=0, more=True, params={"body": _is_definition},
               reference=lambda p, *xs: interpret.evaluate_definition(p["body"], *xs),
               codec={"body": (text.to_text, text.from_text)},
               lower=lambda p, *types: p["body"], vjp=_vjp, jvp=_jvp, batch=_batch)

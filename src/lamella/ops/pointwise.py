@@ -15,7 +15,7 @@ from ..base.dtypes import DType
 from ..base.errors import DTypeError, LamellaError, ShapeError
 from ..base.extents import Extent, Shape, lower
 from ..ir.node import CONSTANT, Node, make
-from ..ir.op import Op, op_named
+from ..ir.op import Op, is_dtype, op_named
 from ..ir.types import TensorType, tensor
 from ..lang import expr, scalar
 from ..lang import math as _expansions  # noqa: F401  (installs the scalars' expansions)
@@ -151,7 +151,8 @@ def _samples(s: Scalar):
 
 
 def _define(s: Scalar) -> Op:
-    return Op(s.name, doc=f"Pointwise: {s.doc}.", infer=partial(_infer, s),
+    return Op(s.name, doc=f"Pointwise: {s.doc}.", arity=s.arity, params={},
+              infer=partial(_infer, s),
               reference=partial(_reference, s), lower=partial(_lower, s), vjp=partial(_vjp, s),
               jvp=partial(_jvp, s), batch=partial(_batch, s),
               samples=partial(_samples, s), facts=s.facts | {"pointwise"})
@@ -185,6 +186,9 @@ def _same_op(node: Node, inputs, batched):
 
 
 def _bitcast_infer(params: dict, t: TensorType) -> TensorType:
+    if params["dtype"] is dtypes.bool_ and t.dtype is not dtypes.bool_:
+        raise DTypeError(f"bitcast: the bits of {t.dtype} need not be those of a bool; compare "
+                         f"with 0")
     if t.dtype.bits != params["dtype"].bits:
         raise DTypeError(f"bitcast: {t.dtype} has {t.dtype.bits} bits and {params['dtype']} has "
                          f"{params['dtype'].bits}; choose a dtype of the same width")
@@ -201,18 +205,20 @@ def _cast_samples():
 
 
 CAST = Op("cast", doc="y = x as dtype: nearest value, saturating; NaN to an integer is 0.",
-          infer=lambda p, t: t.with_dtype(p["dtype"]),
+          arity=1, params={"dtype": is_dtype}, infer=lambda p, t: t.with_dtype(p["dtype"]),
           reference=lambda p, x: cast_array(x, p["dtype"]), lower=partial(_convert, scalar.cast),
           vjp=_cast_vjp, jvp=_cast_jvp, batch=_same_op, samples=_cast_samples,
           facts=frozenset({"pointwise"}))
 
-BITCAST = Op("bitcast", doc="y has x's bits, seen as dtype.", infer=_bitcast_infer,
+BITCAST = Op("bitcast", doc="y has x's bits, seen as dtype.", arity=1,
+             params={"dtype": is_dtype}, infer=_bitcast_infer,
              reference=lambda p, x: x.view(p["dtype"].numpy),
              lower=partial(_convert, scalar.bitcast), vjp=lambda node, g: (None,),
              jvp=lambda node, t: None, batch=_same_op, facts=frozenset({"pointwise"}),
              samples=lambda: [({"dtype": dtypes.uint32}, [np.array([1.0, -0.0], np.float32)])])
 
-STOP = Op("stop_gradient", doc="y = x; its derivative is taken as zero.", infer=lambda p, t: t,
+STOP = Op("stop_gradient", doc="y = x; its derivative is taken as zero.", arity=1, params={},
+          infer=lambda p, t: t,
           reference=lambda p, x: x.copy(),
           lower=lambda p, t: Definition((t,), axes_for(t.shape),
                                         expr.read(0, axes_for(t.shape), t.dtype)),

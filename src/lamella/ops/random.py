@@ -13,7 +13,7 @@ from ..base import dtypes
 from ..base.dtypes import uint32
 from ..base.errors import DTypeError
 from ..ir.node import Node, make
-from ..ir.op import Op
+from ..ir.op import Op, is_shape, one_of
 from ..ir.types import TensorType, row_major, tensor
 from ..lang import expr, scalar
 from ..lang.definition import Definition, axes_for
@@ -90,6 +90,7 @@ def random_bits(key: Node, shape, word: int = 0) -> Node:
 
 
 RANDOM_BITS = Op("random_bits", doc="y[n] = word of threefry2x32(key, n), n the row-major number.",
+                 arity=1, params={"shape": is_shape, "word": one_of(0, 1)},
                  infer=_infer, reference=_reference, lower=_lower, vjp=lambda n, g: (None,),
                  jvp=lambda n, t: None, batch=_batch,
                  samples=lambda: [({"shape": (3, 20), "word": w}, [np.array([1, 2], np.uint32)])

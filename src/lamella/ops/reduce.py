@@ -12,9 +12,9 @@ import numpy as np
 
 from ..base import dtypes
 from ..base.errors import DTypeError, ShapeError
-from ..base.extents import lower, product
+from ..base.extents import lower, product, upper
 from ..ir.node import Node, literal, make
-from ..ir.op import Op
+from ..ir.op import Op, fits, is_axes, is_dtype, is_extent, one_of
 from ..ir.types import TensorType, tensor
 from ..lang import expr
 from ..lang.definition import Definition, axes_for, reduction
@@ -131,6 +131,7 @@ def _samples():
 
 
 REDUCE = Op("reduce", doc="y = monoid (sum, prod, max, min, any, all) over axes of x.",
+            arity=1, params={"monoid": one_of(*_NUMPY), "axes": is_axes},
             infer=_infer, reference=_reference, lower=_lower, vjp=_vjp, jvp=_jvp, batch=_batch,
             samples=_samples)
 
@@ -159,7 +160,13 @@ def _size_lower(params: dict) -> Definition:
     return Definition((), (), cast_expr(expr.size(params["size"]), params["dtype"]))
 
 
+def _is_size(v, p, types) -> bool:
+    """an extent that the dtype, one of numbers, can hold"""
+    return is_extent(v) and p["dtype"] is not dtypes.bool_ and fits(upper(v), p["dtype"])
+
+
 SIZE = Op("size", doc="A symbolic extent as a number.", infer=lambda p: tensor(p["dtype"], ()),
+          arity=0, params={"dtype": is_dtype, "size": _is_size},
           reference=lambda p: np.asarray(lower(p["size"]), p["dtype"].numpy), lower=_size_lower,
           vjp=lambda node, g: (), jvp=lambda node, t: None,
           samples=lambda: [({"size": 7, "dtype": dtypes.float32}, [])])

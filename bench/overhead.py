@@ -1,0 +1,237 @@
+"""What Lamella costs besides the arithmetic: import, calls, nodes, compiling, bytes on disk.
+
+    python -m bench.overhead [--quick] [--only import,call,...]
+
+Prints a table, then one JSON line. Times are the least of several runs; compile times are those of
+fresh processes, with an empty object cache (cold) and with the one that this filled (warm), less
+one step. The size is that of the installed files of the package and of all that it requires.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import gc
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def least(f: Callable[[], object], runs: int, inner: int = 1) -> float:
+    """Seconds of one f(), the least over `runs` of the mean over `inner` calls."""
+    best = float("inf")
+    for _ in range(runs):
+        began = time.perf_counter()
+        for _ in range(inner):
+            f()
+        best = min(best, (time.perf_counter() - began) / inner)
+    return best
+
+
+def python(code: str, **environment: str) -> str:
+    """What a fresh process prints for the code."""
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT,
+                          env={**os.environ, "PYTHONPATH": path, **environment})
+    if done.returncode:
+        sys.exit(done.stderr)
+    return done.stdout
+
+
+# ---- what is measured: each gives {figure: (value, unit)} ----------------------------------------
+
+def importing(quick: bool) -> dict:
+    clock = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
+    runs = 1 if quick else 7
+    names = {"import lamella": "import lamella", "import numpy": "import numpy",
+             "import lamella and its arrays": "import lamella; lamella.asarray",
+             "import lamella and nn": "import lamella.nn"}
+    return {name: (1e3 * min(float(python(clock.format(c))) for _ in range(runs)), "ms")
+            for name, c in names.items()}
+
+
+def calls(quick: bool) -> dict:
+    import lamella
+    from lamella import nn
+
+    runs, inner = (2, 20) if quick else (20, 500)
+    def leaves(n: int):
+        return lambda x: [x + float(k) for k in range(n)]
+
+    model = nn.MLP([8] * 11, key=lamella.random.key(0))
+    x = lamella.ones((1, 8))
+    forward = lamella.compile(lambda model, x: model(x))
+    times = {}
+    for n in (1, 33):
+        f = lamella.compile(leaves(n))
+        f(x)
+        times[n] = least(functools.partial(f, x), runs, inner)
+    forward(model, x)
+    return {"compiled call, MLP of 20 leaves, 8 wide": (
+                1e6 * least(lambda: forward(model, x), runs, inner), "us"),
+            "compiled call, one leaf in and out": (1e6 * times[1], "us"),
+            "each returned leaf more": (1e6 * (times[33] - times[1]) / 32, "us")}
+
+
+def nodes(quick: bool) -> dict:
+    import lamella
+
+    count, times = 500 if quick else 5000, []
+
+    def chain(x):
+        began = time.perf_counter()
+        y = x
+        for _ in range(count):
+            y = y + x
+        times.append((time.perf_counter() - began) / count)
+        return y
+
+    for _ in range(2 if quick else 7):
+        lamella.trace(chain, lamella.spec((8,)))
+    return {"one node (x + y)": (1e6 * min(times), "us")}
+
+
+def uncompiled(quick: bool) -> dict:
+    import numpy as np
+
+    import lamella
+
+    x, y = lamella.ones((8, 8)), lamella.full((8, 8), 0.5)
+
+    def seen():
+        np.asarray(lamella.tanh(x * 0.5 + y) - x)
+
+    def unseen(k: int) -> float:
+        z = x
+        for bit in range(12):        # another order of known ops for each k
+            z = z + y if k >> bit & 1 else z * y
+        began = time.perf_counter()
+        np.asarray(z)
+        return time.perf_counter() - began
+
+    def shaped(k: int) -> float:
+        z = lamella.ones((k, 8))
+        np.asarray(z)
+        began = time.perf_counter()
+        np.asarray(lamella.tanh(z * 0.5 + 0.25) - z)
+        return time.perf_counter() - began
+
+    count = 5 if quick else 60
+    np.asarray(x), np.asarray(y), unseen(0), unseen(4095), shaped(9)
+    return {"uncompiled, 4 ops, seen": (1e6 * least(seen, 3, count), "us"),
+            "uncompiled, 4 ops, new shape": (1e6 * min(shaped(10 + k) for k in range(count)), "us"),
+            "uncompiled, 12 ops in a new order": (
+                1e6 * min(unseen(1 + 7 * k) for k in range(count)), "us")}
+
+
+COMPILE = """
+import time
+from bench.ours import case
+found = case({work!r})
+began = time.perf_counter(); found.plan(); planned = time.perf_counter() - began
+began = time.perf_counter(); found.step(); first = time.perf_counter() - began
+found.step()
+began = time.perf_counter(); found.step(); again = time.perf_counter() - began
+print(planned, first - again)
+"""
+
+
+def compiling(quick: bool) -> dict:
+    found = {}
+    for work in ("mlp_train",) if quick else ("mlp_train", "gpt_nano_train"):
+        with tempfile.TemporaryDirectory() as folder:
+            for heat in ("cold", "warm"):
+                planned, first = map(float, python(
+                    COMPILE.format(work=work), LAMELLA_CACHE=str(Path(folder) / "c")).split())
+                found[f"{work}: plan and compile, {heat}"] = (1e3 * first, "ms")
+            found[f"{work}: plan"] = (1e3 * planned, "ms")
+    return found
+
+
+def memory(quick: bool) -> dict:
+    """`total += loss` over many steps must not keep what the losses came from."""
+    import lamella
+
+    step = lamella.compile(lambda x: (x * x).mean())
+    x = lamella.ones((64, 1024))
+
+    def run(steps: int):
+        total = 0.0
+        for _ in range(steps):
+            total += step(x)
+        return float(total)
+
+    few, many = (200, 1000) if quick else (2000, 20000)
+    run(few)
+    gc.collect()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run(many)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {f"growth over {many} times total += loss": ((after - before) / 1024, "MiB")}
+
+
+def size(quick: bool) -> dict:
+    folder = ROOT / "src" / "lamella"
+    own = sum(f.stat().st_size for f in folder.rglob("*")
+              if f.is_file() and f.suffix not in (".pyc",))
+    parts = dict(sorted(_installed(_required()).items(), key=lambda p: -p[1]))
+    whole = {f"installed: {name}": (n / 2 ** 20, "MiB") for name, n in list(parts.items())[:4]}
+    return {"installed: lamella itself": (own / 2 ** 20, "MiB"), **whole,
+            f"installed: with all {len(parts)} required": ((own + sum(parts.values())) / 2 ** 20,
+                                                           "MiB")}
+
+
+def _required() -> list[str]:
+    import tomllib
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+
+
+def _installed(requirements: Iterable[str]) -> dict[str, int]:
+    """Bytes of the installed files of these and of all that they require."""
+    from importlib import metadata
+
+    from packaging.requirements import Requirement
+    found: dict[str, int] = {}
+    waiting = list(requirements)
+    while waiting:
+        r = Requirement(waiting.pop())
+        name = r.name.lower().replace("_", "-")
+        if name in found or (r.marker is not None and not r.marker.evaluate({"extra": ""})):
+            continue
+        package = metadata.distribution(r.name)
+        files = [Path(str(f.locate())) for f in package.files or ()]
+        found[name] = sum(f.stat().st_size for f in files if f.is_file())
+        waiting += package.requires or ()
+    return found
+
+
+PARTS = {"import": importing, "call": calls, "node": nodes, "uncompiled": uncompiled,
+         "compile": compiling, "memory": memory, "size": size}
+
+
+def main(arguments: Sequence[str]) -> None:
+    p = argparse.ArgumentParser(prog="python -m bench.overhead", description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--quick", action="store_true", help="few runs: to see that it works")
+    p.add_argument("--only", default=",".join(PARTS), help="parts, by comma")
+    options = p.parse_args(arguments)
+    found: dict = {}
+    for name in options.only.split(","):
+        if name not in PARTS:
+            p.error(f"no part {name!r}; known: {', '.join(PARTS)}")
+        for figure, (value, unit) in PARTS[name](options.quick).items():
+            found[figure] = {"value": round(value, 3), "unit": unit}
+            print(f"{figure:<44} {value:>10.2f} {unit}", flush=True)
+    print(json.dumps({"overhead": found}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,84 @@
+"""The benchmarks run, and print what `compare` reads; no figure is judged here."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FIELDS = {"peer", "work", "setup_s", "peak_rss_mb", "first_s", "median_ms", "min_ms", "n"}
+PEERS = '''
+import json, sys
+peer, work = sys.argv[1:3]
+if peer == "torch":
+    sys.exit("this peer is not installed")
+print("a line before")
+print(json.dumps(dict(peer=peer, work=work, setup_s=0.1, peak_rss_mb=5, first_s=0.1,
+                      median_ms=2e6, min_ms=1e6, n=1)))
+'''
+
+
+def run(module: str, *arguments: str, **environment: str) -> str:
+    path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, text=True,
+                          capture_output=True, timeout=110,
+                          env={**os.environ, "PYTHONPATH": path, "BUDGET_S": "0", **environment})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("work", ["mlp_train", "layernorm_gelu"])
+def test_ours_prints_one_line(work):
+    found = json.loads(run("bench.ours", work))
+    assert found["peer"] == "lamella" and found["work"] == work and FIELDS <= set(found)
+    assert found["plan_peak_bytes"] > 0 and found["min_ms"] > 0
+
+
+def test_both_name_the_same_workloads():
+    from importlib.util import module_from_spec, spec_from_file_location
+    spec = spec_from_file_location("compare", ROOT / "bench" / "compare.py")
+    compare = module_from_spec(spec)
+    spec.loader.exec_module(compare)
+    assert run("bench.ours", "list").split() and \
+        set(run("bench.ours", "list").split()) == set(compare.WORKLOADS)
+
+
+def test_compare_runs_peers_in_turn(tmp_path):
+    peers = tmp_path / "peers.py"
+    peers.write_text(PEERS)
+    out = run("bench.compare", "--peers", str(peers), "--workloads", "mlp_train", "--budget", "0",
+              "--systems", "torch,jax,onnxruntime").strip().splitlines()
+    results = json.loads(out[-1])["results"]
+    assert [r["peer"] for r in results] == ["lamella", "torch", "jax"]  # no training in the last
+    assert results[1]["error"] == "this peer is not installed"
+    assert float(out[3].split()[-1]) > 1
+
+
+def test_overhead_prints_figures():
+    out = run("bench.overhead", "--quick", "--only", "call,node,uncompiled,memory,size")
+    found = json.loads(out.strip().splitlines()[-1])["overhead"]
+    assert len(found) >= 10 and all(f["unit"] for f in found.values())
+
+
+def test_models_have_the_shapes_of_the_workloads():
+    import lamella
+    sys.path.insert(0, str(ROOT))
+    try:
+        from bench import models
+    finally:
+        sys.path.remove(str(ROOT))
+    key = lamella.random.key(0)
+    bert = models.Bert(11, 1, 2, 8, key=key)
+    assert bert(lamella.zeros((2, 5), dtype="int32")).shape == (2, 8)
+    lstm = models.LSTM(7, 4, 6, key=key)
+    assert lstm(lamella.zeros((2, 3), dtype="int32")).shape == (2, 3, 7)
+    images = lamella.zeros((1, 32, 32, 3))
+    for depth in (18, 50):
+        net = models.ResNet(depth, 10, key=key)
+        logits, state = net(images, net.init_state())
+        assert logits.shape == (1, 10)
+        assert [a.shape for a in lamella.tree.leaves(state)] == \
+            [a.shape for a in lamella.tree.leaves(net.init_state())]

@@ -1,0 +1,263 @@
+"""docs/numerics.md rebuilt in NumPy from the page alone: the same bits.
+
+Nothing of the project computes the expected values; its own functions only give the found ones.
+"""
+
+import numpy as np
+import pytest
+
+import lamella
+from lamella import optim
+from lamella.api import functions as F
+
+f32 = np.float32
+
+
+def number(text: str) -> np.float32:
+    return f32(float.fromhex(text))
+
+
+LOG2E, LN2H, LN2L, MAGIC = map(number, ("0x1.715476p0", "0x1.62e43p-1", "-0x1.05c61p-29",
+                                        "0x1.8p23"))
+EXPM1 = [number(t) for t in "0x1p-1 0x1.5554bp-3 0x1.5554d8p-5 0x1.1227cp-7 0x1.6d6018p-10".split()]
+LOG = [number(t) for t in """0x1.55550cp-2 -0x1.fffe5ep-3 0x1.99ce36p-3 -0x1.55b7eep-3
+                             0x1.1ef236p-3 -0x1.f03b8cp-4 0x1.1df0c6p-3 -0x1.0e2b98p-3""".split()]
+
+
+# ---- the page's operations ----------------------------------------------------------------------
+
+def fma(a, b, c):
+    """a * b + c rounded once: the product is exact in float64, the sum is rounded to odd there."""
+    p, c = np.multiply(a, b, dtype=np.float64), np.asarray(c, np.float64)
+    s = np.asarray(p + c)
+    t = s - p
+    rest = (p - (s - t)) + (c - t)
+    word = s.view(np.int64)
+    inexact = np.isfinite(s) & (rest != 0) & (word % 2 == 0)
+    outwards = np.where((rest > 0) == (s > 0), 1, -1)
+    return np.where(inexact, word + outwards, word).view(np.float64).astype(f32)
+
+
+def tree(parts: list):
+    while len(parts) > 1:
+        parts = [parts[i] + parts[i + 1] if i + 1 < len(parts) else parts[i]
+                 for i in range(0, len(parts), 2)]
+    return parts[0]
+
+
+def rule_r(x: np.ndarray) -> np.ndarray:
+    """The sum over axis 0."""
+    def chunk(part):
+        lanes = [np.zeros(x.shape[1:], f32) for _ in range(16)]
+        for k, element in enumerate(part):
+            lanes[k % 16] = lanes[k % 16] + element
+        while len(lanes) > 1:
+            half = len(lanes) // 2
+            lanes = [a + b for a, b in zip(lanes[:half], lanes[half:], strict=True)]
+        return lanes[0]
+
+    if len(x) == 0:
+        return np.zeros(x.shape[1:], f32)
+    return tree([chunk(x[c:c + 1024]) for c in range(0, len(x), 1024)])
+
+
+def rule_g(pairs, shape) -> np.ndarray:
+    """The chain over pairs (a[k], b[k]) of arrays that broadcast to the result's shape."""
+    def chunk(part):
+        acc = np.zeros(shape, f32)
+        for a, b in part:
+            acc = fma(a, b, acc)
+        return acc
+
+    pairs = list(pairs)
+    parts = [chunk(pairs[c:c + 4096]) for c in range(0, len(pairs), 4096)]
+    return tree(parts) if parts else np.zeros(shape, f32)
+
+
+def poly(x, coefficients):
+    *rest, y = coefficients
+    for c in reversed(rest):
+        y = fma(y, x, c)
+    return y
+
+
+def bits(x) -> np.ndarray:
+    return np.ascontiguousarray(x, f32).view(np.int32)
+
+
+def from_bits(word) -> np.ndarray:
+    return np.ascontiguousarray(word, np.int32).view(f32)
+
+
+def pow2(word):
+    return from_bits((word << np.int32(23)) + np.int32(0x3F800000))
+
+
+def reduced(x):
+    b = fma(x, LOG2E, MAGIC)
+    n = b - MAGIC
+    return fma(n, -LN2L, fma(n, -LN2H, x)), b
+
+
+def p(r):
+    return fma(r * r, poly(r, EXPM1), r)
+
+
+def scale(y, b):
+    half = bits(b) >> np.int32(1)
+    return (y * pow2(half)) * pow2(bits(b) - half)
+
+
+def exp(x):
+    x = np.where(x > f32(89), f32(89), x)
+    r, b = reduced(np.where(x < f32(-104.5), f32(-104.5), x))
+    return scale(p(r) + f32(1), b)
+
+
+def expm1(x):
+    low = np.where(x > f32(89), f32(89), x)
+    r, b = reduced(np.where(low < f32(-60), f32(-60), low))
+    h = from_bits((bits(b) << np.int32(23)) + np.int32(0x3F000000))
+    y = fma(p(r), h, h - f32(0.5))
+    return np.where(np.abs(x) < f32(2.0 ** -25), x, y + y)
+
+
+def log(x):
+    """Of positive numbers."""
+    small = x < f32(2.0 ** -126)
+    y = np.where(small, x * f32(2.0 ** 24), x)
+    e = (bits(y) - np.int32(0x3F2AAAAA)) & np.int32(-1 << 23)
+    f = from_bits(bits(y) - e) - f32(1)
+    k = (e >> np.int32(23)).astype(f32) - np.where(small, f32(24), f32(0))
+    tail = (f * f) * fma(poly(f, LOG), f, f32(-0.5))
+    found = fma(k, LN2H, f + fma(k, LN2L, tail))
+    return np.where(x < np.inf, found, x)
+
+
+def rsqrt(x):
+    return f32(1) / np.sqrt(x)
+
+
+# ---- comparisons --------------------------------------------------------------------------------
+
+def normal(*shape, seed=0, spread=1.0) -> np.ndarray:
+    return (np.random.default_rng(seed).standard_normal(shape) * spread).astype(f32)
+
+
+def assert_bits(found, expected) -> None:
+    found, expected = np.asarray(found), np.asarray(expected, f32)
+    assert found.shape == expected.shape and found.dtype == f32
+    assert found.tobytes() == expected.tobytes()
+
+
+def both(f, *arrays) -> list:
+    """The function's results uncompiled and compiled."""
+    given = [lamella.asarray(a) for a in arrays]
+    return [f(*given), lamella.compile(f)(*given)]
+
+
+@pytest.mark.parametrize("size", (0, 1, 15, 16, 17, 255, 1023, 1024, 1025, 2049, 5000))
+def test_a_sum_over_the_last_and_the_first_axis(size):
+    x = normal(3, size, seed=size, spread=100.0)
+    for found in both(lambda a: a.sum(axis=1), x):
+        assert_bits(found, rule_r(x.T))
+    for found in both(lambda a: a.sum(axis=0), np.ascontiguousarray(x.T)):
+        assert_bits(found, rule_r(x.T))
+
+
+def test_a_sum_over_two_axes_counts_the_last_fastest():
+    x = normal(40, 3, 61, spread=10.0)
+    for found in both(lambda a: a.sum(axis=(0, 2)), x):
+        assert_bits(found, rule_r(x.transpose(0, 2, 1).reshape(-1, 3)))
+
+
+@pytest.mark.parametrize("k", (0, 1, 31, 33, 4095, 4096, 4097, 9000))
+@pytest.mark.parametrize("rows", (1, 5, 40))
+def test_a_matrix_product(k, rows):
+    a, b = normal(rows, k, seed=1), normal(k, 19, seed=2)
+    expected = rule_g(((a[:, i, None], b[i]) for i in range(k)), (rows, 19))
+    for found in both(lambda a, b: a @ b, a, b):
+        assert_bits(found, expected)
+
+
+def test_products_that_underflow_keep_their_sign():
+    a, b = np.full((1, 3), -1e-30, f32), np.full((3, 2), 1e-30, f32)
+    expected = rule_g(((a[:, i, None], b[i]) for i in range(3)), (1, 2))
+    assert np.signbit(expected).all()
+    for found in both(lambda a, b: a @ b, a, b):
+        assert_bits(found, expected)
+
+
+@pytest.mark.parametrize(("stride", "padding"), ((1, 1), (2, 0), (1, 2)))
+def test_a_convolution(stride, padding):
+    x, w = normal(2, 7, 6, 5, seed=3), normal(4, 3, 2, 5, seed=4)
+    padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    height = (7 + 2 * padding - 3) // stride + 1
+    width = (6 + 2 * padding - 2) // stride + 1
+
+    def window(r, s, c):
+        return padded[:, r:r + (height - 1) * stride + 1:stride,
+                      s:s + (width - 1) * stride + 1:stride, c, None]
+
+    pairs = ((window(r, s, c), w[:, r, s, c]) for c in range(5) for r in range(3) for s in range(2))
+    expected = rule_g(pairs, (2, height, width, 4))
+    for found in both(lambda x, w: F.conv2d(x, w, stride=stride, padding=padding), x, w):
+        assert_bits(found, expected)
+
+
+@pytest.mark.parametrize("spread", (1.0, 60.0))
+def test_the_exponential_and_the_logarithm(spread):
+    x = normal(3000, spread=spread)
+    positive = np.concatenate([np.abs(x), f32([1e-40, 1e-45, 1.0, 3e38])])
+    with np.errstate(over="ignore"):
+        for found in both(F.exp, x):
+            assert_bits(found, exp(x))
+        for found in both(F.expm1, x):
+            assert_bits(found, expm1(x))
+    for found in both(F.log, positive):
+        assert_bits(found, log(positive))
+
+
+@pytest.mark.parametrize("width", (1, 10, 33, 1500))
+def test_softmax_and_cross_entropy(width):
+    x = normal(4, width, seed=width, spread=5.0)
+    labels = (np.arange(4) * 7 % width).astype(np.int32)
+    s = x - x.max(axis=1, keepdims=True)
+    e = exp(s)
+    total = rule_r(e.T)[:, None]
+    for found in both(lambda a: F.softmax(a, axis=1), x):
+        assert_bits(found, e / total)
+    losses = -(s - log(total))[np.arange(4), labels]
+    for found in both(lambda a, b: F.cross_entropy(a, b), x, labels):
+        assert_bits(found, losses + f32(0))
+
+
+@pytest.mark.parametrize("width", (7, 64, 1100))
+def test_layer_norm(width):
+    x, weight, bias = normal(5, width), normal(width, seed=1), normal(width, seed=2)
+    count = f32(width)
+    c = x - (rule_r(x.T) / count)[:, None]
+    v = (rule_r((c * c).T) / count)[:, None]
+    expected = ((c * rsqrt(v + f32(1e-5))) * weight) + bias
+    for found in both(lambda *a: F.layer_norm(*a, eps=1e-5), x, weight, bias):
+        assert_bits(found, expected)
+
+
+def test_two_steps_of_adamw():
+    rate, (b1, b2), eps, decay = 1e-3, (0.9, 0.999), 1e-8, 0.01
+    found, opt = lamella.asarray(normal(9, 7)), optim.AdamW(rate, betas=(b1, b2), eps=eps,
+                                                            weight_decay=decay)
+    state, step = opt.init(found), lamella.compile(opt.update)
+    q, m, v = normal(9, 7), np.zeros((9, 7), f32), np.zeros((9, 7), f32)
+    for t in (1, 2):
+        g = normal(9, 7, seed=t)
+        found, state = step(found, lamella.asarray(g), state)
+        first = -expm1(f32(t) * f32(np.log(b1)))
+        second = rsqrt(-expm1(f32(t) * f32(np.log(b2))))
+        m = (m * f32(b1)) + (g * f32(1 - b1))
+        v = (v * f32(b2)) + ((g * g) * f32(1 - b2))
+        q = q * f32(1 - rate * decay)
+        q = q - (m / ((np.sqrt(v) * second) + f32(eps))) * (f32(rate) / first)
+        assert_bits(found, q)
+        assert_bits(state["m"], m)
+        assert_bits(state["v"], v)

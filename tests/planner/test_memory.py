@@ -1,0 +1,167 @@
+"""What a plan says of its memory is what a run touches.
+
+Compared are units of 64 bytes, the alignment of every buffer: a buffer of 4 bytes owns its whole
+unit. Scratch of kernels is separate and not counted here.
+"""
+
+import numpy as np
+import pytest
+from ops.cases import same_bits
+
+import lamella
+from lamella import nn, optim
+from lamella.api import functions as F
+from lamella.base import tree
+from lamella.engine import executable as running
+from lamella.planner.place import aligned, lower_bound
+from lamella.runtime.arena import Arena, paint, touched
+
+GUARD = 4096
+
+
+def numbers(*shape, seed=0):
+    return lamella.asarray(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
+
+
+def labels(count: int, classes: int):
+    return lamella.asarray((np.arange(count) * 7 % classes).astype(np.int32))
+
+
+def key(seed: int):
+    return lamella.random.key(seed)
+
+
+def mlp_step():
+    model, opt = nn.MLP([20, 33, 10], key=key(0)), optim.AdamW(1e-3)
+
+    def step(model, state, x, y):
+        def loss(m):
+            return nn.losses.cross_entropy(m(x), y)
+        value, grads = lamella.value_and_grad(loss)(model)
+        model, state = opt.update(model, grads, state)
+        return value, model, state
+
+    return step, (model, opt.init(model), numbers(16, 20), labels(16, 10))
+
+
+def attention_block():
+    block = nn.Block(32, 4, key=key(1))
+
+    def f(block, x):
+        return lamella.value_and_grad(lambda b: (b(x) * b(x)).sum())(block)
+
+    return f, (block, numbers(2, 17, 32))
+
+
+def conv_net():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, key=key(2)), nn.MaxPool(2), nn.Flatten(),
+                          nn.Linear(8 * 3 * 3, 5, key=key(3)))
+
+    def f(model, x, y):
+        return lamella.value_and_grad(lambda m: nn.losses.cross_entropy(m(x), y))(model)
+
+    return f, (model, numbers(4, 8, 8, 3), labels(4, 5))
+
+
+def softmax_rows():
+    return lambda x: F.softmax(F.softmax(x.T, axis=0) @ x, axis=1), (numbers(65, 33),)
+
+
+def long_sums():
+    return lambda x: (x - x.sum(axis=0)) @ (x.T - x.sum(axis=1)), (numbers(2049, 17),)
+
+
+def narrow_types():
+    def f(x):
+        y = x.astype(lamella.bfloat16)
+        return (y @ y.T).sum(axis=0, keepdims=True).T * y
+    return f, (numbers(33, 7),)
+
+
+PROGRAMS = [mlp_step, attention_block, conv_net, softmax_rows, long_sums, narrow_types]
+
+
+class Watched:
+    """A compiled function whose runs take place in a painted arena with a guard behind it."""
+
+    def __init__(self, make, monkeypatch, **options):
+        f, self.args = make()
+        self.f = lamella.compile(f, **options)
+        self.expected = [np.array(a) for a in leaves(self.f(*self.args))]
+        entry, = self.f.entries.values()
+        self.plan = entry.executable.plan
+        self.bound, = entry.executable.bindings.values()
+        self.arena = Arena(self.bound.arena_bytes + GUARD)
+        monkeypatch.setattr(running, "lease", lambda n: self.arena)
+        monkeypatch.setattr(running, "release", lambda arena: None)
+
+    def run(self) -> tuple[int, int]:
+        """(end of the highest touched unit, bytes of all touched units) of one run."""
+        paint(self.arena.address, self.arena.size)
+        found = leaves(self.f(*self.args))
+        assert all(same_bits(np.array(a), b) for a, b in zip(found, self.expected, strict=True))
+        return touched(self.arena.address, self.arena.size)
+
+
+def leaves(result) -> list:
+    return tree.leaves(result)
+
+
+@pytest.mark.parametrize("make", PROGRAMS)
+def test_a_run_touches_the_bytes_of_its_plan_and_no_more(make, monkeypatch):
+    watched = Watched(make, monkeypatch)
+    end, total = watched.run()
+    owned = np.zeros(watched.arena.size // 64, bool)
+    for i in watched.bound.layout.intervals:
+        owned[i.offset // 64:(i.offset + i.size) // 64] = True
+    assert end == watched.bound.arena_bytes
+    assert total == 64 * owned.sum()
+
+
+@pytest.mark.parametrize("make", PROGRAMS)
+def test_buffers_alive_together_do_not_overlap(make, monkeypatch):
+    watched = Watched(make, monkeypatch)
+    intervals = watched.bound.layout.intervals
+    for n, a in enumerate(intervals):
+        assert a.size == aligned(int(a.buffer.bytes)) and a.offset % 64 == 0
+        for b in intervals[:n]:
+            apart = a.offset + a.size <= b.offset or b.offset + b.size <= a.offset
+            assert apart or a.last < b.first or b.last < a.first
+
+
+@pytest.mark.parametrize("make", PROGRAMS)
+def test_placement_is_close_to_what_liveness_asks_for(make, monkeypatch):
+    watched = Watched(make, monkeypatch)
+    least = lower_bound(watched.bound.layout.intervals)
+    print(f"{make.__name__}: {watched.bound.arena_bytes} bytes placed, {least} alive at most")
+    assert least <= watched.bound.arena_bytes <= 1.2 * least + 64
+
+
+@pytest.mark.parametrize("make", PROGRAMS)
+def test_a_buffer_is_alive_from_its_first_write_to_its_last_read(make, monkeypatch):
+    """Every step's buffers lie within the lifetime that placement gave their owner."""
+    watched = Watched(make, monkeypatch)
+    life = {id(i.buffer): i for i in watched.bound.layout.intervals}
+    for at, step in enumerate(watched.plan.steps):
+        for b in step.buffers():
+            if id(b.root) in life:
+                assert life[id(b.root)].first <= at <= life[id(b.root)].last
+
+
+def test_a_plan_with_a_symbol_touches_its_bytes_at_every_size(monkeypatch):
+    """One plan, bound to each size: what it promises is exact for each."""
+    w, b = numbers(7, 33, seed=1), lamella.symbol("B", 1, 64)
+    f = lamella.compile(lambda x, w: F.softmax(F.relu(x @ w) @ w.T, axis=1).sum(axis=0),
+                        sizes={"x": (b, None)})
+    for size in (1, 15, 16, 33, 64):
+        x = numbers(size, 7)
+        expected = np.array(f(x, w))
+        entry, = f.entries.values()
+        bound = list(entry.executable.bindings.values())[-1]
+        arena = Arena(bound.arena_bytes + GUARD)
+        with monkeypatch.context() as m:
+            m.setattr(running, "lease", lambda n, arena=arena: arena)
+            m.setattr(running, "release", lambda arena: None)
+            paint(arena.address, arena.size)
+            assert same_bits(np.array(f(x, w)), expected)
+        assert touched(arena.address, arena.size)[0] == bound.arena_bytes
