@@ -12,6 +12,7 @@ from __future__ import annotations
 import linecache
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "architecture.md"
@@ -73,7 +74,8 @@ def life() -> str:
         ("**9. The table** that the native walker runs: for each step a function, the words it "
          "reads, and how many tasks the team shares.", _table(report)),
     ]
-    return "\n\n".join(f"{title}\n\n```text\n{_narrow(body)}\n```" for title, body in parts) + "\n"
+    return "\n\n".join(f"{textwrap.fill(title, 110)}\n\n```text\n{_narrow(body)}\n```"
+                       for title, body in parts) + "\n"
 
 
 def _example() -> dict:

@@ -19,9 +19,10 @@ def number(text: str) -> np.float32:
 
 LOG2E, LN2H, LN2L, MAGIC = map(number, ("0x1.715476p0", "0x1.62e43p-1", "-0x1.05c61p-29",
                                         "0x1.8p23"))
-EXPM1 = [number(t) for t in "0x1p-1 0x1.5554bp-3 0x1.5554d8p-5 0x1.1227cp-7 0x1.6d6018p-10".split()]
-LOG = [number(t) for t in """0x1.55550cp-2 -0x1.fffe5ep-3 0x1.99ce36p-3 -0x1.55b7eep-3
-                             0x1.1ef236p-3 -0x1.f03b8cp-4 0x1.1df0c6p-3 -0x1.0e2b98p-3""".split()]
+EXPM1 = [number(t) for t in ("0x1p-1", "0x1.5554bp-3", "0x1.5554d8p-5", "0x1.1227cp-7",
+                             "0x1.6d6018p-10")]
+LOG = [number(t) for t in ("0x1.55550cp-2", "-0x1.fffe5ep-3", "0x1.99ce36p-3", "-0x1.55b7eep-3",
+                           "0x1.1ef236p-3", "-0x1.f03b8cp-4", "0x1.1df0c6p-3", "-0x1.0e2b98p-3")]
 
 
 # ---- the page's operations ----------------------------------------------------------------------
@@ -125,7 +126,7 @@ def expm1(x):
 def log(x):
     """Of positive numbers."""
     small = x < f32(2.0 ** -126)
-    y = np.where(small, x * f32(2.0 ** 24), x)
+    y = np.where(small, x, f32(0)) * f32(2.0 ** 24) + np.where(small, f32(0), x)
     e = (bits(y) - np.int32(0x3F2AAAAA)) & np.int32(-1 << 23)
     f = from_bits(bits(y) - e) - f32(1)
     k = (e >> np.int32(23)).astype(f32) - np.where(small, f32(24), f32(0))
@@ -171,8 +172,8 @@ def test_a_sum_over_two_axes_counts_the_last_fastest():
         assert_bits(found, rule_r(x.transpose(0, 2, 1).reshape(-1, 3)))
 
 
-@pytest.mark.parametrize("k", (0, 1, 31, 33, 4095, 4096, 4097, 9000))
-@pytest.mark.parametrize("rows", (1, 5, 40))
+@pytest.mark.parametrize("k", (0, 1, 33, 4096, 4097, 9000))
+@pytest.mark.parametrize("rows", (1, 40))
 def test_a_matrix_product(k, rows):
     a, b = normal(rows, k, seed=1), normal(k, 19, seed=2)
     expected = rule_g(((a[:, i, None], b[i]) for i in range(k)), (rows, 19))
@@ -227,9 +228,9 @@ def test_softmax_and_cross_entropy(width):
     total = rule_r(e.T)[:, None]
     for found in both(lambda a: F.softmax(a, axis=1), x):
         assert_bits(found, e / total)
-    losses = -(s - log(total))[np.arange(4), labels]
+    losses = -(f32(0) + (s - log(total))[np.arange(4), labels])
     for found in both(lambda a, b: F.cross_entropy(a, b), x, labels):
-        assert_bits(found, losses + f32(0))
+        assert_bits(found, losses)
 
 
 @pytest.mark.parametrize("width", (7, 64, 1100))

@@ -75,6 +75,20 @@ def force(nodes: list[Node]) -> None:
         for node in wanted:
             _settle(node)
         held(sum(_bytes(n.type) for n in wanted))
+        _forget_evaluated()
+
+
+def _forget_evaluated() -> None:
+    """Count as pending only what still is, so that a loop that looks at its results evaluates at
+    the same places in every round (and so meets graphs that it has met before)."""
+    pending = []
+    for reference in state.pending:
+        array = reference()
+        if array is not None and array.node.data is None:
+            pending.append(reference)
+    state.pending = pending
+    if not pending:
+        state.held_bytes = 0
 
 
 def _settle(node: Node) -> None:
@@ -109,8 +123,8 @@ def _not_known() -> TraceError:
         return error(TraceError, "this array belongs to a function that was traced by compile or "
                                  "vmap and has no value outside of it; return it from the function")
     return error(TraceError, f"{scope}: the value of this array is not known while the function is "
-                             "traced; choose by lamella.where(condition, a, b) or lamella.cond, "
-                             "and print with lamella.debug.print")
+                             "traced; choose by lamella.where(condition, a, b) in place of cond/if, or "
+                             "return the value and look at it outside")
 
 
 def value(node: Node) -> np.ndarray:

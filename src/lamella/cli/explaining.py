@@ -1,44 +1,47 @@
-"""`lamella plan` and `lamella explain`: what an inference program costs, before it runs."""
+"""`lamella plan` and `lamella explain`: what a recipe's training step or a model file's inference
+costs, before anything runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ..api.compile import Spec
+from ..base.errors import BudgetError
 from ..engine.explain import explain_plan
 from ..engine.kernels import target
 from ..engine.profile import profile
 from ..formats.lamella_file import load
-from ..ir.program import Program
 from ..planner.build import build_plan
-from ..planner.report import Report
+from ..planner.report import Report, bytes_text
 from ..runtime.walker import threads
+from ..train import Trainer
 
 Say = Callable[[str], None]
 
 
-def program_of(source: str, changes: Sequence[str] = ()) -> Program:
-    """The inference program of a model file, or of the model that a recipe builds."""
+def report_of(source: str, changes: Sequence[str] = ()) -> Report:
+    """The plan of a recipe's training step, or of a model file's inference at its largest sizes."""
     if not source.endswith(".toml"):
-        return load(source).program
-    from ..formats.export import inference
+        return Report(build_plan(load(source).program, target()), profile(), threads())
     from . import build
     from .recipe import read
     recipe = read(source, changes)
-    x, _ = build.arrays(recipe)
-    return inference(build.model(recipe), {"x": build.input_type(recipe, x)})[0]
+    x, y = build.arrays(recipe)
+    rows = recipe.train.batch_size
+    trainer = Trainer(build.model(recipe), build.optimizer(recipe), build.loss)
+    return trainer.plan(*(Spec((rows, *a.shape[1:]), str(a.dtype)) for a in (x, y)))
 
 
-def _report(program: Program) -> Report:
-    """The plan at the upper bounds of its symbols; nothing is compiled."""
-    return Report(build_plan(program, target()), profile(), threads())
+def plan(source: str, changes: Sequence[str], say: Say, budget: int | None = None) -> None:
+    """Print bytes, operations and predicted time; refuse where the budget would not be kept."""
+    found = report_of(source, changes)
+    say(str(found))
+    if budget is not None and found.peak > budget:
+        raise BudgetError(f"{source} needs {bytes_text(found.peak)} and the budget is "
+                          f"{bytes_text(budget)}; {bytes_text(found.peak)} would fit")
 
 
-def plan(source: str, changes: Sequence[str], say: Say) -> None:
-    """Print bytes, operations and predicted time of one inference."""
-    say(str(_report(program_of(source, changes))))
-
-
-def explain(source: str, changes: Sequence[str], say: Say) -> None:
-    """Print the program, its plan, kernels and memory map."""
-    program = program_of(source, changes)
-    say(explain_plan(program, _report(program)))
+def explain(source: str, changes: Sequence[str], say: Say, code: bool = False) -> None:
+    """Print the program, its plan, kernels and memory map, and with `code` the generated code."""
+    found = report_of(source, changes)
+    say(explain_plan(found.plan.program, found, code))

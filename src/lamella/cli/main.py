@@ -42,17 +42,27 @@ def train(recipe: Annotated[str, typer.Argument(metavar="RECIPE.toml")], change:
 
 
 @app.command()
-def plan(source: Source, change: Change = None) -> None:
-    """Print bytes and operations of the inference program, at its largest sizes. Runs nothing."""
+def plan(source: Source, change: Change = None, memory: Memory = "") -> None:
+    """Print bytes, operations and time of a recipe's training step or a model's inference."""
     from .explaining import plan as run
-    run(source, change or (), typer.echo)
+    from .recipe import read_bytes
+    run(source, change or (), typer.echo, read_bytes(memory) if memory else None)
 
 
 @app.command()
-def explain(source: Source, change: Change = None) -> None:
-    """Print the inference program, and the steps of its plan with their costs."""
+def explain(source: Source, change: Change = None,
+            code: Annotated[bool, typer.Option(help="Show loops and generated code too.")] = False
+            ) -> None:
+    """Print the program, its plan, its kernels and where every byte lies."""
     from .explaining import explain as run
-    run(source, change or (), typer.echo)
+    run(source, change or (), typer.echo, code)
+
+
+@app.command()
+def calibrate() -> None:
+    """Measure this machine for a few seconds, so that predicted times are its own."""
+    from ..engine.calibrate import calibrate as run
+    typer.echo(run())
 
 
 @app.command()

@@ -24,3 +24,8 @@ def profile() -> Profile:
         found = None if file is None else Profile.load(file)
         _known.append(found or DEFAULTS[target().name])
     return _known[0]
+
+
+def forget() -> None:
+    """Read the profile anew when it is next asked for."""
+    _known.clear()

@@ -33,11 +33,12 @@ from ..ir.printer import to_text
 from ..ir.program import Program
 from ..ir.types import TensorType, tensor
 from ..ir.verify import verify
+from ..lang.order import VERSION
 from . import container, safetensors
 from .atomic import replacing
 
 FORMAT = 1
-NUMERICS = 1
+NUMERICS = VERSION  # the order of reductions that the file's results were made with
 MANIFEST, PROGRAM, WEIGHTS = "manifest.json", "program.txt", "weights.safetensors"
 MOST_MANIFEST = 16 << 20
 

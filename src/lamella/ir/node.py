@@ -9,7 +9,7 @@ from ..base.dtypes import DType, float32, int32
 from ..base.dtypes import bool_ as bool_dtype
 from ..base.errors import LamellaError
 from .arithmetic import Arithmetic
-from .op import Op, fits, is_dtype, is_shape, op_named
+from .op import Op, fits, in_range, is_dtype, is_shape, op_named
 from .types import TensorType, tensor
 
 _NO_PARAMS: dict = {}
@@ -122,11 +122,13 @@ def literal(value, dtype: DType | None = None, shape=()) -> Node:
     if dtype is None:
         dtype = bool_dtype if isinstance(value, bool) else (
             int32 if isinstance(value, int) else float32)
-    if dtype.is_int and isinstance(value, float) and not value.is_integer():
-        raise LamellaError(f"the number {value} does not fit {dtype}; cast the array first")
-    value = bool(value) if dtype is bool_dtype else (int(value) if dtype.is_int else float(value))
-    if dtype.is_int and not fits(value, dtype):
-        raise LamellaError(f"the number {value} does not fit {dtype}; cast the array first")
+    if dtype.is_int:
+        whole = not isinstance(value, float) or value.is_integer()
+        if not whole or not in_range(int(value), dtype):
+            raise LamellaError(f"the number {value} does not fit {dtype}; cast the array first")
+        value = int(value)
+    else:
+        value = bool(value) if dtype is bool_dtype else float(value)
     return Node(CONSTANT, (), {"value": value, "dtype": dtype, "shape": tuple(shape)},
                 tensor(dtype, tuple(shape)), current_source)
 

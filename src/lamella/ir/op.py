@@ -6,11 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..base.dtypes import DType
+from ..base.dtypes import INTS, DType
 from ..base.errors import LamellaError, ProgramError, ShapeError
 from ..base.extents import Size, upper
 
 MOST_RANK, MOST_ELEMENTS = 32, 1 << 48  # of a value that a text may state
+
+_RANGES = {d.name: range(-(1 << (d.bits - 1)) if d.kind == "int" else 0,
+                         1 << (d.bits - (d.kind == "int"))) for d in INTS}
 
 _registry: dict[str, Op] = {}
 
@@ -133,14 +136,18 @@ def is_axes(v, params, types) -> bool:
             and all(a < b for a, b in zip(v, v[1:], strict=False)))
 
 
+def in_range(value: int, dtype: DType) -> bool:
+    """Whether an integer dtype has this integer; true of any other dtype."""
+    return not dtype.is_int or value in _RANGES[dtype.name]
+
+
 def fits(value, dtype: DType) -> bool:
     """Whether the dtype has this number."""
     if dtype.is_float:
         return is_number(value)
     if dtype.kind == "bool":
         return is_bool(value) or (is_int(value) and value in (0, 1))
-    low = -(1 << (dtype.bits - 1)) if dtype.kind == "int" else 0
-    return is_int(value) and low <= value < low + (1 << dtype.bits)
+    return is_int(value) and value in _RANGES[dtype.name]
 
 
 def one_of(*values) -> Callable:

@@ -19,7 +19,7 @@ from ..ir.op import (
     at_least,
     check_extents,
     each,
-    fits,
+    in_range,
     is_axis,
     is_bool,
     is_dtype,
@@ -236,7 +236,7 @@ def _cross_entropy(p: dict, logits: Node, labels: Node) -> Node:
 def _is_label(x: Node, labels: Node) -> Node:
     """Where the position along x's last axis is the label, clamped to the classes."""
     last = int(x.shape[-1]) - 1
-    if not fits(last, labels.dtype):
+    if not in_range(last, labels.dtype):
         labels = cast(labels, int64)
     classes = iota(x.shape, x.type.rank - 1, labels.dtype)
     limit = literal(last, labels.dtype)

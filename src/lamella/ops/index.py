@@ -16,7 +16,7 @@ from ..ir.op import (
     Op,
     at_least,
     each,
-    fits,
+    in_range,
     is_axis,
     is_dtype,
     is_extent,
@@ -53,7 +53,7 @@ def _iota_lower(p: dict) -> Definition:
 
 def _iota_infer(p: dict) -> TensorType:
     last = upper(p["shape"][p["axis"]]) - 1
-    if not fits(max(last, 0), p["dtype"]):
+    if not in_range(max(last, 0), p["dtype"]):
         raise DTypeError(f"iota: {p['dtype']} has not all of the positions 0..{last} along axis "
                          f"{p['axis']} of {p['shape']}; choose a wider integer dtype")
     return tensor(p["dtype"], p["shape"])

@@ -49,7 +49,11 @@ def schedule_columns(nest, buffers, bound: Expr) -> Launch:
     tasks = product(r[1] for r in outer) * blocks
     loop = Loop(task, lit(0, dtypes.index), b.size(("tasks",), tasks),
                 [Loop(j, first, high, [*inner, store], "vector")], "parallel")
-    return b.launch("columns", [loop], tasks)
+    step = b.launch("columns", [loop], tasks)
+    elements = product(a.attr[1] for a in axes) * bound.attr[1]
+    step.flops = elements * (1 + sum(not isinstance(e.op, str) and e.dtype.is_float
+                                     for e in expr.walk(element)))
+    return step
 
 
 def _column(b: Builder, monoid: str, element: Expr, bound: Expr, places, local: Expr) -> list:

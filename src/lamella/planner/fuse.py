@@ -18,6 +18,7 @@ from ..lang.definition import Definition
 from ..lang.expr import Expr
 from .access import Access, stored, view
 from .linear import linear
+from .simplify import frozen
 
 LARGEST = 160        # scalar operations that may be substituted into one definition
 CHEAP = frozenset({"add", "sub", "mul", "neg", "max", "min", "abs", "where", "cast", "eq", "ne",
@@ -111,9 +112,7 @@ class _Storing:
     def definition(self, node: Node) -> Definition:
         found = self.lowered.get(id(node))
         if found is None:
-            assert node.op.lower is not None
-            found = node.op.lower(node.params, *[i.type for i in node.inputs])
-            self.lowered[id(node)] = found
+            found = self.lowered[id(node)] = _definition(node)
         return found
 
     # -- what is stored --
@@ -201,7 +200,7 @@ class _Storing:
         nodes: list[Node] = []
         own = self.number[id(node)]
         axes = tuple(expr.axis(f"a{k}", a.attr[1]) for k, a in enumerate(d.axes))
-        mapping = dict(zip(d.axes, axes, strict=True)) | _renamed_bound(d.body, own)
+        mapping = dict(zip(d.axes, map(_place, axes), strict=True)) | _renamed_bound(d.body, own)
         body = self._substituted(node, d.body, mapping, reads, nodes, {})
         types = tuple(n.type for n in nodes)
         return Seed(node, kind_of(node, d), Definition(types, axes, body), nodes)
@@ -242,6 +241,27 @@ class _Storing:
         mapping = dict(zip(d.axes, indices, strict=True)) | _renamed_bound(
             d.body, self.number[id(node)])
         return self._substituted(node, d.body, mapping, reads, nodes, {})
+
+
+def _place(axis: Expr) -> Expr:
+    """The axis as an index: an axis of one element is at 0, however it is reached."""
+    return expr.lit(0, expr.dtypes.index) if axis.attr[1] == 1 else axis
+
+
+_definitions: dict[tuple, Definition] = {}
+
+
+def _definition(node: Node) -> Definition:
+    """The node's lowering, remembered for nodes of equal op, parameters and types."""
+    types = tuple(i.type for i in node.inputs)
+    key = (node.op.name, frozen(node.params), types)
+    found = _definitions.get(key)
+    if found is None:
+        if len(_definitions) > 8192:
+            _definitions.clear()
+        assert node.op.lower is not None
+        found = _definitions[key] = node.op.lower(node.params, *types)
+    return found
 
 
 def _leads_to(node: Node, target: Node) -> bool:
@@ -449,7 +469,7 @@ def _reads_in_place(p: Group, seed: Seed, base, rows, inner) -> bool:
         if e.attr[1] is not None or node is not source.node:
             return False
         want = tuple(rows) if inner is None or len(e.args) == len(rows) else (*rows, inner)
-        if e.args != want:
+        if e.args != tuple(map(_place, want)):
             return False
     return True
 

@@ -46,7 +46,7 @@ def share(p: Program, tags: dict[int, int] | None = None) -> Program:
             continue
         new = _trivial(rebuild(node, tuple(done[id(i)] for i in node.inputs)))
         if new.token is None and new.data is None and new.op.name != "input":
-            key = (new.op.name, tuple(map(id, new.inputs)), _frozen(new.params),
+            key = (new.op.name, tuple(map(id, new.inputs)), frozen(new.params),
                    tags.get(id(node), 0) if tags else 0)
             new = seen.setdefault(key, new)
         if tags is not None and id(node) in tags:
@@ -55,7 +55,8 @@ def share(p: Program, tags: dict[int, int] | None = None) -> Program:
     return Program(p.inputs, [done[id(o)] for o in p.outputs], p.name)
 
 
-def _frozen(params: dict) -> tuple:
+def frozen(params: dict) -> tuple:
+    """Parameters as a key: floats by their bits, so that -0.0 is not 0.0."""
     return tuple((k, v.hex() if isinstance(v, float) else v, type(v)) if not isinstance(v, DType)
                  else (k, v.name) for k, v in params.items())
 

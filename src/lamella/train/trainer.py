@@ -52,6 +52,13 @@ class Trainer:
 
         return compile(self._step, donate=("model", "state"), memory=memory)
 
+    def plan(self, *batch) -> Any:
+        """What a step on a batch of these types (arrays or specs) needs; nothing is compiled."""
+        from ..api.compile import compile
+
+        run = compile(self._step, donate=("model", "state"))
+        return run.plan(self.model, self.state, self.key, batch)
+
     def _step(self, model, state, key, batch):
         """One step as a pure function: (model, state, key, batch) -> (model, state, loss)."""
         extra = {}

@@ -1,0 +1,23 @@
+"""Instruction sets give the same bits: what differs between them is speed."""
+
+import pytest
+from ops.cases import compiled, execute, same_bits
+
+from engine.random_programs import Maker
+from lamella.codegen import AVX2, AVX512
+from lamella.engine import kernels
+from lamella.runtime import llvm
+
+HERE = [t for t in (AVX512, AVX2) if llvm.host().features.issuperset(t.features)]
+
+
+@pytest.mark.skipif(len(HERE) < 2, reason="this processor has one of the instruction sets only")
+@pytest.mark.parametrize("seed", range(60))
+def test_a_random_program_has_the_same_bits_on_every_target(seed, monkeypatch):
+    made = Maker(seed, "wild")
+    found = []
+    for t in HERE:
+        monkeypatch.setattr(kernels, "_target", t)
+        monkeypatch.setattr("ops.cases.target", lambda t=t: t)
+        found.append(execute(compiled(made.program), made.arrays))
+    assert all(map(same_bits, *found))
