@@ -193,7 +193,7 @@ class Maker:
         b = self.of(x)
         bound = b * count if monoid == "sum" else b
         if monoid == "prod":
-            bound = max(b, 1.0) ** min(count, 100)
+            bound = min(max(b, 1.0), 1e3) ** min(count, 100)
         return self.add(reduce.reduce(monoid, x, axes), bound)
 
     def reduced_and_back(self) -> None:

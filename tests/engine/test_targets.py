@@ -1,9 +1,9 @@
 """Instruction sets give the same bits: what differs between them is speed."""
 
 import pytest
+from engine.random_programs import Maker
 from ops.cases import compiled, execute, same_bits
 
-from engine.random_programs import Maker
 from lamella.codegen import AVX2, AVX512
 from lamella.engine import kernels
 from lamella.runtime import llvm

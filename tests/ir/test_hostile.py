@@ -37,7 +37,8 @@ X = 'program p\nsymbol B 1..8\n%0 = input "x" : float32[3, 4]\n'
 V = 'program p\n%0 = input "x" : float32[4]\n%1 = input "i" : int32[2]\n'
 IMAGE = 'program p\n%0 = input "x" : float32[1, 999, 999, 1]\n'
 KEY = 'program p\n%0 = input "k" : uint32[2]\n'
-MM = 'program p\n%0 = input "a" : float32[3, 4]\n%1 = input "b" : float32[4, 5]\n%2 = contract(%0, %1) '
+MM = ('program p\n%0 = input "a" : float32[3, 4]\n%1 = input "b" : float32[4, 5]\n'
+      '%2 = contract(%0, %1) ')
 DOT = 'a=("i", "k") b=("k", "j") out=("i", "j") sum=("k",) sizes=()'
 ROWS = 'program p\nsymbol B 1..8\n%0 = input "x" : float32[B, 4]\n'
 
@@ -76,7 +77,8 @@ REFUSED = {
     "int too large": X + "%1 = constant value=2147483648 dtype=int32 shape=() : int32[]",
     "uint negative": X + "%1 = constant value=-1 dtype=uint8 shape=() : uint8[]",
     "two as bool": X + "%1 = constant value=2 dtype=bool shape=() : bool[]",
-    "pad with text": X + '%1 = pad(%0) low=(0, 0) high=(1, 0) inner=(0, 0) value="0" : float32[4, 4]',
+    "pad with text": X
+        + '%1 = pad(%0) low=(0, 0) high=(1, 0) inner=(0, 0) value="0" : float32[4, 4]',
     "size of a float": X + "%1 = size size=1.5 dtype=float32 : float32[]",
     "size in a byte": X + "%1 = size size=300 dtype=uint8 : uint8[]",
     "size as bool": X + "%1 = size size=1 dtype=bool : bool[]",
@@ -94,11 +96,13 @@ REFUSED = {
     "perm repeats": X + "%1 = transpose(%0) perm=(0, 0) : float32[3, 3]",
     "flip axis": X + "%1 = flip(%0) axes=(2,) : float32[3, 4]",
     "flip axis negative": X + "%1 = flip(%0) axes=(-1,) : float32[3, 4]",
-    "start after stop": X + "%1 = slice(%0) starts=(0, 3) stops=(3, 1) steps=(1, 1) : float32[3, -2]",
+    "start after stop": X
+        + "%1 = slice(%0) starts=(0, 3) stops=(3, 1) steps=(1, 1) : float32[3, 2]",
     "start beyond": X + "%1 = slice(%0) starts=(9, 0) stops=(9, 4) steps=(1, 1) : float32[0, 4]",
     "step 0": X + "%1 = slice(%0) starts=(0, 0) stops=(3, 4) steps=(1, 0) : float32[3, 4]",
     "stops short": X + "%1 = slice(%0) starts=(0,) stops=(3,) steps=(1,) : float32[3]",
-    "pad negative": X + "%1 = pad(%0) low=(-1, 0) high=(0, 0) inner=(0, 0) value=0.0 : float32[2, 4]",
+    "pad negative": X
+        + "%1 = pad(%0) low=(-1, 0) high=(0, 0) inner=(0, 0) value=0.0 : float32[2, 4]",
     "pad short": X + "%1 = pad(%0) low=(1,) high=(0,) inner=(0,) value=0.0 : float32[4, 4]",
     "concat axis": X + "%1 = concat(%0, %0) axis=2 : float32[3, 4]",
     "concat axis negative": X + "%1 = concat(%0, %0) axis=-1 : float32[3, 8]",
@@ -106,7 +110,8 @@ REFUSED = {
                 f"float32[{2**31}, {2**31}]",
     "huge beside nothing": X + f"%1 = constant value=0.0 dtype=float32 shape=(0, {2**62}) : "
                                f"float32[0, {2**62}]",
-    "huge symbol": f"program p\nsymbol N 1..{2**60}\n%0 = iota shape=(N,) axis=0 dtype=int64 : int64[N]",
+    "huge symbol":
+        f"program p\nsymbol N 1..{2**60}\n%0 = iota shape=(N,) axis=0 dtype=int64 : int64[N]",
     "huge broadcast": X + f"%1 = broadcast(%0) shape=({2**50}, 3, 4) : float32[{2**50}, 3, 4]",
     "huge pad": X + f"%1 = pad(%0) low=({2**50}, 0) high=(0, 0) inner=(0, 0) value=0.0 : "
                     f"float32[{2**50 + 3}, 4]",
@@ -114,9 +119,12 @@ REFUSED = {
         f'%{k} = input "{k}" : float32[{2**26}, 1]\n' for k in range(3)) +
         f"%3 = attention(%0, %1, %2) scale=1.0 causal=False : float32[{2**26}, 1]",
     # windows
-    "pool of a million": IMAGE + "%1 = max_pool(%0) window=(999, 999) stride=(1, 1) : float32[1, 1, 1, 1]",
-    "pool of nothing": IMAGE + "%1 = avg_pool(%0) window=(0, 1) stride=(1, 1) : float32[1, 999, 999, 1]",
-    "pool stride 0": IMAGE + "%1 = max_pool(%0) window=(2, 2) stride=(0, 1) : float32[1, 9, 998, 1]",
+    "pool of a million": IMAGE
+        + "%1 = max_pool(%0) window=(999, 999) stride=(1, 1) : float32[1, 1, 1, 1]",
+    "pool of nothing": IMAGE
+        + "%1 = avg_pool(%0) window=(0, 1) stride=(1, 1) : float32[1, 999, 999, 1]",
+    "pool stride 0": IMAGE
+        + "%1 = max_pool(%0) window=(2, 2) stride=(0, 1) : float32[1, 9, 998, 1]",
     "pool of three": IMAGE + "%1 = max_pool(%0) window=(2, 2, 2) stride=(1, 1, 1) : float32[1]",
     "pool names swapped": IMAGE + "%1 = max_pool(%0) window=(2, 2) stride=(2, 2) : "
                                   "float32[1, 499, 499, 1]\n%2 = max_pool(%1) stride=(2, 2) "
@@ -124,7 +132,8 @@ REFUSED = {
     # contractions
     "out twice": MM + DOT.replace('out=("i", "j")', 'out=("i", "i")') + " : float32[3, 3]",
     "sum and out": MM + DOT.replace('sum=("k",)', 'sum=("k", "i")') + " : float32[3, 5]",
-    "sum of one side": MM + DOT.replace('out=("i", "j")', 'out=("i",)').replace('("k",)', '("k", "j")')
+    "sum of one side": MM + DOT.replace('out=("i", "j")', 'out=("i",)').replace(
+        '("k",)', '("k", "j")')
                        + " : float32[3]",
     "axis unbound": MM + DOT.replace('sum=("k",)', "sum=()") + " : float32[3, 5]",
     "unknown name": MM + DOT.replace('out=("i", "j")', 'out=("i", "q")') + " : float32[3, 5]",
@@ -139,7 +148,7 @@ REFUSED = {
     "window beyond": MM + DOT.replace('"i", "k"', '"2*i", "k"').replace(
         "sizes=()", 'sizes=(("i", 3),)') + " : float32[3, 5]",
     "negative size": MM + DOT.replace('"i", "k"', '"2*i", "k"').replace(
-        "sizes=()", 'sizes=(("i", -3),)') + " : float32[-3, 5]",
+        "sizes=()", 'sizes=(("i", -3),)') + " : float32[3, 5]",
     "sizes are text": MM + DOT.replace("sizes=()", 'sizes="ij"') + " : float32[3, 5]",
     "sum is text": MM + DOT.replace('sum=("k",)', 'sum="k"') + " : float32[3, 5]",
     # indices
@@ -149,20 +158,23 @@ REFUSED = {
     "scatter scalar beyond": 'program p\n%0 = input "i" : int32[]\n%1 = input "u" : float32[4]\n'
                              "%2 = scatter_add(%0, %1) axis=5 size=3 : float32[4, 3]",
     "scatter size": 'program p\n%0 = input "i" : int32[2]\n%1 = input "u" : float32[2]\n'
-                    "%2 = scatter_add(%0, %1) axis=0 size=-3 : float32[-3]",
+                    "%2 = scatter_add(%0, %1) axis=0 size=-3 : float32[3]",
     "scatter nowhere": 'program p\n%0 = input "i" : int32[2]\n%1 = input "u" : float32[2]\n'
                        "%2 = scatter_add(%0, %1) axis=0 size=0 : float32[0]",
-    "sizes too large": V.replace("int32[2]", "int32[]") + "%2 = dynamic_slice(%0, %1) sizes=(5,) : float32[5]",
-    "sizes negative": V.replace("int32[2]", "int32[]") + "%2 = dynamic_slice(%0, %1) sizes=(-1,) : float32[-1]",
-    "sizes missing": V.replace("int32[2]", "int32[]") + "%2 = dynamic_slice(%0, %1) sizes=() : float32[]",
+    "sizes too large": V.replace("int32[2]", "int32[]")
+        + "%2 = dynamic_slice(%0, %1) sizes=(5,) : float32[5]",
+    "sizes negative": V.replace("int32[2]", "int32[]")
+        + "%2 = dynamic_slice(%0, %1) sizes=(-1,) : float32[1]",
+    "sizes missing": V.replace("int32[2]", "int32[]")
+        + "%2 = dynamic_slice(%0, %1) sizes=() : float32[]",
     "word 2": KEY + "%1 = random_bits(%0) shape=(3,) word=2 : uint32[3]",
     "word true": KEY + "%1 = random_bits(%0) shape=(3,) word=True : uint32[3]",
     "word -1": KEY + "%1 = random_bits(%0) shape=(3,) word=-1 : uint32[3]",
     # symbols: right for some sizes only
     "stop beyond the symbol": ROWS + "%1 = slice(%0) starts=(0, 0) stops=(B + 1, 4) steps=(1, 1) : "
                                      "float32[B + 1, 4]",
-    "stop twice the symbol": ROWS + "%1 = slice(%0) starts=(0, 0) stops=(2*B - 1, 4) steps=(1, 1) : "
-                                    "float32[2*B - 1, 4]",
+    "stop twice the symbol": ROWS + "%1 = slice(%0) starts=(0, 0) stops=(2*B - 1, 4) "
+                                    "steps=(1, 1) : float32[2*B - 1, 4]",
     "stop fixed": ROWS + "%1 = slice(%0) starts=(0, 0) stops=(8, 4) steps=(1, 1) : float32[8, 4]",
     "update of eight": ROWS + '%1 = constant value=0.0 dtype=float32 shape=(8, 4) : float32[8, 4]\n'
                               '%2 = constant value=0 dtype=int32 shape=() : int32[]\n'
@@ -179,9 +191,10 @@ REFUSED = {
 def test_a_hostile_text_is_refused_in_time(name):
     last = max(re.findall(r"^(%\d+) = ", REFUSED[name], re.MULTILINE), key=lambda n: int(n[1:]))
     start = time.perf_counter()
-    with pytest.raises(ProgramError):
+    with pytest.raises(ProgramError) as e:
         load(f"{REFUSED[name]}\nreturn {last}\n")
     assert time.perf_counter() - start < SECONDS
+    assert not re.search("is written as|negative extent in|Error: ", str(e.value)), "by chance"
 
 
 def test_every_op_declares_its_operands_and_parameters():
@@ -196,12 +209,12 @@ def test_every_op_declares_its_operands_and_parameters():
 
 # ---- mutants ------------------------------------------------------------------------------------
 
-VALUES = ["0", "1", "2", "3", "-1", "5", "17", "1.5", "True", '"x"', "None", "4097", "1099511627776",
-          "int8", "float64", "()", "(1,)", "(0, 1)"]
+VALUES = ["0", "1", "2", "3", "-1", "5", "17", "1.5", "True", '"x"', "None", "4097",
+          "1099511627776", "int8", "float64", "()", "(1,)", "(0, 1)"]
 DTYPES = ["bool", "uint8", "int8", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
 NUMBER = r"(?<![%\w.])-?\d+(?:\.\d*)?(?:e[-+]?\d+)?"
 PARAM = r' (\w+)=(".*?"|\(.*?\)(?= \w+=|$)|\S+)'
-PER_CASE, MOST_RUNS, MOST_COUNT = 12, 140, 20000
+PER_CASE, MOST_RUNS, MOST_COUNT = 20, 300, 20000
 
 
 def mutant(text: str, rng: random.Random) -> str:
@@ -209,7 +222,8 @@ def mutant(text: str, rng: random.Random) -> str:
     lines = text.rstrip("\n").split("\n")
     at = rng.choice([len(lines) - 2] * 5 + list(range(1, len(lines) - 1)))
     head, _, type_ = re.sub(r"  # \S+$", "", lines[at]).rpartition(" : ")
-    kind = rng.choice(["number"] * 6 + ["drop", "double", "rename", "operand", "op", "dtype", "extent"])
+    kind = rng.choice(["number"] * 6 + ["drop", "double", "rename", "operand", "op", "dtype",
+                                       "extent"])
     if kind == "number":
         head = _replaced(NUMBER, head, rng.choice(VALUES), rng)
     elif kind in ("drop", "double", "rename"):
@@ -236,7 +250,7 @@ def _replaced(pattern: str, text: str, new: str, rng: random.Random) -> str:
 
 
 def loaded(text: str) -> Program | None:
-    """The program, a wrong result type corrected first so that mutants go further; None: refused."""
+    """The program, a wrong result type put right so that mutants go further; None: refused."""
     for _ in range(3):
         try:
             return load(text)

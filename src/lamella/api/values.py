@@ -123,8 +123,8 @@ def _not_known() -> TraceError:
         return error(TraceError, "this array belongs to a function that was traced by compile or "
                                  "vmap and has no value outside of it; return it from the function")
     return error(TraceError, f"{scope}: the value of this array is not known while the function is "
-                             "traced; choose by lamella.where(condition, a, b) in place of cond/if, or "
-                             "return the value and look at it outside")
+                             "traced; choose by lamella.where(condition, a, b) instead of "
+                             "if (cond), or return it and look at it outside")
 
 
 def value(node: Node) -> np.ndarray:

@@ -9,7 +9,7 @@ from ..base.dtypes import DType, float32, int32
 from ..base.dtypes import bool_ as bool_dtype
 from ..base.errors import LamellaError
 from .arithmetic import Arithmetic
-from .op import Op, fits, in_range, is_dtype, is_shape, op_named
+from .op import Op, check_extents, fits, in_range, is_dtype, is_shape, op_named
 from .types import TensorType, tensor
 
 _NO_PARAMS: dict = {}
@@ -129,6 +129,8 @@ def literal(value, dtype: DType | None = None, shape=()) -> Node:
         value = int(value)
     else:
         value = bool(value) if dtype is bool_dtype else float(value)
+    if shape:
+        check_extents("constant", shape)
     return Node(CONSTANT, (), {"value": value, "dtype": dtype, "shape": tuple(shape)},
                 tensor(dtype, tuple(shape)), current_source)
 

@@ -11,6 +11,7 @@ from ..ir.node import Node, literal, make
 from ..ir.op import (
     Op,
     at_least,
+    check_extents,
     each,
     fits,
     is_axes,
@@ -92,7 +93,7 @@ TRANSPOSE = Op(
 def _reshape_infer(p: dict, t: TensorType) -> TensorType:
     if product(p["shape"]) != t.size:
         raise ShapeError(f"reshape: {t.shape} has {t.size} elements and {p['shape']} has "
-                         f"{product(p['shape'])}; the counts must agree")
+                         f"{product(p['shape'])}; the counts must agree (-1 is found for you)")
     return t.with_shape(p["shape"])
 
 
@@ -130,6 +131,7 @@ def _broadcast_infer(p: dict, t: TensorType) -> TensorType:
     if extra < 0 or any(e != 1 and e != shape[d + extra] for d, e in enumerate(t.shape)):
         raise ShapeError(f"broadcast: shape {t.shape} cannot repeat to {shape}: aligned at the "
                          f"last axis, each extent must be equal or 1")
+    check_extents("broadcast", shape)
     return t.with_shape(shape)
 
 
@@ -317,7 +319,7 @@ def _concat_infer(p: dict, *types: TensorType) -> TensorType:
             a == b for d, (a, b) in enumerate(zip(t.shape, first.shape, strict=True)) if d != axis)
         if not same:
             raise ShapeError(f"concat: shapes {', '.join(str(u.shape) for u in types)} must agree "
-                             f"in all axes but {axis}")
+                             f"in all axes but {axis}; reshape, or join along another axis")
         if t.dtype is not first.dtype:
             raise DTypeError(f"concat: dtypes {', '.join(str(u.dtype) for u in types)} differ; "
                              f"cast with astype")

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from ..base import dtypes
+from ..base import dtypes, source
 from ..base.dtypes import DType
 from ..base.errors import DTypeError, LamellaError, ShapeError
 from ..base.extents import Extent, Shape, lower
@@ -253,7 +253,11 @@ def require_float(name: str, t: TensorType) -> None:
 def normal_axis(name: str, axis: int, rank: int) -> int:
     """A non-negative axis; raises naming the op."""
     if not -rank <= axis < rank:
-        raise ShapeError(f"{name}: axis {axis} is outside of an array of {rank} dimensions")
+        where = source.render(source.here())
+        e = ShapeError(f"{name}: axis {axis} is outside of an array of {rank} dimensions; they are "
+                       f"{-rank}..{rank - 1}" + (f" ({where})" if where else ""))
+        e.located = True  # type: ignore[attr-defined]
+        raise e
     return axis % rank
 
 

@@ -166,11 +166,13 @@ class _Contraction:
         lane = expr.axis("lane", width)
         axes = [*self.batch_of(self.right), panel, *self.bound, lane]
         named = {a: expr.axis(f"a{k}", a.attr[1]) for k, a in enumerate(axes)}
-        source = self._columns_source(step)
-        at: Expr = ZERO
+        at, low = ZERO, 0   # the place before the column; a flipped axis counts from its other end
         for a, s in self.right.read.strides.items():
             if a in named:
                 at = at + named[a] * expr.size(s)
+                low = low + (a.attr[1] - 1) * s if upper(s) < 0 else low
+        at = at + expr.size(low * -1)
+        source = self._columns_source(step, low)
         column = named[panel] * width + named[lane]
         value = expr.read(0, (at, column), self.right.dtype, 0)
         node = placeholder(tensor(self.right.dtype, tuple(a.attr[1] for a in axes)), "packed")
@@ -181,12 +183,12 @@ class _Contraction:
         self.panel, self.panel_stride = panel, strides[panel]
         self.right = Side(read, self.right.axes, self.bound)
 
-    def _columns_source(self, step: Extent) -> Node:
+    def _columns_source(self, step: Extent, low: Extent) -> Node:
         """The right operand's buffer as [anything, column]: only the column is bounded by fill."""
         read = self.right.read
         source = placeholder(tensor(self.right.dtype, (read.base.type.size + 1, self.n)), "columns")
         access = stored(source)
-        access.base, access.offset, access.strides = read.base, read.offset, (1, step)
+        access.base, access.offset, access.strides = read.base, read.offset + low, (1, step)
         self.access[id(source)] = access
         return source
 

@@ -200,10 +200,12 @@ class _Storing:
         nodes: list[Node] = []
         own = self.number[id(node)]
         axes = tuple(expr.axis(f"a{k}", a.attr[1]) for k, a in enumerate(d.axes))
-        mapping = dict(zip(d.axes, map(_place, axes), strict=True)) | _renamed_bound(d.body, own)
+        kind = kind_of(node, d)
+        places = axes if kind == "scatter" else map(_place, axes)  # its target axis keeps its name
+        mapping = dict(zip(d.axes, places, strict=True)) | _renamed_bound(d.body, own)
         body = self._substituted(node, d.body, mapping, reads, nodes, {})
         types = tuple(n.type for n in nodes)
-        return Seed(node, kind_of(node, d), Definition(types, axes, body), nodes)
+        return Seed(node, kind, Definition(types, axes, body), nodes)
 
     def _substituted(self, node: Node, e: Expr, mapping: dict[Expr, Expr], reads: dict[int, int],
                      nodes: list[Node], memo: dict) -> Expr:
