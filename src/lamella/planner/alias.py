@@ -57,7 +57,8 @@ def _launch_in_place(plan: Plan, step: Launch, at: int, last: dict[int, int]) ->
     for n, o in enumerate(step.operands):
         if not o.writes or o.buffer.alias is not None or o.buffer.role == "argument":
             continue
-        for k, r in enumerate(step.operands):
+        for k in _candidates(step, o.buffer):
+            r = step.operands[k]
             root = r.buffer.root
             if r.writes or id(root) in taken or not _may_die(plan, root) or last[id(root)] != at:
                 continue
@@ -66,6 +67,14 @@ def _launch_in_place(plan: Plan, step: Launch, at: int, last: dict[int, int]) ->
                 taken.add(id(root))
                 _take(plan, o.buffer, root, last)
                 break
+
+
+def _candidates(step: Launch, target: Buffer) -> list[int]:
+    """Operands in the order in which their bytes are wanted: a result asks for donated arguments
+    first (they are there anyway), a temporary for temporaries."""
+    wanted = "argument" if target.role == "result" else "temporary"
+    return sorted(range(len(step.operands)),
+                  key=lambda k: step.operands[k].buffer.root.role != wanted)
 
 
 def _read_once(step: Launch, root: Buffer) -> bool:
