@@ -15,7 +15,7 @@ from .fuse import Fusion, Group
 from .indexed import schedule_scatter, schedule_update
 from .nest import Nest
 from .order import order_groups
-from .plan import Buffer, Plan, Step
+from .plan import Buffer, Copy, Plan, Step
 from .reduction import schedule_reduction
 from .rows import schedule_rows
 from .simplify import expand, share
@@ -50,8 +50,14 @@ def schedule(program: Program, fusion: Fusion, target, donated: frozenset[int]) 
     plan = Plan(program.name, program, steps, arguments, results, [], temporaries, donated,
                 tuple(_symbols(program)))
     share_bytes(plan)
+    plan.steps = [s for s in plan.steps if not _copies_itself(s)]
     price(plan)
     return plan
+
+
+def _copies_itself(step: Step) -> bool:
+    """Whether a copy has become one of bytes onto themselves."""
+    return isinstance(step, Copy) and step.source_buffer.root is step.target.root
 
 
 def _kept(fusion: Fusion) -> set[int]:
