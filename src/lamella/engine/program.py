@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..base.errors import ShapeError
+from ..base.extents import Size
 from ..ir.program import Program
 from ..planner.build import build_plan
 from ..planner.plan import Plan
@@ -27,7 +29,20 @@ class CompiledProgram:
     def __call__(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """The outputs for these inputs (read without a copy where they are packed)."""
         values = [Value.from_numpy(np.asarray(a), copy=False) for a in arrays]
+        self._check(values)
         return [v.numpy() for v in self.executable(values)]
+
+
+    def _check(self, values: list[Value]) -> None:
+        """Raise where an argument is not what the program was compiled for."""
+        types = self.plan.program.input_types
+        if len(values) != len(types):
+            raise ShapeError(f"{self.plan.name}: takes {len(types)} arrays, got {len(values)}")
+        for k, (t, v) in enumerate(zip(types, values, strict=True)):
+            fits = t.rank == v.type.rank and all(
+                isinstance(e, Size) or e == n for e, n in zip(t.shape, v.type.shape, strict=True))
+            if t.dtype is not v.type.dtype or not fits:
+                raise ShapeError(f"{self.plan.name}: argument {k} must be {t}, got {v.type}")
 
 
 def compile_program(program: Program, *, fused: bool = True) -> CompiledProgram:

@@ -198,6 +198,7 @@ def _read(data: memoryview) -> Model:
     except UnicodeDecodeError:
         raise FormatError(f"{PROGRAM} is not UTF-8") from None
     program = parse(text)
+    verify(program)
     stored = safetensors.read(parts[WEIGHTS])
     leading = [n.params["name"] for n in program.inputs[:len(stored)]]
     weights = {n: stored[n] for n in leading if n in stored}
