@@ -24,6 +24,7 @@ from ..engine.executable import Executable
 from ..engine.kernels import target
 from ..engine.measure import Measurement
 from ..engine.measure import measure as run_measured
+from ..engine.pause import collection_paused
 from ..engine.profile import profile
 from ..engine.value import Donated, Value
 from ..ir.node import INPUT, Node, placeholder, topological
@@ -185,10 +186,11 @@ class Compiled:
                  types: list[TensorType]) -> Entry:
         if knobs.logs("compile"):
             print(f"lamella: compiling {self.name}: {self._reason(key)}", file=sys.stderr)
-        traced = trace_types(self.f, args, types, self.name)
-        plan = build_plan(traced.program, target(), frozenset(self._donated_leaves(structures)))
-        self._check_budget(plan)
-        return Entry(Executable(plan), traced.structure, traced.captured)
+        with collection_paused():
+            traced = trace_types(self.f, args, types, self.name)
+            plan = build_plan(traced.program, target(), frozenset(self._donated_leaves(structures)))
+            self._check_budget(plan)
+            return Entry(Executable(plan), traced.structure, traced.captured)
 
     def _reason(self, key: tuple) -> str:
         if not self.entries:

@@ -16,6 +16,7 @@ from ..ir.program import Program, rebuild
 from ..planner.build import build_plan
 from .executable import Executable
 from .kernels import target
+from .pause import collection_paused
 from .value import Value
 
 KEEP = 1024
@@ -31,8 +32,9 @@ def evaluate(nodes: list[Node]) -> None:
     order, leaves, key = _signature(wanted)
     run = _executables.get(key)
     if run is None:
-        run = _executables[key] = Executable(build_plan(_program(wanted, order, leaves), target(),
-                                                        fused=False))
+        with collection_paused():
+            program = _program(wanted, order, leaves)
+            run = _executables[key] = Executable(build_plan(program, target(), fused=False))
         if len(_executables) > KEEP:
             _executables.popitem(last=False)
     values = [_number(n) if n.op is CONSTANT else n.data for n in leaves]

@@ -27,13 +27,14 @@ _interned: WeakValueDictionary[tuple, Expr] = WeakValueDictionary()
 class Expr(Arithmetic):
     """One interned expression; see the module's docstring for the kinds."""
 
-    __slots__ = ("__weakref__", "_free", "args", "attr", "dtype", "op")
+    __slots__ = ("__weakref__", "_free", "_parts", "args", "attr", "dtype", "op")
 
     op: Any
     args: tuple[Expr, ...]
     attr: Any
     dtype: DType
     _free: frozenset[Expr] | None
+    _parts: tuple[Expr, ...] | None
 
     def apply(self, name: str, *args) -> Expr:
         from_scalars = _scalars[name]
@@ -52,17 +53,19 @@ class Expr(Arithmetic):
                             "use where(cond, a, b)")
 
 
+_references = _interned.data  # key -> weak reference: looked up without the mapping's overhead
 _scalars: dict[str, Any] = {}  # filled by scalar.py: the functions behind Python's operators
 
 
 def make(op: Any, args: tuple[Expr, ...], attr: Any, dtype: DType) -> Expr:
     """The interned expression of that structure."""
     key = (op, args, attr, type(attr), dtype.name)
-    found = _interned.get(key)
+    reference = _references.get(key)
+    found = None if reference is None else reference()
     if found is None:
         found = Expr.__new__(Expr)
         found.op, found.args, found.attr, found.dtype = op, args, attr, dtype
-        found._free = None
+        found._free = found._parts = None
         _interned[key] = found
     return found
 
@@ -149,19 +152,22 @@ def rebuild(e: Expr, args: tuple[Expr, ...]) -> Expr:
     return e.op.build(args, e.attr, e.dtype)
 
 
-def walk(e: Expr) -> list[Expr]:
-    """All distinct subexpressions, arguments first."""
-    seen: dict[Expr, None] = {}
+def walk(e: Expr) -> tuple[Expr, ...]:
+    """All distinct subexpressions, arguments first (remembered by the expression)."""
+    if e._parts is None:
+        seen: dict[Expr, None] = {}
 
-    def visit(x: Expr) -> None:
-        if x in seen:
-            return
-        for a in x.args:
-            visit(a)
-        seen[x] = None
+        def visit(x: Expr) -> None:
+            if x in seen:
+                return
+            for a in x.args:
+                visit(a)
+            seen[x] = None
 
-    visit(e)
-    return list(seen)
+        visit(e)
+        seen.pop(e)
+        e._parts = tuple(seen)
+    return (*e._parts, e)
 
 
 def affine(e: Expr) -> dict[Any, int]:

@@ -30,8 +30,8 @@ BITS = ("int", "uint", "bool")
 class Scalar:
     """One scalar operation; see the module's docstring."""
 
-    __slots__ = ("arity", "doc", "expand", "facts", "identity", "kinds", "name", "reference",
-                 "result", "rule", "samples")
+    __slots__ = ("arity", "doc", "expand", "facts", "identity", "kinds", "name", "on_indices",
+                 "reference", "result", "rule", "samples")
 
     def __init__(self, name: str, arity: int, doc: str, reference: Any,
                  rule: Callable | None = None, *, kinds: tuple[str, ...] = ("float",),
@@ -41,11 +41,23 @@ class Scalar:
         self.reference, self.rule = reference, rule
         self.kinds, self.result, self.facts = kinds, result, frozenset(facts.split())
         self.identity, self.expand, self.samples = identity, expand, samples
+        found = dtypes.bool_ if result == "bool" else dtypes.index
+        self.on_indices = found if arity == 2 and "int" in kinds else None
         ALL[name] = self
         expr._scalars[name] = self
 
     def __call__(self, *args):
         """Apply to expressions (or nodes, or arrays): numbers take the others' dtype."""
+        if len(args) == 2 and self.on_indices:
+            a, b = args
+            if type(a) is Expr and a.dtype is dtypes.index:
+                if type(b) is int:
+                    b = lit(b, dtypes.index)
+                if type(b) is Expr and b.dtype is dtypes.index:
+                    return self.build((a, b), None, self.on_indices)
+        return self._apply(args)
+
+    def _apply(self, args: tuple):
         first = next((a for a in args if isinstance(a, Arithmetic)), None)
         if first is None:
             raise TypeError(f"{self.name} needs at least one expression or array")

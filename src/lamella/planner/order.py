@@ -41,7 +41,9 @@ def _wait_for_readers(argument: Node, readers: list[int], groups, wanted: set[in
         s.node.type.bytes == argument.type.bytes and s.node.dtype is argument.dtype
         for s in groups[k].seeds)]
     if len(heirs) == 1:
-        needs[heirs[0]].update(r for r in readers if r != heirs[0])
+        others = {r for r in readers if r != heirs[0]}
+        needs[heirs[0]] |= others
+        wanted |= others    # nobody waits for an heir, so that no circle can arise
 
 
 def _sorted(needs: list[set[int]]) -> list[int]:
