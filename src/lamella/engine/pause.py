@@ -1,4 +1,4 @@
-"""Pausing the garbage collector while a program is planned: it makes many objects and no garbage."""
+"""The garbage collector paused while a program is planned: many objects are made, no garbage."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Expr(Arithmetic):
                             "use where(cond, a, b)")
 
 
-_references = _interned.data  # key -> weak reference: looked up without the mapping's overhead
+_references = _interned.data  # type: ignore[attr-defined]  # spares a call
 _scalars: dict[str, Any] = {}  # filled by scalar.py: the functions behind Python's operators
 
 
