@@ -22,7 +22,8 @@ class Bound:
     is, `fresh` the types of results that are allocated at each call.
     """
 
-    __slots__ = ("arena_bytes", "fresh", "layout", "outputs", "scratch_bytes", "table")
+    __slots__ = ("arena_bytes", "fresh", "fresh_bytes", "layout", "outputs", "scratch_bytes",
+                 "table")
 
     def __init__(self, plan: Plan, env: Mapping[str, int], threads: int | None = None):
         self.layout: Layout = place(plan, env)
@@ -36,6 +37,7 @@ class Bound:
                 bases[id(buffer.root)] = 1 + len(plan.arguments) + len(self.fresh)
                 self.fresh.append(tensor(buffer.root.dtype, (evaluate(buffer.root.count, env),)))
             self.outputs.append((bases[id(buffer.root)], tensor(node.dtype, shape)))
+        self.fresh_bytes: list[int] = [t.bytes for t in self.fresh]  # type: ignore[misc]
         self.table, self.scratch_bytes = _table(plan, env, self.layout, bases, threads)
 
 

@@ -47,15 +47,9 @@ class Executable:
     def __call__(self, values: Sequence[Value]) -> list[Value]:
         """The results for these arguments; donated ones must not be used afterwards."""
         b = self.bound(values)
-        owners = list(values)
-        bases = [0]
-        bases += [v.address for v in values]
-        for t in b.fresh:
-            block = allocate(t.bytes)  # type: ignore[arg-type]
-            owners.append(block)  # type: ignore[arg-type]
-            bases.append(block.address)
+        blocks = [allocate(n) for n in b.fresh_bytes]
         arena = lease(b.arena_bytes or 64)
-        bases[0] = arena.address
+        bases = [arena.address, *[v.address for v in values], *[k.address for k in blocks]]
         try:
             b.table.run(bases)
         except TypeError:
@@ -65,11 +59,8 @@ class Executable:
             self._fail(e)
         finally:
             release(arena)
-        out = []
-        for base, type in b.outputs:
-            owner = owners[base - 1]
-            out.append(Value(bases[base], owner.owner if isinstance(owner, Value) else owner, type))
-        return out
+        owners = [None, *[v.owner for v in values], *blocks]
+        return [Value(bases[base], owners[base], type) for base, type in b.outputs]
 
     def _fail(self, e: StepFailed) -> None:
         step = self.plan.steps[e.step]

@@ -113,8 +113,12 @@ class Module(metaclass=_Construction):
 
 def _rebuilt(cls: type, metadata: tuple, children) -> Any:
     names, constants = metadata
-    return _with(cls, {**dict(constants), **dict(zip(names, children, strict=True)),
-                       "_children": names})
+    module: Any = object.__new__(cls)
+    attributes = vars(module)
+    attributes.update(constants)
+    attributes.update(zip(names, children, strict=True))
+    attributes["_children"] = names
+    return module
 
 
 def _with(cls: type, attributes: dict) -> Any:
