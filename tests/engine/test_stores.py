@@ -60,13 +60,7 @@ def test_converted_rows_end_where_they_end(name, to):
     assert (behind == 0x5A).all()
 
 
-# LLVM stores the one known lane of a truncated vector with the width it had before.
-WIDE = pytest.mark.xfail(strict=True, reason="a vector loop of one trip stores 32 bits")
-
-
-@pytest.mark.parametrize("name", [
-    pytest.param(n, marks=[WIDE] if n in ("bfloat16", "uint8") else [])
-    for n in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_vector_loop_of_one_trip_stores_one_element(name):
     """Rows of one element: the last store must not reach behind the array."""
     dtype, row, j = dtypes.by_name(name), index_var("row"), index_var("j")

@@ -114,9 +114,13 @@ class Compiled:
         if self.variadic:
             raise error(LamellaError, f"{self.name} takes *args or **kwargs: pass its arguments by "
                                       "position when it is compiled")
+        fixed = [n for n in kwargs if n not in self.parameters]
+        if fixed:
+            raise error(LamellaError, f"{self.name}: {', '.join(fixed)} is not positional; "
+                                      "fix it with functools.partial before compiling")
         bound = inspect.signature(self.f).bind(*args, **kwargs)
         bound.apply_defaults()
-        return tuple(bound.arguments.values()) if self.parameters else args
+        return tuple(bound.arguments[n] for n in self.parameters)
 
     def __call__(self, *args, **kwargs):
         args = self.arguments(args, kwargs)
@@ -396,13 +400,14 @@ def _bound_symbols(program: Program, types: list[TensorType]) -> dict[str, int] 
 
 
 def _parameters(f: Callable) -> tuple[list[str], bool]:
-    """The names of f's parameters, and whether it takes any number of them."""
+    """The names of f's positional parameters, and whether it takes any number of them."""
     try:
         found = inspect.signature(f).parameters
     except (TypeError, ValueError):
         return [], True
     kinds = {p.kind for p in found.values()}
-    return list(found), bool(kinds & {inspect.Parameter.VAR_POSITIONAL,
+    names = [n for n, p in found.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    return names, bool(kinds & {inspect.Parameter.VAR_POSITIONAL,
                                       inspect.Parameter.VAR_KEYWORD})
 
 

@@ -21,6 +21,7 @@ Terms = dict[tuple[Expr, ...], int]  # product of atoms -> coefficient
 SCRATCH_ALIGN = 64
 _ZEROS = f"@zeros = internal constant [{8 * LANES} x i8] zeroinitializer, align {SCRATCH_ALIGN}"
 _ALL = "splat (i1 true)"
+_ONE = f"<i1 true{', i1 false' * (LANES - 1)}>"  # lane 0 alone
 
 
 class Place(NamedTuple):
@@ -292,6 +293,10 @@ class Memory(Values):
         """The instruction of a masked store or a scatter; what it needs is computed before it."""
         size, scalar = buffer.dtype.bytes, memory_type(buffer.dtype)
         kind, short = vector(scalar, LANES), suffix(scalar, LANES)
+        if at.contiguous and mask is not None and mask.text == _ONE:
+            # LLVM would store the one lane of a truncated vector with the width it had before
+            one = self.op(f"extractelement {kind} {text}, i64 0", self.top)
+            return f"store {scalar} {one}, ptr {at.pointer}, align {size}"
         if at.contiguous:
             pointer, form, name = at.pointer, "ptr", f"@llvm.masked.store.{short}.p0"
         else:

@@ -25,7 +25,9 @@ def order_groups(program: Program, fusion: Fusion, donated: frozenset[int]) -> l
             base = fusion.access[id(n)].base
             producer = owner.get(id(base))
             if producer is None:
-                readers.setdefault(id(base), []).append(number[id(g)])
+                known = readers.setdefault(id(base), [])
+                if number[id(g)] not in known:
+                    known.append(number[id(g)])
             elif producer is not g:
                 needs[number[id(g)]].add(number[id(producer)])
     wanted = {k for s in needs for k in s}
