@@ -7,7 +7,7 @@ from weakref import ref
 
 import numpy as np
 
-from ..base import dtypes
+from ..base import dtypes, tree
 from ..base.dtypes import DType, as_dtype, promote
 from ..base.errors import DTypeError, ShapeError
 from ..base.extents import Size
@@ -43,6 +43,10 @@ class Array(Arithmetic):
 
     def __init__(self, node: Node):
         self.node = node
+
+    def __flatten__(self) -> tuple[list, object]:
+        """(leaves, structure) of an array: itself."""
+        return [self], tree.LEAF
 
     # ---- what it is -----------------------------------------------------------------------------
 

@@ -83,7 +83,7 @@ class Entry:
 
     def __init__(self, executable: Executable, structure: Any, captured: list[Node]):
         self.executable, self.structure, self.captured = executable, structure, captured
-        self.types: list[list[TensorType]] = []
+        self.types: list[tuple] = []
 
 
 class Compiled:
@@ -132,7 +132,8 @@ class Compiled:
         except AttributeError:
             types = [_type_of(a, self.name) for a in leaves]
             values = [_value_of(a) for a in leaves]
-        entry = self.fast.get((structures, *map(id, types))) or self._entry(args, structures, types)
+        key = (*map(id, structures), *map(id, types))
+        entry = self.fast.get(key) or self._entry(args, structures, types, key)
         if None in values:
             values = [_value_of(a) for a in leaves]
         if entry.captured:
@@ -152,8 +153,10 @@ class Compiled:
             values[k].address = None  # type: ignore[assignment]
         return _returned(entry, results)
 
-    def _entry(self, args: tuple, structures: tuple, types: list[TensorType]) -> Entry:
-        """The specialisation for arguments of these types, made at the first call."""
+    def _entry(self, args: tuple, structures: tuple, types: list[TensorType],
+               fast: tuple = ()) -> Entry:
+        """The specialisation for arguments of these types, made at the first call; `fast` is the
+        key of ids under which it is found again."""
         given = types
         if self.sizes:
             types = self._symbolic(structures, types)
@@ -161,10 +164,12 @@ class Compiled:
         entry = self.entries.get(key)
         if entry is None:
             entry = self.entries[key] = self._compile(key, args, structures, types)
-        entry.types.append(given)  # keeps them alive, so that their ids stay theirs
-        if len(self.fast) > 4096:
-            self.fast.clear()
-        self.fast[(structures, *map(id, given))] = entry
+        if fast and all(s is tree.LEAF or s is tree.shared(s) for s in structures):
+            if len(self.fast) > 4096:
+                self.fast.clear()
+                entry.types.clear()
+            entry.types.append((structures, given))  # alive, so that their ids stay theirs
+            self.fast[fast] = entry
         return entry
 
     def _donated_leaves(self, structures: tuple) -> list[int]:

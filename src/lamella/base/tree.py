@@ -27,6 +27,19 @@ def flatten_arguments(args: tuple) -> tuple[list, tuple]:
     return leaves, tuple(structures)
 
 
+_structures: dict[Any, Any] = {}
+
+
+def shared(structure: Any) -> Any:
+    """One object for all equal structures, so that its id may stand for it."""
+    if len(_structures) > 4096:
+        _structures.clear()
+    return _structures.setdefault(structure, structure)
+
+
+LEAF: Any = flatten(0)[1]
+
+
 def unflatten(structure: Any, leaves) -> Any:
     """The tree of that structure with these leaves."""
     return optree.tree_unflatten(structure, leaves)

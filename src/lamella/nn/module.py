@@ -89,7 +89,8 @@ class Module(metaclass=_Construction):
         """(leaves, structure), remembered where nothing inside can change."""
         found = vars(self).get("_flat")
         if found is None:
-            found = tree.flatten(self)
+            leaves, structure = tree.flatten(self)
+            found = leaves, tree.shared(structure)
             if _is_fixed(self):
                 vars(self)["_flat"] = found
         return found
