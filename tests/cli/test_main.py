@@ -17,7 +17,6 @@ from lamella.formats import lamella_file
 from lamella.serve import server
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits.toml"
-TRAINS = hasattr(__import__("lamella.train").train, "Trainer")
 
 
 @pytest.fixture
@@ -86,10 +85,6 @@ def test_interrupted_is_130(capsys, model, monkeypatch):
 
 # ---- training -----------------------------------------------------------------------------------
 
-needs_training = pytest.mark.skipif(not TRAINS, reason="lamella.train has no Trainer yet")
-
-
-@needs_training
 def test_a_recipe_trains_a_file_that_serves(tmp_path):
     target = tmp_path / "digits.lamella"
     done = CliRunner().invoke(app, [
@@ -101,7 +96,6 @@ def test_a_recipe_trains_a_file_that_serves(tmp_path):
     assert CliRunner().invoke(app, ["plan", str(target)]).exit_code == 0
 
 
-@needs_training
 def test_an_interrupted_run_resumes_with_the_same_bits(tmp_path, monkeypatch):
     from lamella.cli import recipe, training
 
@@ -130,7 +124,6 @@ def test_an_interrupted_run_resumes_with_the_same_bits(tmp_path, monkeypatch):
         assert value.tobytes() == resumed.weights[name].tobytes()
 
 
-@needs_training
 def test_an_unwritable_folder_is_told_before_training(capsys, tmp_path):
     missing = tmp_path / "none" / "m.lamella"
     code, told = failed(capsys, "train", str(EXAMPLE), "--set", f"output.file={missing}")

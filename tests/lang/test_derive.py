@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from lang.examples import conv2d, matmul, softmax
 
 from lamella.base.extents import symbol
 from lamella.ir.types import tensor
@@ -69,21 +70,6 @@ def checked(d, *arrays, order=2, tolerance=2e-6):
             for b in range(3)]
     together = batched(d, flags, 3)
     assert np.array_equal(evaluate_definition(together, *stacks), np.stack(each))
-
-
-def matmul(a, b):
-    return lambda i, j: sum(lambda k: a[i, k] * b[k, j])
-
-
-def conv2d(x, w):
-    return lambda n, y, z, f: sum(
-        lambda r, s, c: x[n, y * 2 + r - 1, z * 2 + s - 1, c] * w[r, s, c, f])
-
-
-def softmax(x):
-    m = lambda i: max(lambda j: x[i, j])
-    e = lambda i, j: exp(x[i, j] - m(i))
-    return lambda i, j: e(i, j) / sum(lambda k: e(i, k))
 
 
 def layer_norm(x, w):

@@ -4,6 +4,7 @@ import builtins
 
 import numpy as np
 import pytest
+from lang.examples import conv2d, matmul, softmax
 
 from lamella.base.errors import DTypeError, ExecutionError, NotationError
 from lamella.base.extents import symbol
@@ -28,21 +29,6 @@ from lamella.lang.notation import (
 
 T, U = symbol("T", 1, 4096), symbol("U", 1, 4096)
 RNG = np.random.default_rng(0)
-
-
-def matmul(a, b):
-    return lambda i, j: sum(lambda k: a[i, k] * b[k, j])
-
-
-def conv2d(x, w):
-    return lambda n, y, z, f: sum(
-        lambda r, s, c: x[n, y * 2 + r - 1, z * 2 + s - 1, c] * w[r, s, c, f])
-
-
-def softmax(x):
-    m = lambda i: max(lambda j: x[i, j])
-    e = lambda i, j: exp(x[i, j] - m(i))
-    return lambda i, j: e(i, j) / sum(lambda k: e(i, k))
 
 
 def embed(table, ids):
