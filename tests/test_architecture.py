@@ -19,7 +19,7 @@ ROOT = "lamella"
 # Lowest first. A package may import from itself and from the floors below it.
 # fmt: off
 FLOORS = [
-    "base", "ir", "lang", "ops", "transform", "codegen", "planner", "runtime", "engine", "api",
+    "base", "ir", "lang", "transform", "ops", "codegen", "planner", "runtime", "engine", "api",
     "nn", "optim", "data", "train", "dist", "formats", "serve", "cli",
 ]
 # fmt: on

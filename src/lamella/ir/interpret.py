@@ -10,7 +10,7 @@ from ..base.errors import ProgramError, ShapeError, UnsupportedError
 from ..base.extents import Size, evaluate, solve
 from .node import INPUT, Node, placeholder, topological
 from .program import Program
-from .types import TensorType, tensor
+from .types import TensorType, TupleType, tensor
 
 
 def interpret(program: Program, arrays: Sequence[np.ndarray],
@@ -46,20 +46,24 @@ def _complexity(extent) -> int:
 def interpret_nodes(outputs: Iterable[Node], values: Mapping[Node, np.ndarray],
                     env: Mapping[str, int] | None = None) -> list[np.ndarray]:
     """The values of nodes; `values` gives those of inputs, or of any nodes known already."""
-    outputs, known, env = list(outputs), dict(values), env or {}
+    outputs, env = list(outputs), env or {}
+    known: dict = dict(values)
     for node in topological(outputs, stop=known.keys()):
         if node not in known:
             known[node] = _value(node, [known[i] for i in node.inputs], env)
     return [known[n] for n in outputs]
 
 
-def _value(node: Node, inputs: list[np.ndarray], env: Mapping[str, int]) -> np.ndarray:
+def _value(node: Node, inputs: list, env: Mapping[str, int]):
+    """The node's array; a tuple of arrays where it has several results."""
     op = node.op
     if op is INPUT:
         raise ProgramError(f"no value was given for the input {node.params['name']!r}: {node.type}")
     params = {name: bound(v, env) for name, v in node.params.items()}
     if op.reference is not None:
-        return np.asarray(op.reference(params, *inputs))
+        found = op.reference(params, *inputs)
+        return tuple(map(np.asarray, found)) if isinstance(node.type, TupleType) \
+            else np.asarray(found)
     if op.expand is None:
         raise UnsupportedError(f"{op.name}: has neither a reference nor an expansion")
     holders = [placeholder(tensor(i.dtype, a.shape))

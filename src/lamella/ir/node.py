@@ -8,24 +8,29 @@ from ..base import source as _source
 from ..base.dtypes import DType, float32, int32
 from ..base.dtypes import bool_ as bool_dtype
 from ..base.errors import LamellaError
+from ..base.extents import Shape
 from .arithmetic import Arithmetic
-from .op import Op, check_extents, fits, in_range, is_dtype, is_shape, op_named
-from .types import TensorType, tensor
+from .op import Op, check_extents, fits, in_range, is_dtype, is_int, is_shape, op_named
+from .types import TensorType, TupleType, tensor
 
 _NO_PARAMS: dict = {}
 
 
 class Node(Arithmetic):
-    """One value. Pure unless `token` names the order it takes part in.
+    """One value, or several (its type a TupleType), which only `item` nodes read. Pure unless
+    `token` names the order it takes part in.
 
     `data` is the evaluated value (a runtime buffer) of an uncompiled node, else None.
     """
 
     __slots__ = ("__weakref__", "data", "inputs", "op", "params", "source", "token", "type")
 
-    def __init__(self, op: Op, inputs: tuple[Node, ...], params: dict, type: TensorType,
-                 source=None, token=None, data=None):
-        self.op, self.inputs, self.params, self.type = op, inputs, params, type
+    type: TensorType  # a TupleType where there are several results: then read by items alone
+
+    def __init__(self, op: Op, inputs: tuple[Node, ...], params: dict,
+                 type: TensorType | TupleType, source=None, token=None, data=None):
+        self.op, self.inputs, self.params = op, inputs, params
+        self.type = type  # type: ignore[assignment]
         self.source, self.token, self.data = source, token, data
 
     @property
@@ -117,6 +122,33 @@ INPUT = Op("input", doc="A value that is given when the program runs.",
            jvp=lambda node, tangents: None, facts=frozenset({"input"}))
 
 
+def _is_item(v, params, types) -> bool:
+    """the number of one of the operand's results"""
+    return is_int(v) and isinstance(types[0], TupleType) and 0 <= v < len(types[0].items)
+
+
+def _item_vjp(node, cotangent):
+    raise AssertionError("a pullback gathers the cotangents of items itself")
+
+
+ITEM = Op("item", doc="y = x[index]: one of several results of a node.", arity=1,
+          params={"index": _is_item}, infer=lambda p, x: x.items[p["index"]],
+          reference=lambda p, x: x[p["index"]], vjp=_item_vjp,
+          jvp=lambda node, tangents: tangents[0][node.params["index"]],
+          batch=lambda node, inputs, batched: inputs[0][node.params["index"]],
+          facts=frozenset({"item"}))
+
+
+def item(node: Node, index: int) -> Node:
+    """One of a node's several results."""
+    return make(ITEM, (node,), {"index": index})
+
+
+def items(node: Node) -> tuple[Node, ...]:
+    """All of a node's several results."""
+    return tuple(item(node, k) for k in range(len(node.type.items)))  # type: ignore[attr-defined]
+
+
 def literal(value, dtype: DType | None = None, shape=()) -> Node:
     """A constant node: one number in every element of `shape`."""
     if dtype is None:
@@ -133,6 +165,16 @@ def literal(value, dtype: DType | None = None, shape=()) -> Node:
         check_extents("constant", shape)
     return Node(CONSTANT, (), {"value": value, "dtype": dtype, "shape": tuple(shape)},
                 tensor(dtype, tuple(shape)), current_source)
+
+
+def zeros_like(node: Node) -> Node:
+    """Zeros of the node's type."""
+    return literal(0, node.dtype, node.shape)
+
+
+def broadcast_to(node: Node, shape: Shape) -> Node:
+    """The node repeated to the shape (a broadcast where it differs)."""
+    return node if node.shape == shape else make(op_named("broadcast"), (node,), {"shape": shape})
 
 
 def placeholder(type: TensorType, name: str = "") -> Node:

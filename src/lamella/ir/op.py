@@ -9,6 +9,7 @@ import numpy as np
 from ..base.dtypes import INTS, DType
 from ..base.errors import LamellaError, ProgramError, ShapeError
 from ..base.extents import Size, upper
+from .types import TupleType, tensors
 
 MOST_RANK, MOST_ELEMENTS = 32, 1 << 48  # of a value that a text may state
 
@@ -21,8 +22,9 @@ _registry: dict[str, Op] = {}
 class Op:
     """One operator. Rules are attributes; there is no table keyed by op anywhere else.
 
-    rule(params, *types) -> type; raises the user's error. `make` calls it: the front end's own
-        parameters are well formed. `infer` is the rule behind `check`, for those of a text.
+    rule(params, *types) -> type, a TupleType for several results; raises the user's error. `make`
+        calls it: the front end's own parameters are well formed. `infer` is the rule behind
+        `check`, for those of a text.
     arity, more: the number of operands; with `more`, the least number.
     params: {name: predicate(value, params, types)}: every parameter, and whether its value is safe
         to lower and to run; a predicate's docstring says what it wants.
@@ -35,6 +37,11 @@ class Op:
     codec: {parameter: (to_text, from_text)} for parameters that are not plain data.
     facts: a set of words such as "commutative", "associative", "pointwise", "view".
     samples() -> list of (params, arrays): inputs for the tests, awkward ones included.
+
+    Of an op with several results, `reference` gives a tuple of arrays, `vjp` takes a tuple of
+    cotangents (nodes or None), `jvp` gives a tuple of tangents, and `batch` a tuple of pairs
+    (node, flag): each result, and whether it has the batch axis. Such an op has neither `lower`
+    nor `expand`; the fact "step" says that the planner makes steps of its own for it.
     """
 
     __slots__ = ("arity", "batch", "codec", "doc", "expand", "facts", "jvp", "lower", "more",
@@ -60,8 +67,12 @@ class Op:
     def infer(self, params: dict, *types):
         """The result's type; raises for whatever is not safe to compile and run."""
         check(self, params, types)
+        if "item" not in self.facts and any(isinstance(t, TupleType) for t in types):
+            raise ProgramError(f"{self.name}: takes one value for each operand, not several; "
+                               f"select one with item")
         out = self.rule(params, *types)
-        check_extents(self.name, out.shape)
+        for t in tensors(out):
+            check_extents(self.name, t.shape)
         return out
 
     def __repr__(self) -> str:

@@ -17,7 +17,7 @@ from .node import INPUT, Node, placeholder
 from .op import op_named
 from .printer import RESERVED, codec
 from .program import Program
-from .types import TensorType, tensor
+from .types import TensorType, TupleType, tensor
 
 MOST_BYTES, MOST_LINE = 64 << 20, 1 << 20
 MOST_NODES, MOST_TOKENS = 1 << 20, 1 << 16  # of a program, of a line
@@ -169,6 +169,18 @@ class Reader:
             raise ProgramError(f"{len(items)} axes; at most {MOST_RANK} are read")
         return tuple(items)
 
+    def types(self) -> TensorType | TupleType:
+        """One type, or several in brackets."""
+        if not self.skip("("):
+            return self.type()
+        found: list[TensorType] = []
+        while not self.skip(")"):
+            found.append(self.type())
+            if not self.skip(","):
+                self.expect(")")
+                break
+        return TupleType(found)
+
     def type(self) -> TensorType:
         """`float32[B, 64]`, with `:(1, B)` for strides."""
         name = self.next("name")
@@ -313,7 +325,7 @@ class _Parser:
             params[key] = from_text(params[key], tuple(i.type for i in inputs), self.symbols)
         token = r.string() if r.skip("@") else None
         r.expect(":")
-        written = r.type()
+        written = r.types()
         inferred = op.infer(params, *[i.type for i in inputs])
         if inferred != written:
             raise ProgramError(f"{word}: the type is written as {written}, but is {inferred}")

@@ -26,7 +26,7 @@ from ..base.source import render
 from .node import INPUT, Node
 from .op import Op
 from .program import Program
-from .types import TensorType
+from .types import TensorType, TupleType, tensors
 
 RESERVED = frozenset({"inf", "nan", "None", "True", "False"})
 
@@ -107,8 +107,11 @@ def _escape(c: str) -> str:
     return f"\\{c}" if c in '"\\' else f"\\u{{{ord(c):x}}}"
 
 
-def type_text(t: TensorType) -> str:
-    """`float32[B, 64]`, with `:(1, B)` where the strides are not row-major."""
+def type_text(t: TensorType | TupleType) -> str:
+    """`float32[B, 64]`, with `:(1, B)` where the strides are not row-major; several in brackets."""
+    if isinstance(t, TupleType):
+        inner = ", ".join(map(type_text, t.items))
+        return f"({inner},)" if len(t.items) == 1 else f"({inner})"
     if t.device is not cpu or t.sharding is not None:
         raise ProgramError(f"{t} on {t.device} has no text; place and shard after loading")
     return repr(t)
@@ -120,7 +123,8 @@ def _name(name: str) -> str:
 
 def _collect(node: Node, known: dict[str, Symbol]) -> None:
     """Add the symbols of the node's type and parameters, each with one name."""
-    for s in _symbols((node.type.shape, node.type.strides, *node.params.values())):
+    shapes = tuple((t.shape, t.strides) for t in tensors(node.type))
+    for s in _symbols((shapes, *node.params.values())):
         if known.setdefault(s.name, s) != s:
             other = known[s.name]
             raise ProgramError(f"two symbols are called {s.name}: {other.low}..{other.high} and "

@@ -1,4 +1,4 @@
-"""The type of a value: dtype, extents, strides, device, and optionally a sharding."""
+"""The type of a value: dtype, extents, strides, device, and optionally a sharding; or several."""
 
 from __future__ import annotations
 
@@ -56,6 +56,30 @@ class TensorType:
         inner = ", ".join(map(str, self.shape))
         strides = "" if self.strides is None else f":({', '.join(map(str, self.strides))})"
         return f"{self.dtype}[{inner}]{strides}"
+
+
+class TupleType:
+    """The types of a node's several results, in order; the op `item` selects one."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, items):
+        self.items: tuple[TensorType, ...] = tuple(items)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TupleType) and self.items == other.items
+
+    def __hash__(self) -> int:
+        return hash(self.items)
+
+    def __repr__(self) -> str:
+        inner = ", ".join(map(str, self.items))
+        return f"({inner},)" if len(self.items) == 1 else f"({inner})"
+
+
+def tensors(type: TensorType | TupleType) -> tuple[TensorType, ...]:
+    """The types of a node's results, one or several."""
+    return type.items if isinstance(type, TupleType) else (type,)
 
 
 _interned: dict[tuple, TensorType] = {}

@@ -10,7 +10,7 @@ from ..base.source import render
 from .interpret import bound
 from .node import INPUT, Node
 from .program import Program
-from .types import TensorType, tensor
+from .types import TensorType, TupleType, tensor, tensors
 
 MOST_CORNERS = 64  # of the symbols' bounds, tried for each node
 _OPEN, _DONE = 1, 2
@@ -45,6 +45,9 @@ def _check_inputs(program: Program) -> None:
     for node in program.inputs:
         if node.op is not INPUT:
             _fail(node, "a program's inputs are input nodes")
+    for node in program.outputs:
+        if isinstance(node.type, TupleType):
+            _fail(node, "a program's outputs are one value each; select one with item")
     if len(set(map(id, program.inputs))) != len(program.inputs):
         raise ProgramError(f"{program.name}: an input stands twice among the inputs")
 
@@ -82,7 +85,7 @@ def _check_type(node: Node) -> None:
 
 
 def _check_symbols(node: Node, known: dict[str, Symbol]) -> None:
-    for extent in node.type.shape:
+    for extent in (e for t in tensors(node.type) for e in t.shape):
         for s in symbols(extent):
             if known.setdefault(s.name, s) != s:
                 _fail(node, f"a name stands for one symbol, but {s.name} is {s.low}..{s.high} here "
@@ -95,7 +98,8 @@ def _check_corners(node: Node) -> None:
     if node.op is INPUT or node.op.codec:
         return
     types = [i.type for i in node.inputs]
-    found = {s for v in (node.params, *(t.shape for t in types)) for s in _symbols_in(v)}
+    shapes = [t.shape for n in types for t in tensors(n)]
+    found = {s for v in (node.params, *shapes) for s in _symbols_in(v)}
     free = sorted(found, key=lambda s: s.name)
     ends = itertools.product(*map(_ends, free)) if free else ()
     for values in itertools.islice(ends, MOST_CORNERS):
@@ -122,7 +126,9 @@ def _symbols_in(value) -> set[Symbol]:
     return symbols(value) if isinstance(value, Size) else set()
 
 
-def _bound_type(t: TensorType, env) -> TensorType:
+def _bound_type(t: TensorType | TupleType, env) -> TensorType | TupleType:
+    if isinstance(t, TupleType):
+        return TupleType(tensor(i.dtype, bound(i.shape, env)) for i in t.items)
     return tensor(t.dtype, bound(t.shape, env))
 
 

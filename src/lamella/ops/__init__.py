@@ -1,7 +1,7 @@
-"""Floor 4: every operator's whole story, one file per family, and the composites.
+"""Floor 5: every operator's whole story, one file per family, and the composites.
 
 Purpose: the ops that Programs are made of; a new op is one statement in its family's file.
-May import: base, ir, lang.
+May import: base, ir, lang, transform.
 Read first: `pointwise`, `reduce`, `contract`.
 """
 

@@ -7,7 +7,7 @@ import numpy as np
 from ..base.dtypes import index as index_dtype
 from ..base.errors import DTypeError, ShapeError
 from ..base.extents import Extent, Shape, product
-from ..ir.node import Node, literal, make
+from ..ir.node import Node, make, zeros_like
 from ..ir.op import (
     Op,
     at_least,
@@ -37,11 +37,6 @@ def _same_move(node: Node, tangents):
     moved = tuple(zeros_like(n) if t is None else t
                   for n, t in zip(node.inputs, tangents, strict=True))
     return make(node.op, moved, node.params)
-
-
-def zeros_like(n: Node) -> Node:
-    """Zeros of n's type."""
-    return literal(0, n.dtype, n.shape)
 
 
 def _x(*shape) -> np.ndarray:

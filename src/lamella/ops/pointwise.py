@@ -14,7 +14,7 @@ from ..base import dtypes, source
 from ..base.dtypes import DType
 from ..base.errors import DTypeError, LamellaError, ShapeError
 from ..base.extents import Extent, Shape, lower
-from ..ir.node import CONSTANT, Node, make
+from ..ir.node import CONSTANT, Node, broadcast_to, make
 from ..ir.op import Op, is_dtype, op_named
 from ..ir.types import TensorType, tensor
 from ..lang import expr, scalar
@@ -64,11 +64,6 @@ def sum_to(node: Node, shape: Shape) -> Node:
 def reshape_to(node: Node, shape: Shape) -> Node:
     """node with that shape (a reshape where it differs)."""
     return node if node.shape == shape else make(op_named("reshape"), (node,), {"shape": shape})
-
-
-def broadcast_to(node: Node, shape: Shape) -> Node:
-    """node repeated to the shape (a broadcast where it differs)."""
-    return node if node.shape == shape else make(op_named("broadcast"), (node,), {"shape": shape})
 
 
 def batch_operands(inputs, batched) -> list[Node]:

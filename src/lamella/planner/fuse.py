@@ -11,8 +11,9 @@ Before: a simplified Program.   After: a list of `Group`s in an order that can r
 from __future__ import annotations
 
 from ..base.extents import Extent
-from ..ir.node import Node, topological
+from ..ir.node import ITEM, Node, topological
 from ..ir.program import Program
+from ..ir.types import TupleType
 from ..lang import expr
 from ..lang.definition import Definition
 from ..lang.expr import Expr
@@ -27,11 +28,12 @@ CHEAP = frozenset({"add", "sub", "mul", "neg", "max", "min", "abs", "where", "ca
 
 
 class Seed:
-    """A stored value and its definition; `kind`: map, reduce, dot, scatter or update."""
+    """A stored value and its definition; `kind`: map, reduce, dot, scatter, update, or step (one
+    result of an op that is planned as steps of its own and has no definition)."""
 
     __slots__ = ("definition", "kind", "node", "reads")
 
-    def __init__(self, node: Node, kind: str, definition: Definition, reads: list[Node]):
+    def __init__(self, node: Node, kind: str, definition, reads: list[Node]):
         self.node, self.kind, self.definition, self.reads = node, kind, definition, reads
 
 
@@ -79,8 +81,34 @@ def fuse(p: Program, tags: dict[int, int] | None = None) -> Fusion:
     storing.decide()
     seeds = [storing.seed(n) for n in storing.order if id(n) in storing.stored
              and n.op.name != "input"]
-    groups = _merge([Group(s, _domain(s, storing.access), k) for k, s in enumerate(seeds)], storing)
+    groups = _merge(_grouped(seeds, storing.access), storing)
     return Fusion(groups, storing.access, list(p.outputs))
+
+
+def producer(node: Node) -> Node:
+    """The node that computes this one: itself, or of an item the node with several results."""
+    return node.inputs[0] if node.op is ITEM else node
+
+
+def is_step(node: Node) -> bool:
+    """Whether the node's op is planned as steps of its own."""
+    return "step" in node.op.facts
+
+
+def _grouped(seeds: list[Seed], access) -> list[Group]:
+    """One group for each seed; the results of one step together."""
+    groups: list[Group] = []
+    of_step: dict[int, Group] = {}
+    for k, s in enumerate(seeds):
+        if s.kind == "step":
+            found = of_step.get(id(producer(s.node)))
+            if found is not None:
+                found.seeds.append(s)
+                continue
+        groups.append(Group(s, _domain(s, access), k))
+        if s.kind == "step":
+            of_step[id(producer(s.node))] = groups[-1]
+    return groups
 
 
 def kind_of(node: Node, definition: Definition) -> str:
@@ -120,6 +148,8 @@ class _Storing:
     def decide(self) -> None:
         outputs = {id(o) for o in self.program.outputs}
         for node in self.order:
+            if isinstance(node.type, TupleType):
+                continue
             if "view" in node.op.facts:
                 self._decide_view(node, id(node) in outputs)
             elif node.op.name == "input" or self._must_store(node, id(node) in outputs):
@@ -142,13 +172,17 @@ class _Storing:
         if seen is None and "view" in source.op.facts:
             self._store(source)
             seen = view(node, self.access[id(source)])
-        if seen is None or (is_output and not _packed(node, seen)):
+        if seen is None or ((is_output or self._in_step(node)) and not _packed(node, seen)):
             self._store(node)
         else:
             self.access[id(node)] = seen
 
+    def _in_step(self, node: Node) -> bool:
+        """Whether a step reads the value, which it wants packed."""
+        return any(is_step(c) for c in self.uses[id(node)])
+
     def _must_store(self, node: Node, is_output: bool) -> bool:
-        if is_output or self._kind(node) != "map":
+        if is_output or node.op is ITEM or is_step(node) or self._kind(node) != "map":
             return True
         if node.op.name == "constant":
             self.weight[id(node)] = 0
@@ -180,7 +214,7 @@ class _Storing:
 
     def _needs_memory(self, consumer: Node, read: Node) -> bool:
         """Whether the consumer reads `read` at places that cannot be substituted."""
-        if "view" in consumer.op.facts:
+        if "view" in consumer.op.facts or is_step(consumer):
             return True
         d = self.definition(consumer)
         if kind_of(consumer, d) not in ("map", "reduce"):
@@ -195,6 +229,8 @@ class _Storing:
 
     def seed(self, node: Node) -> Seed:
         """The definition of a stored node over other stored nodes, by substitution."""
+        if node.op is ITEM or is_step(node):
+            return Seed(node, "step", None, list(producer(node).inputs))
         d = self.definition(node)
         reads: dict[int, int] = {}
         nodes: list[Node] = []
@@ -320,6 +356,8 @@ def _reshaped(source: tuple, target: tuple, indices: tuple[Expr, ...]):
 def _domain(s: Seed, access: dict[int, Access]) -> tuple | None:
     """(row extents, inner extent) that a seed runs over; None where it shares with nobody."""
     d = s.definition
+    if s.kind == "step":
+        return None
     if s.kind == "map":
         return (d.shape[:-1], d.shape[-1]) if d.shape else ((), 1)
     if s.kind != "reduce":
@@ -428,6 +466,8 @@ def _reaches(producers: list[Group], target: Group, graph: _Graph, base) -> bool
 
 def _compatible(p: Group, g: Group, base, storing: _Storing) -> bool:
     seed = g.seeds[0]
+    if "step" in (p.kind, seed.kind):
+        return False
     if storing.tags and storing.tags.get(id(p.seeds[0].node)) != storing.tags.get(id(seed.node)):
         return False
     if sum(len(expr.walk(s.definition.body)) for s in p.seeds) > 6 * LARGEST:

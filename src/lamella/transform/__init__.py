@@ -1,7 +1,7 @@
-"""Floor 5: transforms of graphs: reverse and forward derivatives, and batching.
+"""Floor 4: transforms of graphs: reverse and forward derivatives, and batching.
 
 Purpose: each takes nodes and gives nodes, so that they compose with each other to any order and
 with compilation; a Program is transformed by transforming its outputs.
-May import: base, ir, lang, ops.
+May import: base, ir. The ops stand above, so that those with programs inside (loops) can use these.
 Read first: `vjp.pullback`, `jvp.pushforward`, `vmap.batch`.
 """

@@ -7,10 +7,9 @@ nothing new, and a planner sees forward and backward as one program.
 from __future__ import annotations
 
 from ..base.errors import LamellaError
-from ..ir.node import Node, at_source, placeholder, topological
+from ..ir.node import ITEM, Node, at_source, broadcast_to, placeholder, topological, zeros_like
 from ..ir.program import Program
-from ..ops.move import zeros_like
-from ..ops.pointwise import broadcast_to
+from ..ir.types import TupleType
 
 
 def pullback(outputs, inputs, cotangents) -> list[Node]:
@@ -19,23 +18,33 @@ def pullback(outputs, inputs, cotangents) -> list[Node]:
     A graph node in `inputs` is taken as independent: what it was computed from is not followed.
     Inputs that no output depends on get zeros of their type.
     """
+    found = propagate(outputs, inputs, cotangents)
+    return [zeros_like(n) if g is None else g for n, g in zip(inputs, found, strict=True)]
+
+
+def propagate(outputs, inputs, cotangents) -> list[Node | None]:
+    """The cotangents, None for inputs that no output depends on."""
     inputs = list(inputs)
     order = topological(outputs, frozenset(inputs))
     live = _depending(order, inputs)
-    found: dict[int, Node] = {}
+    found: dict = {}
     for node, cotangent in zip(outputs, cotangents, strict=True):
-        _accumulate(found, node, cotangent)
+        if cotangent is not None:
+            _accumulate(found, node, cotangent)
     leaves = {id(n) for n in inputs}
     for node in reversed(order):
         g = found.get(id(node))
         if g is None or id(node) in leaves or id(node) not in live:
             continue
         with at_source(node.source):
+            if node.op is ITEM:
+                _accumulate_item(found, node, g)
+                continue
             parts = _cotangents(node, g)
             for source, part in zip(node.inputs, parts, strict=True):
                 if part is not None and id(source) in live:
                     _accumulate(found, source, part)
-    return [found[id(n)] if id(n) in found else zeros_like(n) for n in inputs]
+    return [found.get(id(n)) for n in inputs]
 
 
 def _depending(order, inputs) -> set[int]:
@@ -46,7 +55,7 @@ def _depending(order, inputs) -> set[int]:
     return live
 
 
-def _cotangents(node: Node, g: Node):
+def _cotangents(node: Node, g):
     if node.op.vjp is not None:
         return node.op.vjp(node, g)
     if node.op.expand is None:
@@ -57,10 +66,19 @@ def _cotangents(node: Node, g: Node):
     return [by_node.pop(id(i), None) for i in node.inputs]
 
 
-def _accumulate(found: dict[int, Node], node: Node, part: Node) -> None:
+def _accumulate(found: dict, node: Node, part: Node) -> None:
     before = found.get(id(node))
     part = broadcast_to(part, node.shape)
     found[id(node)] = part if before is None else before + part
+
+
+def _accumulate_item(found: dict, node: Node, part: Node) -> None:
+    """The cotangents of a node with several results are a tuple, None where there is none."""
+    source, k = node.inputs[0], node.params["index"]
+    assert isinstance(source.type, TupleType)
+    slots = list(found.get(id(source)) or [None] * len(source.type.items))
+    slots[k] = part if slots[k] is None else slots[k] + part
+    found[id(source)] = tuple(slots)
 
 
 def vjp_program(p: Program) -> Program:

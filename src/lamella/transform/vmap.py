@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ..base.errors import LamellaError
-from ..ir.node import Node, at_source, topological
-from ..ops.move import broadcast
+from ..ir.node import ITEM, Node, at_source, broadcast_to, topological
 
 
 def batch(outputs, inputs, batched_inputs, extent) -> list[Node]:
@@ -12,13 +11,15 @@ def batch(outputs, inputs, batched_inputs, extent) -> list[Node]:
 
     Outputs that do not depend on a batched input are repeated `extent` times.
     """
-    found = _propagate(outputs, inputs, batched_inputs)
-    return [b if flag else broadcast(b, (extent, *b.shape)) for b, flag in found]
+    found = propagate(outputs, inputs, batched_inputs)
+    return [b if flag else broadcast_to(b, (extent, *b.shape)) for b, flag in found]
 
 
-def _propagate(outputs, inputs, replacements, flags=None) -> list[tuple[Node, bool]]:
+def propagate(outputs, inputs, replacements, flags=None) -> list[tuple[Node, bool]]:
+    """(node, whether it has the batch axis) for each output; of a node with several results such
+    a pair for each of them."""
     flags = flags or [True] * len(inputs)
-    found = {id(n): (r, f) for n, r, f in zip(inputs, replacements, flags, strict=True)}
+    found: dict = {id(n): (r, f) for n, r, f in zip(inputs, replacements, flags, strict=True)}
     for node in topological(outputs, frozenset(inputs)):
         if id(node) not in found:
             found[id(node)] = _batched(node, [found[id(i)] for i in node.inputs])
@@ -30,9 +31,11 @@ def _batched(node: Node, given: list[tuple[Node, bool]]) -> tuple[Node, bool]:
         return node, False
     nodes, flags = [n for n, _ in given], [f for _, f in given]
     with at_source(node.source):
+        if node.op is ITEM:
+            return node.op.batch(node, nodes, flags)  # type: ignore[misc]
         if node.op.batch is not None:
             return node.op.batch(node, nodes, flags), True
         if node.op.expand is None:
             raise LamellaError(f"vmap: {node.op.name} has no batching rule")
         body = node.op.expand(node.params, *node.inputs)
-        return _propagate([body], node.inputs, nodes, flags)[0]
+        return propagate([body], node.inputs, nodes, flags)[0]
