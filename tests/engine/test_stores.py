@@ -24,7 +24,7 @@ GUARD = 64
 def run_between_guards(program: Program, arrays) -> tuple[np.ndarray, np.ndarray]:
     """(the bytes of the one result, the bytes behind it) after a run into painted memory."""
     made = compiled(program)
-    bound, = made.bindings.values()
+    bound = made.only
     fresh, = bound.fresh
     values = [Value.from_numpy(a) for a in arrays]
     memory = np.full(int(fresh.bytes) + GUARD + 64, 0x5A, np.uint8)

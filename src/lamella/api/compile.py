@@ -27,7 +27,7 @@ from ..engine.measure import measure as run_measured
 from ..engine.pause import collection_paused
 from ..engine.profile import profile
 from ..engine.value import Donated, Value
-from ..ir.node import INPUT, Node, placeholder, topological
+from ..ir.node import INPUT, Known, Node, placeholder, topological
 from ..ir.program import Program, rebuild
 from ..ir.types import TensorType, tensor
 from ..planner.build import build_plan
@@ -79,11 +79,11 @@ class Traced:
 class Entry:
     """One compiled specialisation."""
 
-    __slots__ = ("captured", "executable", "structure", "types")
+    __slots__ = ("captured", "executable", "structure")
 
     def __init__(self, executable: Executable, structure: Any, captured: list[Node]):
-        self.executable, self.structure, self.captured = executable, structure, captured
-        self.types: list[tuple] = []
+        self.executable, self.captured = executable, captured
+        self.structure = tree.LEAF if structure == tree.LEAF else structure
 
 
 class Compiled:
@@ -97,7 +97,8 @@ class Compiled:
         self.donate = frozenset(self._position(d) for d in _as_tuple(donate))
         self.sizes = {self._position(k): v for k, v in sizes.items()}
         self.entries: dict[tuple, Entry] = {}
-        self.fast: dict[tuple, Entry] = {}
+        self.fast: dict[tuple, tuple[Entry, tuple, list]] = {}
+        self.last: tuple[list, tuple, Any] = [], (), None  # types, structures, entry of a call
 
     def _position(self, parameter: str | int) -> int:
         if isinstance(parameter, int):
@@ -126,16 +127,15 @@ class Compiled:
         args = self.arguments(args, kwargs)
         leaves, structures = tree.flatten_arguments(args)
         try:
-            nodes = [a.node for a in leaves]
-            types = [n.type for n in nodes]
-            values = [n.data for n in nodes]
-        except AttributeError:
+            values = [a.node.data for a in leaves]
+            types = [v.type for v in values]
+        except AttributeError:  # a number, a NumPy array, or an array that has no value yet
             types = [_type_of(a, self.name) for a in leaves]
             values = [_value_of(a) for a in leaves]
-        key = (*map(id, structures), *map(id, types))
-        entry = self.fast.get(key) or self._entry(args, structures, types, key)
-        if None in values:
-            values = [_value_of(a) for a in leaves]
+        last_types, last_structures, entry = self.last
+        if types != last_types or structures != last_structures:
+            entry = self._found(args, structures, types)
+            self.last = types, structures, entry
         if entry.captured:
             values += [n.data for n in entry.captured]
         if self.donate:
@@ -153,23 +153,28 @@ class Compiled:
             values[k].address = None  # type: ignore[assignment]
         return _returned(entry, results)
 
-    def _entry(self, args: tuple, structures: tuple, types: list[TensorType],
-               fast: tuple = ()) -> Entry:
-        """The specialisation for arguments of these types, made at the first call; `fast` is the
-        key of ids under which it is found again."""
-        given = types
+    def _found(self, args: tuple, structures: tuple, types: list[TensorType]) -> Entry:
+        """The specialisation of a call, looked up by the ids of shared structures and types first,
+        which are cheaper to hash; they are kept alive, so that their ids stay theirs."""
+        key = (*map(id, structures), *map(id, types))
+        found = self.fast.get(key)
+        if found is not None:
+            return found[0]
+        entry = self._entry(args, structures, types)
+        if all(s is tree.LEAF or s is tree.shared(s) for s in structures):
+            if len(self.fast) > 4096:
+                self.fast.clear()
+            self.fast[key] = entry, structures, types
+        return entry
+
+    def _entry(self, args: tuple, structures: tuple, types: list[TensorType]) -> Entry:
+        """The specialisation for arguments of these types, made at the first call."""
         if self.sizes:
             types = self._symbolic(structures, types)
         key = (structures, *types)
         entry = self.entries.get(key)
         if entry is None:
             entry = self.entries[key] = self._compile(key, args, structures, types)
-        if fast and all(s is tree.LEAF or s is tree.shared(s) for s in structures):
-            if len(self.fast) > 4096:
-                self.fast.clear()
-                entry.types.clear()
-            entry.types.append((structures, given))  # alive, so that their ids stay theirs
-            self.fast[fast] = entry
         return entry
 
     def _donated_leaves(self, structures: tuple) -> list[int]:
@@ -378,9 +383,8 @@ def _given_away(values: list[Value], donated: list[int]) -> list[Value]:
 
 def _returned(entry: Entry, values: list[Value]) -> Any:
     """The results as arrays in the function's structure."""
-    arrays = [Array(Node(INPUT, (), {"name": "", "type": v.type}, v.type, None, None, v))
-              for v in values]
-    return tree.unflatten(entry.structure, arrays)
+    arrays = [Array(Known(v.type, v)) for v in values]
+    return arrays[0] if entry.structure is tree.LEAF else tree.unflatten(entry.structure, arrays)
 
 
 def _declared(name: str, t: TensorType, declared: tuple, env: dict[str, int]) -> TensorType:

@@ -16,6 +16,8 @@ import numpy as np
 from ..base import knobs, source
 from ..base.dtypes import as_dtype
 from ..base.errors import LamellaError, TraceError
+from ..engine import eager
+from ..engine.value import Value
 from ..ir.node import INPUT, Node
 from ..ir.types import TensorType, tensor
 from .scope import blocking, state
@@ -48,8 +50,6 @@ def located(f: Callable) -> Callable:
 
 def leaf(array: np.ndarray, *, copy: bool = True) -> Node:
     """An input node that holds the array's values."""
-    from ..engine.value import Value
-
     type = tensor(as_dtype(array.dtype), array.shape)
     held(array.nbytes)
     return Node(INPUT, (), {"name": "", "type": type}, type, None, None,
@@ -66,11 +66,10 @@ def force(nodes: list[Node]) -> None:
     wanted = [n for n in nodes if n.data is None]
     if not wanted:
         return
-    if unknown(wanted):
-        raise _not_known()
-    from ..engine import eager
-
-    eager.evaluate(wanted)
+    try:
+        eager.evaluate(wanted)
+    except eager.Unknown:
+        raise _not_known() from None
     if not state.scopes:
         for node in wanted:
             _settle(node)
@@ -131,9 +130,7 @@ def value(node: Node) -> np.ndarray:
     """The node's value as a read-only NumPy array."""
     if node.data is None:
         force([node])
-    found = node.data.numpy().view()
-    found.flags.writeable = False
-    return found
+    return node.data.numpy()
 
 
 # ---- bounds on what is lazy ---------------------------------------------------------------------

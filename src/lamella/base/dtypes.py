@@ -13,11 +13,12 @@ from .errors import DTypeError
 class DType:
     """One element type. Identity is equality; `bits` is the storage size of an element."""
 
-    __slots__ = ("bits", "kind", "name", "numpy", "rank")
+    __slots__ = ("bits", "kind", "name", "numpy", "rank", "typestr")
 
     def __init__(self, name: str, bits: int, kind: str, numpy_type: Any, rank: int):
         self.name, self.bits, self.kind, self.rank = name, bits, kind, rank
         self.numpy = np.dtype(numpy_type)
+        self.typestr = self.numpy.str  # as NumPy's array interface names it
 
     @property
     def bytes(self) -> int:

@@ -19,11 +19,12 @@ class Bound:
     """A plan ready to run for one value of each symbol.
 
     `table.run([arena, *arguments, *fresh results])`; `sources` says for each output which base it
-    is, `fresh` the types of results that are allocated at each call.
+    is, `fresh` the types of results that are allocated at each call; `one_to_one`: these are the
+    outputs.
     """
 
-    __slots__ = ("arena_bytes", "fresh", "fresh_bytes", "layout", "outputs", "scratch_bytes",
-                 "table")
+    __slots__ = ("arena_bytes", "fresh", "fresh_bytes", "layout", "one_to_one", "outputs",
+                 "scratch_bytes", "table", "types")
 
     def __init__(self, plan: Plan, env: Mapping[str, int], threads: int | None = None):
         self.layout: Layout = place(plan, env)
@@ -38,6 +39,9 @@ class Bound:
                 self.fresh.append(tensor(buffer.root.dtype, (evaluate(buffer.root.count, env),)))
             self.outputs.append((bases[id(buffer.root)], tensor(node.dtype, shape)))
         self.fresh_bytes: list[int] = [t.bytes for t in self.fresh]  # type: ignore[misc]
+        self.types = [t for _, t in self.outputs]
+        first = 1 + len(plan.arguments)
+        self.one_to_one = [b for b, _ in self.outputs] == [*range(first, first + len(self.fresh))]
         self.table, self.scratch_bytes = _table(plan, env, self.layout, bases, threads)
 
 

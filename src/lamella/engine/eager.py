@@ -24,12 +24,16 @@ _executables: OrderedDict[tuple, Executable] = OrderedDict()
 _numbers: dict[tuple, Value] = {}
 
 
-def evaluate(nodes: list[Node]) -> None:
-    """Compute the data of the nodes; every input they depend on must have data."""
-    wanted = [n for n in nodes if n.data is None]
-    if not wanted:
-        return
+class Unknown(Exception):
+    """A node depends on an input that has no value."""
+
+
+def evaluate(wanted: list[Node]) -> None:
+    """Compute the data of the nodes, which have none; Unknown where an input has none."""
     order, leaves, key = _signature(wanted)
+    values = [_number(n) if n.op is CONSTANT else n.data for n in leaves]
+    if None in values:
+        raise Unknown
     run = _executables.get(key)
     if run is None:
         with collection_paused():
@@ -37,39 +41,40 @@ def evaluate(nodes: list[Node]) -> None:
             run = _executables[key] = Executable(build_plan(program, target(), fused=False))
         if len(_executables) > KEEP:
             _executables.popitem(last=False)
-    values = [_number(n) if n.op is CONSTANT else n.data for n in leaves]
     for node, value in zip(wanted, run(values), strict=True):
         node.data = value
-
-
-def _is_leaf(node: Node) -> bool:
-    return node.data is not None or node.op is INPUT or \
-        (node.op is CONSTANT and not node.type.shape)
 
 
 def _signature(wanted: list[Node]):
     """(nodes in order, leaves in order, a key equal for graphs of equal structure)."""
     order: list[Node] = []
     leaves: list[Node] = []
-    index: dict[int, int] = {}
+    index: dict[Node, int] = {}
     key: list = []
-    stack: list[tuple[Node, bool]] = [(n, False) for n in reversed(wanted)]
+    stack = wanted[::-1]
     while stack:
-        node, ready = stack.pop()
-        if id(node) in index:
-            continue
-        if _is_leaf(node):
-            index[id(node)] = -1 - len(leaves)
+        node = stack[-1]
+        if node in index:
+            stack.pop()
+        elif node.data is not None or node.op is INPUT or \
+                (node.op is CONSTANT and not node.type.shape):
+            stack.pop()
+            index[node] = -1 - len(leaves)
             leaves.append(node)
             key.append(node.type)
-        elif ready:
-            index[id(node)] = len(order)
-            order.append(node)
-            key.append((node.op, _params(node.params), tuple([index[id(i)] for i in node.inputs])))
         else:
-            stack.append((node, True))
-            stack.extend([(i, False) for i in reversed(node.inputs) if id(i) not in index])
-    key.append(tuple([index[id(n)] for n in wanted]))
+            waiting = [i for i in node.inputs if i not in index]
+            if waiting:
+                stack += waiting[::-1]
+                continue
+            stack.pop()
+            index[node] = len(order)
+            order.append(node)
+            key.append(node.op)
+            if node.params:
+                key.append(_params(node.params))
+            key += [index[i] for i in node.inputs]
+    key += [None, *[index[n] for n in wanted]]
     return order, leaves, tuple(key)
 
 
@@ -87,13 +92,13 @@ def _program(wanted: list[Node], order: list[Node], leaves: list[Node]) -> Progr
 
 
 def _number(node: Node) -> Value:
+    if node.data is not None:
+        return node.data
     value, dtype = node.params["value"], node.type.dtype
-    key = (value.hex() if isinstance(value, float) else value, dtype.name)
+    key = (value or str(value), dtype)  # 0.0 and -0.0 are equal, but not the same
     found = _numbers.get(key)
     if found is None:
         if len(_numbers) > 4096:
             _numbers.clear()
         found = _numbers[key] = Value.from_numpy(np.asarray(value, dtype.numpy))
     return found
-
-

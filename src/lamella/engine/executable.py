@@ -20,18 +20,17 @@ KEEP = 512      # bindings (one for each value of the symbols) that are remember
 class Executable:
     """Runs a plan over Values; a plan with symbols is bound once for each value of them."""
 
-    __slots__ = ("bindings", "plan", "threads")
+    __slots__ = ("bindings", "only", "plan", "threads")
 
     def __init__(self, plan: Plan, threads: int | None = None):
         self.plan, self.threads = plan, threads
         self.bindings: dict[tuple, Bound] = {}
-        if not plan.symbols:
-            self.bindings[()] = Bound(plan, {}, threads)
+        self.only: Bound | None = None if plan.symbols else Bound(plan, {}, threads)
 
     def bound(self, values: Sequence[Value]) -> Bound:
         """The binding for the extents of these arguments."""
-        if not self.plan.symbols:
-            return self.bindings[()]
+        if self.only:
+            return self.only
         env: dict[str, int] = {}
         for t, v in zip(self.plan.program.input_types, values, strict=True):
             for e, n in zip(t.shape, v.type.shape, strict=True):
@@ -46,10 +45,11 @@ class Executable:
 
     def __call__(self, values: Sequence[Value]) -> list[Value]:
         """The results for these arguments; donated ones must not be used afterwards."""
-        b = self.bound(values)
+        b = self.only or self.bound(values)
         blocks = [allocate(n) for n in b.fresh_bytes]
-        arena = lease(b.arena_bytes or 64)
-        bases = [arena.address, *[v.address for v in values], *[k.address for k in blocks]]
+        arena = lease(b.arena_bytes) if b.arena_bytes else None
+        bases = [arena.address if arena else 0, *[v.address for v in values],
+                 *[k.address for k in blocks]]
         try:
             b.table.run(bases)
         except TypeError:
@@ -58,7 +58,10 @@ class Executable:
         except StepFailed as e:
             self._fail(e)
         finally:
-            release(arena)
+            if arena:
+                release(arena)
+        if b.one_to_one:
+            return [Value(k.address, k, t) for k, t in zip(blocks, b.types, strict=True)]
         owners = [None, *[v.owner for v in values], *blocks]
         return [Value(bases[base], owners[base], type) for base, type in b.outputs]
 

@@ -7,7 +7,7 @@ import numpy as np
 from ..base.dtypes import as_dtype
 from ..base.errors import DonatedError
 from ..ir.types import TensorType, tensor
-from ..runtime.memory import Block, allocate
+from ..runtime.memory import Exposed, allocate
 
 
 class Value:
@@ -31,24 +31,20 @@ class Value:
         if not copy and array.flags.c_contiguous and array.flags.aligned:
             return Value(array.__array_interface__["data"][0], array, type)
         value = Value.empty(type)
-        value._writable()[...] = array
+        value._view(False)[...] = array
         return value
 
     def numpy(self) -> np.ndarray:
         """A read-only view of the elements, which keeps them alive."""
-        view = self._writable()
-        view.flags.writeable = False
-        return view
+        return self._view(True)
 
-    def _writable(self) -> np.ndarray:
-        shape: tuple = self.type.shape
+    def _view(self, readonly: bool) -> np.ndarray:
         if isinstance(self.owner, Donated):
             self.owner.refuse()
-        if isinstance(self.owner, Block):
-            flat = self.owner.view(
-                self.type.bytes, self.type.dtype.numpy)  # type: ignore[arg-type]
-            return flat.reshape(shape)
-        return np.asarray(self.owner).reshape(shape).view()
+        dtype = self.type.dtype
+        seen = np.asarray(Exposed(self.owner, self.address, self.type.shape, dtype.typestr,
+                                  readonly))
+        return seen if seen.dtype == dtype.numpy else seen.view(dtype.numpy)
 
 
 class Donated:

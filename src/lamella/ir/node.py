@@ -149,22 +149,40 @@ def items(node: Node) -> tuple[Node, ...]:
     return tuple(item(node, k) for k in range(len(node.type.items)))  # type: ignore[attr-defined]
 
 
+class Known(Node):
+    """An input that has its value: what a call returned. It costs little to make."""
+
+    __slots__ = ()
+    op, inputs, source, token = INPUT, (), None, None  # type: ignore[assignment]
+
+    def __init__(self, type: TensorType, data):
+        self.type, self.data = type, data
+
+    @property
+    def params(self) -> dict:  # type: ignore[override]
+        """Those of an input without a name."""
+        return {"name": "", "type": self.type}
+
+
 def literal(value, dtype: DType | None = None, shape=()) -> Node:
     """A constant node: one number in every element of `shape`."""
     if dtype is None:
         dtype = bool_dtype if isinstance(value, bool) else (
             int32 if isinstance(value, int) else float32)
-    if dtype.is_int:
+    if dtype.is_float:
+        value = float(value)
+    elif dtype.is_int:
         whole = not isinstance(value, float) or value.is_integer()
         if not whole or not in_range(int(value), dtype):
             raise LamellaError(f"the number {value} does not fit {dtype}; cast the array first")
         value = int(value)
     else:
-        value = bool(value) if dtype is bool_dtype else float(value)
+        value = bool(value)
+    shape = tuple(shape)
     if shape:
         check_extents("constant", shape)
-    return Node(CONSTANT, (), {"value": value, "dtype": dtype, "shape": tuple(shape)},
-                tensor(dtype, tuple(shape)), current_source)
+    return Node(CONSTANT, (), {"value": value, "dtype": dtype, "shape": shape},
+                tensor(dtype, shape), current_source)
 
 
 def zeros_like(node: Node) -> Node:

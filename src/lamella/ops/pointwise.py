@@ -6,7 +6,7 @@ aligned at the last axis, an extent of 1 (or a missing axis) repeats.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -87,6 +87,12 @@ def _infer(s: Scalar, params: dict, *types: TensorType) -> TensorType:
     return tensor(dtype, broadcast_shapes(s.name, [t.shape for t in types]))
 
 
+def _rule(s: Scalar):
+    """`_infer` with its answers remembered: it runs once for each line of a user's program."""
+    remembered = lru_cache(4096)(partial(_infer, s, {}))
+    return lambda params, *types: remembered(*types)
+
+
 def _reference(s: Scalar, params: dict, *arrays: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
         out = np.asarray(s.reference(*arrays))
@@ -147,7 +153,7 @@ def _samples(s: Scalar):
 
 def _define(s: Scalar) -> Op:
     return Op(s.name, doc=f"Pointwise: {s.doc}.", arity=s.arity, params={},
-              infer=partial(_infer, s),
+              infer=_rule(s),
               reference=partial(_reference, s), lower=partial(_lower, s), vjp=partial(_vjp, s),
               jvp=partial(_jvp, s), batch=partial(_batch, s),
               samples=partial(_samples, s), facts=s.facts | {"pointwise"})

@@ -18,6 +18,9 @@ from lamella.base import knobs
 from lamella.runtime.memory import map_bytes
 
 
+_SMALL = 1 << 20  # what an arena may be larger than asked for without a look at the others
+
+
 class Arena:
     """A private mapping, page aligned: `address` and `size` in bytes."""
 
@@ -41,7 +44,14 @@ class Arenas:
 
     def lease(self, nbytes: int) -> Arena:
         """An arena of at least `nbytes`; what it holds is unspecified."""
+        try:
+            last = self.idle.pop()  # what this thread gave back last, mostly
+        except IndexError:
+            return Arena(nbytes)
+        if nbytes <= last.size <= 2 * nbytes + _SMALL:
+            return last
         with self.lock:
+            self.idle.append(last)
             fitting = [a for a in self.idle if a.size >= nbytes]
             if fitting:
                 best = min(fitting, key=lambda a: a.size)
@@ -52,8 +62,10 @@ class Arenas:
 
     def release(self, arena: Arena) -> None:
         """Give back a leased arena."""
+        self.idle.append(arena)
+        if len(self.idle) == 1:
+            return
         with self.lock:
-            self.idle.append(arena)
             while len(self.idle) > 1 and sum(a.size for a in self.idle) > self.bound:
                 self.idle.pop(0)
 

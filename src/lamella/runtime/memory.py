@@ -57,14 +57,21 @@ class Block:
     def __del__(self):
         self._home.append(self._bytes_of)
 
-    @property
-    def __array_interface__(self) -> dict:
-        return {"version": 3, "shape": (self.size,), "typestr": "|u1",
-                "data": (self.address, False)}  # fmt: skip
-
     def view(self, nbytes: int | None = None, dtype=np.uint8) -> np.ndarray:
         """The first `nbytes` (all by default) as a numpy array, which keeps this block alive."""
-        return np.asarray(self)[:nbytes].view(dtype)
+        nbytes = self.size if nbytes is None else nbytes
+        return np.asarray(Exposed(self, self.address, (nbytes,), "|u1", False)).view(dtype)
+
+
+class Exposed:
+    """Memory as NumPy wants to see it: an array made of this keeps `owner` alive."""
+
+    __slots__ = ("__array_interface__", "owner")
+
+    def __init__(self, owner: object, address: int, shape: tuple, typestr: str, readonly: bool):
+        self.owner = owner
+        self.__array_interface__ = {"version": 3, "shape": shape, "typestr": typestr,
+                                    "data": (address, readonly)}  # fmt: skip
 
 
 class _Shelf:
