@@ -17,7 +17,6 @@ import numpy as np
 from lamella.base import knobs
 from lamella.runtime.memory import map_bytes
 
-
 _SMALL = 1 << 20  # what an arena may be larger than asked for without a look at the others
 
 
