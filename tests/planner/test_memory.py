@@ -90,7 +90,7 @@ class Watched:
         self.expected = [np.array(a) for a in leaves(self.f(*self.args))]
         entry, = self.f.entries.values()
         self.plan = entry.executable.plan
-        self.bound, = entry.executable.bindings.values()
+        self.bound = entry.executable.only
         self.arena = Arena(self.bound.arena_bytes + GUARD)
         monkeypatch.setattr(running, "lease", lambda n: self.arena)
         monkeypatch.setattr(running, "release", lambda arena: None)
