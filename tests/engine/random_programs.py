@@ -366,14 +366,15 @@ class Maker:
             return
         if self.chance(0.5):
             params = {"window": (self.pick(1, 2, 3), self.pick(2, 3)),
-                      "stride": (self.pick(1, 2), self.pick(1, 2, 3))}
+                      "stride": (self.pick(1, 2), self.pick(1, 2, 3)), "dilation": (1, 1)}
             self.add(make(op_named("max_pool"), (x,), params), self.of(x))
             return
         h, w = self.pick(1, 2, 3), self.pick(1, 3)
         weight = self.new_input((self.pick(1, 4, 17), h, w, x.shape[3]), x.dtype)
         params = {"stride": (self.pick(1, 2), self.pick(1, 2)), "dilation": (1, 1),
-                  "padding": ((self.pick(0, 1), 1), (self.pick(0, 2), 1))}
-        node = make(op_named("conv2d"), (x, weight), params)
+                  "padding": ((self.pick(0, 1), 1), (self.pick(0, 2), 1)),
+                  "inner": (0, 0), "groups": 1}
+        node = make(op_named("conv"), (x, weight), params)
         scale = 1.0 / (h * w * x.shape[3]) if self.manner == "smooth" else None
         self.add(node * scale if scale else node, self.of(x) * 3.0 * h * w * x.shape[3])
 
@@ -393,7 +394,8 @@ class Maker:
             if self.manner == "smooth" and x.shape[-1] < 3:
                 return
             weights = [self.new_input(x.shape[-1:], x.dtype) for _ in range(2)]
-            self.add(make(op_named(name), (x, *weights), {"eps": 0.1}))
+            self.add(make(op_named(name), (x, *weights),
+                          {"axes": (x.type.rank - 1,), "eps": 0.1}))
         elif name == "cross_entropy":
             self.add(make(op_named(name), (x, self.indices(x.shape[:-1])), {}))
         else:
@@ -409,7 +411,7 @@ class Maker:
         if q.shape[-2] * s * _count(q.shape[:-2]) <= MOST:
             causal = self.chance(0.5) and s >= q.shape[-2]
             self.add(make(op_named("attention"), (apply("tanh", q), k, v),
-                          {"scale": 0.5, "causal": causal}))
+                          {"scale": 0.5, "causal": causal, "mask": False, "dropout": 0.0}))
 
     def powers(self) -> None:
         x = self.floating()

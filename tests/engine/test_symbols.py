@@ -34,7 +34,7 @@ def network(batch) -> tuple[list, object]:
     inputs += [placeholder(tensor("float32", w.shape)) for w in weights()]
     x, w1, b1, w2 = inputs
     hidden = make(op_named("gelu"), (matmul(x, w1) + b1,), {"approximate": True})
-    scaled = make(op_named("layer_norm"), (hidden, b1, b1), {"eps": 1e-5})
+    scaled = make(op_named("layer_norm"), (hidden, b1, b1), {"axes": (1,), "eps": 1e-5})
     return inputs, make(op_named("softmax"), (matmul(scaled, w2),), {"axis": 1})
 
 

@@ -15,8 +15,9 @@ from lamella.formats import lamella_file
 from lamella.ir.node import make, placeholder
 from lamella.ir.program import Program
 from lamella.ir.types import tensor
-from lamella.ops.composite import RELU, SOFTMAX
+from lamella.ops.activation import RELU
 from lamella.ops.contract import matmul
+from lamella.ops.softmax import SOFTMAX
 
 SIZES = {"layers.0.weight": (8, 6), "layers.0.bias": (6,), "layers.1.weight": (6, 3),
          "layers.1.bias": (3,)}

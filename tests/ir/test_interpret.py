@@ -15,8 +15,9 @@ from lamella.ir.op import all_ops
 from lamella.ir.program import Program
 from lamella.ir.types import tensor
 from lamella.ops import move, reduce
-from lamella.ops.composite import LAYER_NORM, SOFTMAX
+from lamella.ops.normalization import LAYER_NORM
 from lamella.ops.pointwise import apply
+from lamella.ops.softmax import SOFTMAX
 
 SAMPLED = [op for op in all_ops() if op.samples is not None]
 
@@ -45,7 +46,7 @@ def test_a_composite_is_its_expansion():
     b = symbol("B", 1, 8)
     x = placeholder(tensor("float32", (b, 5)), "x")
     w = placeholder(tensor("float32", (5,)), "w")
-    soft = make(SOFTMAX, (make(LAYER_NORM, (x, w, w), {"eps": 1e-5}),), {"axis": 1})
+    soft = make(SOFTMAX, (make(LAYER_NORM, (x, w, w), {"axes": (1,), "eps": 1e-5}),), {"axis": 1})
     xs = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)
     got, = interpret(Program([x, w], [soft]), [xs, np.ones(5, np.float32)])
     norm = (xs - xs.mean(1, keepdims=True)) / np.sqrt(xs.var(1, keepdims=True) + 1e-5) + 1

@@ -23,7 +23,7 @@ from lamella.ir.verify import verify
 from lamella.lang import notation, text
 from lamella.lang.notation import trace
 from lamella.ops import index, move, reduce
-from lamella.ops.composite import GELU
+from lamella.ops.activation import GELU
 from lamella.ops.contract import contract, matmul
 from lamella.ops.pointwise import apply, cast
 

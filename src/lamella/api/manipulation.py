@@ -8,8 +8,9 @@ from ..base.dtypes import int32, promote
 from ..base.errors import DTypeError, ShapeError
 from ..base.extents import Size
 from ..ir.node import literal
-from ..ops import composite, move
 from ..ops import index as ix
+from ..ops import move
+from ..ops.loss import pick as pick_last
 from ..ops.pointwise import apply, cast, normal_axis
 from ..ops.pointwise import broadcast_to as repeat_to
 from . import indexing
@@ -230,7 +231,7 @@ def take_along_axis(x, indices, *, axis: int = -1) -> Array:
 
 def pick(x, labels) -> Array:
     """x[..., labels[...]] along the last axis, which labels lack; labels are clamped."""
-    return wrap(composite.pick(asarray(x).node, asarray(labels).node))
+    return wrap(pick_last(asarray(x).node, asarray(labels).node))
 
 
 def one_hot(labels, classes: int, *, dtype="float32") -> Array:

@@ -12,23 +12,22 @@ import operator
 
 import numpy as np
 
-from ..base import dtypes, source
+from ..base import dtypes
 from ..base.dtypes import as_dtype, uint32, uint64
 from ..base.errors import DTypeError, LamellaError
-from ..ir.node import Node, literal
+from ..ir.node import literal
 from ..ops import move
 from ..ops.pointwise import apply, cast
-from ..ops.random import random_bits, threefry
+from ..ops.random import random_bits, threefry, unit
 from .array import Array, asarray, from_numpy, wrap
+from .keys import checked, use
 from .reductions import argmax
-from .scope import active
 from .shapes import as_shape
 from .values import error
 
 __all__ = ["bernoulli", "categorical", "fold_in", "gumbel", "key", "normal", "randint", "split",
            "uniform"]
 
-_PRECISION = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
 _FOLD = 1 << 31  # the counter's high word in fold_in: no draw's counter reaches it
 
 
@@ -40,31 +39,9 @@ def key(seed: int) -> Array:
     return from_numpy(np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32))
 
 
-def _checked(name: str, k) -> Node:
-    k = asarray(k)
-    if k.dtype is not uint32 or k.shape != (2,):
-        raise error(DTypeError, f"{name}: a key is uint32[2], got {k.node.type}; make one with "
-                                "random.key(seed)")
-    return k.node
-
-
-def _use(name: str, k) -> Node:
-    """The key's node; at top level the handle is marked as used."""
-    node = _checked(name, k)
-    if isinstance(k, Array) and not active():
-        before = getattr(k, "spent", None)
-        if before is not None:
-            raise error(LamellaError,
-                f"{name}: this key was used before, by {before}, and would give "
-                "the same numbers; split it first: a, b = random.split(key)")
-        where = source.render(source.here())
-        k.spent = f"{name} at {where}" if where else name
-    return node
-
-
 def split(k, n: int = 2) -> Array:
     """n new keys, uint32[n, 2]; unpack them: `a, b = split(key)`. The old one is used up."""
-    node = _use("split", k)
+    node = use("split", k)
     words = [move.reshape(random_bits(node, (n,), w), (n, 1)) for w in (0, 1)]
     return wrap(move.concat(words, 1))
 
@@ -74,7 +51,7 @@ def fold_in(k, data) -> Array:
 
     The old key is not used up: fold in as many different integers as there are.
     """
-    node = _checked("fold_in", k)
+    node = checked("fold_in", k)
     data = cast(asarray(data).node, uint32)
     k0, k1 = (move.reshape(move.slice_(node, (w,), (w + 1,)), ()) for w in (0, 1))
     words = threefry(k0, k1, literal(_FOLD, uint32), data)
@@ -90,27 +67,17 @@ def _dtype(name: str, dtype):
     return dtype
 
 
-def _unit(node: Node, shape, dtype) -> Node:
-    """Uniform multiples of 2**-p in [0, 1), p the dtype's precision."""
-    p = _PRECISION[dtype.name]
-    bits = random_bits(node, shape)
-    if p > 32:
-        high = cast(bits, uint64) << 32
-        bits = high | cast(random_bits(node, shape, 1), uint64)
-    return cast(bits >> (bits.dtype.bits - p), dtype) * 2.0 ** -p
-
-
 def uniform(k, shape=(), *, low=0.0, high=1.0, dtype="float32") -> Array:
     """Uniform over [low, high): multiples of 2**-24 in float32, scaled."""
     dtype = _dtype("uniform", dtype)
-    x = wrap(_unit(_use("uniform", k), as_shape(shape), dtype))
+    x = wrap(unit(use("uniform", k), as_shape(shape), dtype))
     return x if (low, high) == (0.0, 1.0) else x * (high - low) + low
 
 
 def normal(k, shape=(), *, dtype="float32") -> Array:
     """Standard normal, by Box and Muller: sqrt(-2 log u) cos(2 pi v), u and v the two words of one
     hash (24 bits each in float32, so that |x| <= 5.77)."""
-    dtype, node, shape = _dtype("normal", dtype), _use("normal", k), as_shape(shape)
+    dtype, node, shape = _dtype("normal", dtype), use("normal", k), as_shape(shape)
     wide = dtypes.float64 if dtype.bits == 64 else dtypes.float32
     p = 32 if dtype.bits == 64 else 24
     u, v = (cast(random_bits(node, shape, w) >> (32 - p), wide) for w in (0, 1))
@@ -122,7 +89,7 @@ def bernoulli(k, p=0.5, shape=None) -> Array:
     """True with probability p, bool; the shape is p's by default."""
     p = asarray(p, dtype=None if isinstance(p, Array) else "float32")
     shape = p.shape if shape is None else as_shape(shape)
-    return wrap(_unit(_use("bernoulli", k), shape, dtypes.float32)) < p
+    return wrap(unit(use("bernoulli", k), shape, dtypes.float32)) < p
 
 
 def randint(k, shape, low: int, high: int, *, dtype="int32") -> Array:
@@ -132,7 +99,7 @@ def randint(k, shape, low: int, high: int, *, dtype="int32") -> Array:
     count = operator.index(high) - operator.index(low)
     if count <= 0 or not dtype.is_int:
         raise error(DTypeError, f"randint: {low}..{high} of {dtype} holds no integer")
-    node = _use("randint", k)
+    node = use("randint", k)
     bits = cast(random_bits(node, shape), uint64)
     if count <= 1 << 32:
         x = (bits * count) >> 32
@@ -145,7 +112,7 @@ def randint(k, shape, low: int, high: int, *, dtype="int32") -> Array:
 def gumbel(k, shape=(), *, dtype="float32") -> Array:
     """Standard Gumbel, -log(-log(u)), u of 23 bits, never 0 or 1; computed in float32."""
     dtype = _dtype("gumbel", dtype)
-    u = cast(random_bits(_use("gumbel", k), as_shape(shape)) >> 9, dtypes.float32)
+    u = cast(random_bits(use("gumbel", k), as_shape(shape)) >> 9, dtypes.float32)
     u = (u + 0.5) * 2.0 ** -23
     return wrap(cast(-apply("log", -apply("log", u)), dtype))
 

@@ -11,8 +11,8 @@ from ..base import dtypes
 from ..base.errors import DTypeError, ShapeError, TraceError
 from ..base.extents import product
 from ..ir.node import make
-from ..ops import composite
 from ..ops import reduce as red
+from ..ops import search
 from ..ops.pointwise import normal_axis
 from .array import Array, asarray, from_numpy, wrap
 from .elementwise import abs, exp, isinf, log, sqrt, stop_gradient, where
@@ -113,8 +113,8 @@ def _extreme(name: str, monoid: str, x, axis, keepdims: bool) -> Array:
     at = 0 if axis is None else normal_axis(name, axis, x.ndim)
     if flat.shape[at] == 0:
         raise error(ShapeError, f"{name}: axis {at} of shape {flat.shape} is empty")
-    y = wrap(make(composite.ARG, (flat.node,), {"monoid": monoid, "axis": at,
-                                                "dtype": dtypes.int32}))
+    y = wrap(make(search.ARG, (flat.node,), {"monoid": monoid, "axis": at,
+                                             "dtype": dtypes.int32}))
     if not keepdims:
         return y
     return y.reshape(tuple(1 if axis is None or d == at else e for d, e in enumerate(x.shape)))

@@ -5,17 +5,17 @@ May import: everything from base to api.
 Read first: `module.Module`, `layers.Linear`, `gpt.GPT`.
 """
 
-from ..api.neural import (
-                          attention,
-                          avg_pool,
-                          conv2d,
-                          gelu,
-                          layer_norm,
-                          log_softmax,
-                          max_pool,
-                          relu,
-                          silu,
-                          softmax,
+from ..api.functions import (
+    attention,
+    avg_pool,
+    conv2d,
+    gelu,
+    layer_norm,
+    log_softmax,
+    max_pool,
+    relu,
+    silu,
+    softmax,
 )
 from . import losses
 from .convolution import AvgPool, BatchNorm, Conv2d, Flatten, MaxPool

@@ -2,9 +2,28 @@
 
 Purpose: the ops that Programs are made of; a new op is one statement in its family's file.
 May import: base, ir, lang, transform.
-Read first: `pointwise`, `reduce`, `contract`.
+Read first: `pointwise`, `reduce`, `contract`, `composite`.
 """
 
-from . import composite, contract, index, move, notation, pointwise, random, reduce
+from . import (
+    activation,
+    attention,
+    composite,
+    contract,
+    convolution,
+    index,
+    loss,
+    move,
+    normalization,
+    notation,
+    pointwise,
+    pooling,
+    random,
+    reduce,
+    search,
+    softmax,
+)
 
-__all__ = ["composite", "contract", "index", "move", "notation", "pointwise", "random", "reduce"]
+__all__ = ["activation", "attention", "composite", "contract", "convolution", "index", "loss",
+           "move", "normalization", "notation", "pointwise", "pooling", "random", "reduce",
+           "search", "softmax"]

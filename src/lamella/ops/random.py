@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..base import dtypes
-from ..base.dtypes import uint32
+from ..base.dtypes import DType, uint32, uint64
 from ..base.errors import DTypeError
 from ..ir.node import Node, make
 from ..ir.op import Op, is_shape, one_of
@@ -21,6 +21,7 @@ from .index import iota
 from .move import broadcast, reshape, slice_
 from .pointwise import cast
 
+PRECISION = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 
@@ -87,6 +88,15 @@ def _batch(n: Node, inputs, batched):
 def random_bits(key: Node, shape, word: int = 0) -> Node:
     """uint32 of the shape: word 0 or 1 of the hash of each element's number."""
     return make(RANDOM_BITS, (key,), {"shape": tuple(shape), "word": word})
+
+
+def unit(key: Node, shape, dtype: DType) -> Node:
+    """Uniform multiples of 2**-p in [0, 1), p the dtype's precision."""
+    p = PRECISION[dtype.name]
+    bits = random_bits(key, shape)
+    if p > 32:
+        bits = (cast(bits, uint64) << 32) | cast(random_bits(key, shape, 1), uint64)
+    return cast(bits >> (bits.dtype.bits - p), dtype) * 2.0 ** -p
 
 
 RANDOM_BITS = Op("random_bits", doc="y[n] = word of threefry2x32(key, n), n the row-major number.",
