@@ -36,6 +36,8 @@ def load(text: str) -> Program:
 X = 'program p\nsymbol B 1..8\n%0 = input "x" : float32[3, 4]\n'
 V = 'program p\n%0 = input "x" : float32[4]\n%1 = input "i" : int32[2]\n'
 IMAGE = 'program p\n%0 = input "x" : float32[1, 999, 999, 1]\n'
+SCATTER = ('program p\n%0 = input "x" : float32[1, 1, {}, 1]\n%1 = input "i" : int32[1, {}]\n'
+           '%2 = input "u" : float32[1, 1, {}, 1]\n%3 = scatter(%0, %1, %2) ')
 KEY = 'program p\n%0 = input "k" : uint32[2]\n'
 MM = ('program p\n%0 = input "a" : float32[3, 4]\n%1 = input "b" : float32[4, 5]\n'
       '%2 = contract(%0, %1) ')
@@ -152,15 +154,17 @@ REFUSED = {
     "sizes are text": MM + DOT.replace("sizes=()", 'sizes="ij"') + " : float32[3, 5]",
     "sum is text": MM + DOT.replace('sum=("k",)', 'sum="k"') + " : float32[3, 5]",
     # indices
-    "take axis": V + "%2 = take(%0, %1) axis=1 : float32[4, 2]",
-    "take axis negative": V + "%2 = take(%0, %1) axis=-1 : float32[2]",
-    "scatter axis": V + "%2 = scatter_add(%1, %0) axis=7 size=3 : float32[3]",
-    "scatter scalar beyond": 'program p\n%0 = input "i" : int32[]\n%1 = input "u" : float32[4]\n'
-                             "%2 = scatter_add(%0, %1) axis=5 size=3 : float32[4, 3]",
-    "scatter size": 'program p\n%0 = input "i" : int32[2]\n%1 = input "u" : float32[2]\n'
-                    "%2 = scatter_add(%0, %1) axis=0 size=-3 : float32[3]",
-    "scatter nowhere": 'program p\n%0 = input "i" : int32[2]\n%1 = input "u" : float32[2]\n'
-                       "%2 = scatter_add(%0, %1) axis=0 size=0 : float32[0]",
+    "take axis": V + "%2 = take(%0, %1) axis=1 batch=0 : float32[4, 2]",
+    "take axis negative": V + "%2 = take(%0, %1) axis=-1 batch=0 : float32[2]",
+    "take batch beyond": V + "%2 = take(%0, %1) axis=0 batch=1 : float32[2]",
+    "take batch differs": 'program p\n%0 = input "x" : float32[4, 3]\n%1 = input "i" : int32[2]\n'
+                          "%2 = take(%0, %1) axis=1 batch=1 : float32[4]",
+    "take batch of scalar": 'program p\n%0 = input "x" : float32[4, 3]\n%1 = input "i" : int32[]\n'
+                            "%2 = take(%0, %1) axis=1 batch=1 : float32[4]",
+    "scatter rank": V + '%2 = scatter(%0, %1, %0) monoid="sum" : float32[4]',
+    "scatter monoid": SCATTER.format(4, 2, 2) + 'monoid="any" : float32[1, 1, 4, 1]',
+    "scatter updates": SCATTER.format(4, 2, 3) + 'monoid="sum" : float32[1, 1, 4, 1]',
+    "scatter nowhere": SCATTER.format(0, 2, 2) + 'monoid="sum" : float32[1, 1, 0, 1]',
     "sizes too large": V.replace("int32[2]", "int32[]")
         + "%2 = dynamic_slice(%0, %1) sizes=(5,) : float32[5]",
     "sizes negative": V.replace("int32[2]", "int32[]")

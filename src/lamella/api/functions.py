@@ -17,5 +17,6 @@ from .manipulation import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .pooling import *  # noqa: F403
 from .reductions import *  # noqa: F403
+from .scatters import *  # noqa: F403
 
 newaxis = None

@@ -18,7 +18,7 @@ from ..base.extents import Size, product, upper
 from ..ir.node import Node, literal
 from ..ops import index as ix
 from ..ops import move
-from ..ops.pointwise import apply, broadcast_shapes, broadcast_to, cast, static
+from ..ops.pointwise import apply, broadcast_shapes, broadcast_to, cast
 from .values import error, leaf, unknown, value
 
 _ALL = slice(None)
@@ -127,7 +127,7 @@ def _gather(x: Node, items: list) -> Node:
     """Positions along some axes, one item per axis; as in NumPy the result's new axes stand where
     the indexed ones did if those are neighbours, else in front."""
     axes = [d for d, i in enumerate(items) if i is not None and not isinstance(i, slice)]
-    positions = [_wrapped(items[d], x.shape[d], d, x.shape) for d in axes]
+    positions = [wrapped(items[d], x.shape[d], d, x.shape) for d in axes]
     if len(axes) == 1:
         return ix.take(x, positions[0], axes[0])
     shape = broadcast_shapes("index", [p.shape for p in positions])
@@ -148,7 +148,7 @@ def _gather(x: Node, items: list) -> Node:
                               *range(new + first, y.type.rank)))
 
 
-def _wrapped(item, extent, axis: int, shape) -> Node:
+def wrapped(item, extent, axis: int, shape) -> Node:
     """A position node with negative positions counted from the end, inside of the axis."""
     if not isinstance(item, Node):
         return literal(_position(item, extent, axis, shape), int32)
@@ -201,7 +201,7 @@ def _put_box(x: Node, items: list, v: Node) -> Node:
         return _put_grid(x, v, starts, [b[2] if b else 1 for b in bounds])
     if box == x.shape:
         return v
-    at = [_wrapped(s, e, d, x.shape) if isinstance(s, Node) else literal(s, int32)
+    at = [wrapped(s, e, d, x.shape) if isinstance(s, Node) else literal(s, int32)
           for d, (s, e) in enumerate(zip(starts, x.shape, strict=True))]
     return ix.update_slice(x, v, at)
 
@@ -219,25 +219,10 @@ def _put_grid(x: Node, v: Node, starts: list, steps: list[int]) -> Node:
 
 
 def _put_positions(x: Node, key, v: Node) -> Node:
-    """Arrays of positions: each element of x reads the last update that hits it."""
-    nodes = [i for i in (key if isinstance(key, tuple) else (key,)) if isinstance(i, Node)]
-    if unknown(nodes):
-        raise error(TraceError,
-            "index: writing at computed positions needs their values, which are "
-            "not known while the function is traced; use lamella.where, or one "
-            "position at a time")
-    known = tuple(value(i) if isinstance(i, Node) else i
-                  for i in (key if isinstance(key, tuple) else (key,)))
-    size = static("index", x.type.size)
-    try:
-        hit = np.arange(size).reshape(x.shape)[known]
-    except IndexError as e:
-        raise error(PositionError, f"index: {e}") from None
-    v = broadcast_to(v, hit.shape)
-    if hit.size == 0:
-        return x
-    source = np.full(size, -1, np.int64)
-    source[hit.reshape(-1)] = np.arange(hit.size)
-    source = source.reshape(x.shape)
-    taken = ix.take(move.reshape(v, (hit.size,)), leaf(np.maximum(source, 0)), 0)
-    return apply("where", leaf(source >= 0), taken, x)
+    """Arrays of positions: the same index of the elements' numbers says what is written; where two
+    updates hit one element, the later one stays."""
+    places = get(move.reshape(ix.iota((x.type.size,), 0, int64), x.shape), key)
+    flat = (places.type.size,)
+    y = ix.scatter(move.reshape(x, (x.type.size,)), move.reshape(places, flat),
+                   move.reshape(broadcast_to(v, places.shape), flat), 0, "set")
+    return move.reshape(y, x.shape)

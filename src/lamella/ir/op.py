@@ -33,6 +33,8 @@ class Op:
     jvp(node, tangents) -> the tangent node; a tangent is a node or None.
     batch(node, inputs, batched) -> node whose axis 0 is the batch; `batched` flags the inputs.
     lower(params, *types) -> lang Definition: the result element by element.
+    loops(params, *types) -> lang Routine: kernels of the op's own, where one line of notation is
+        not enough (scans, scatters, sorts).
     expand(params, *nodes) -> node: the same in other ops (composites).
     codec: {parameter: (to_text, from_text)} for parameters that are not plain data.
     facts: a set of words such as "commutative", "associative", "pointwise", "view".
@@ -44,15 +46,16 @@ class Op:
     nor `expand`; the fact "step" says that the planner makes steps of its own for it.
     """
 
-    __slots__ = ("arity", "batch", "codec", "doc", "expand", "facts", "jvp", "lower", "more",
-                 "name", "params", "reference", "rule", "samples", "shard", "vjp")
+    __slots__ = ("arity", "batch", "codec", "doc", "expand", "facts", "jvp", "loops", "lower",
+                 "more", "name", "params", "reference", "rule", "samples", "shard", "vjp")
 
     def __init__(self, name: str, *, doc: str, infer: Callable, arity: int,
                  params: dict[str, Callable], more: bool = False,
                  reference: Callable | None = None, vjp: Callable | None = None,
                  jvp: Callable | None = None,
                  batch: Callable | None = None, shard: Callable | None = None,
-                 lower: Callable | None = None, expand: Callable | None = None,
+                 lower: Callable | None = None, loops: Callable | None = None,
+                 expand: Callable | None = None,
                  codec: dict | None = None, facts: frozenset[str] = frozenset(),
                  samples: Callable | None = None):
         if name in _registry:
@@ -61,7 +64,8 @@ class Op:
         self.arity, self.more, self.params = arity, more, params
         self.vjp, self.jvp, self.batch, self.shard = vjp, jvp, batch, shard
         self.codec = codec
-        self.lower, self.expand, self.facts, self.samples = lower, expand, facts, samples
+        self.lower, self.loops, self.expand = lower, loops, expand
+        self.facts, self.samples = facts, samples
         _registry[name] = self
 
     def infer(self, params: dict, *types):

@@ -12,11 +12,12 @@ from .alias import share_bytes
 from .contract import schedule_contraction
 from .cost import price
 from .fuse import Fusion, Group
-from .indexed import schedule_scatter, schedule_update
+from .indexed import schedule_update
 from .nest import Nest
 from .order import order_groups
 from .plan import Buffer, Copy, Plan, Step
 from .reduction import schedule_reduction
+from .routine import schedule_routine
 from .rows import schedule_rows
 from .simplify import expand, share
 from .split import split
@@ -89,8 +90,8 @@ def _steps(group: Group, fusion: Fusion, kept: set[int], buffers, target) -> Seq
     nest = Nest(group, fusion, kept)
     if group.kind == "dot":
         return schedule_contraction(nest, buffers, fusion, target)
-    if group.kind == "scatter":
-        return [schedule_scatter(nest, buffers)]
+    if group.kind == "routine":
+        return schedule_routine(nest, buffers)
     if group.kind == "reduce" and len(group.seeds) == 1:
         return schedule_reduction(nest, buffers, fusion)
     if group.domain is None:

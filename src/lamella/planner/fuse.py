@@ -17,10 +17,12 @@ from ..ir.types import TupleType
 from ..lang import expr
 from ..lang.definition import Definition
 from ..lang.expr import Expr
+from ..lang.routine import Part, Routine, rewritten
 from .access import Access, stored, view
 from .linear import linear
 from .simplify import frozen
 
+_ALONE = ("step", "routine")  # kinds that share a kernel with nobody
 LARGEST = 160        # scalar operations that may be substituted into one definition
 CHEAP = frozenset({"add", "sub", "mul", "neg", "max", "min", "abs", "where", "cast", "eq", "ne",
                    "lt", "le", "and", "or", "xor", "not", "stop_gradient", "bitcast", "sign",
@@ -28,13 +30,18 @@ CHEAP = frozenset({"add", "sub", "mul", "neg", "max", "min", "abs", "where", "ca
 
 
 class Seed:
-    """A stored value and its definition; `kind`: map, reduce, dot, scatter, update, or step (one
-    result of an op that is planned as steps of its own and has no definition)."""
+    """A stored value and its definition; `kind`: map, reduce, dot, update, routine, or step.
 
-    __slots__ = ("definition", "kind", "node", "reads")
+    A routine has loops of its own (`routine`), a step is one result of an op that is planned as
+    steps of its own; neither has a definition.
+    """
 
-    def __init__(self, node: Node, kind: str, definition, reads: list[Node]):
+    __slots__ = ("definition", "kind", "node", "reads", "routine")
+
+    def __init__(self, node: Node, kind: str, definition, reads: list[Node],
+                 routine: Routine | None = None):
         self.node, self.kind, self.definition, self.reads = node, kind, definition, reads
+        self.routine = routine
 
 
 class Group:
@@ -117,7 +124,7 @@ def kind_of(node: Node, definition: Definition) -> str:
     if "update" in node.op.facts:
         return "update"
     if body.op == "reduce":
-        return body.attr[0] if body.attr[0] in ("dot", "scatter") else "reduce"
+        return "dot" if body.attr[0] == "dot" else "reduce"
     return "map" if not any(e.op == "reduce" for e in expr.walk(body)) else "general"
 
 
@@ -186,10 +193,11 @@ class _Storing:
             return True
         if node.op.name == "constant":
             self.weight[id(node)] = 0
-            return any(self._needs_memory(c, n) for c, n in self._consumers(node))
+            return any(self._needs_memory(c, n, 0) for c, n in self._consumers(node))
         weight = 1 + sum(self.weight.get(id(i), 0) for i in node.inputs)
         consumers = self._consumers(node)
-        if weight > LARGEST or any(self._needs_memory(c, n) for c, n in consumers):
+        if weight > LARGEST or any(
+                self._needs_memory(c, n, weight) for c, n in consumers):
             return True
         if self.tags and any(self.tags.get(id(c)) != self.tags.get(id(node)) for c, _ in consumers):
             return True
@@ -200,7 +208,7 @@ class _Storing:
         return False
 
     def _kind(self, node: Node) -> str:
-        return kind_of(node, self.definition(node))
+        return "routine" if node.op.loops else kind_of(node, self.definition(node))
 
     def _consumers(self, node: Node) -> list[tuple[Node, Node]]:
         """(consumer, the node it reads: `node` itself or a view of it), views walked through."""
@@ -212,10 +220,12 @@ class _Storing:
                 found.append((c, node))
         return found
 
-    def _needs_memory(self, consumer: Node, read: Node) -> bool:
+    def _needs_memory(self, consumer: Node, read: Node, weight: int) -> bool:
         """Whether the consumer reads `read` at places that cannot be substituted."""
         if "view" in consumer.op.facts or is_step(consumer):
             return True
+        if consumer.op.loops is not None:  # it may read an element several times
+            return weight > 2
         d = self.definition(consumer)
         if kind_of(consumer, d) not in ("map", "reduce"):
             return True
@@ -231,17 +241,28 @@ class _Storing:
         """The definition of a stored node over other stored nodes, by substitution."""
         if node.op is ITEM or is_step(node):
             return Seed(node, "step", None, list(producer(node).inputs))
+        if node.op.loops is not None:
+            return self.routine(node)
         d = self.definition(node)
         reads: dict[int, int] = {}
         nodes: list[Node] = []
         own = self.number[id(node)]
         axes = tuple(expr.axis(f"a{k}", a.attr[1]) for k, a in enumerate(d.axes))
-        kind = kind_of(node, d)
-        places = axes if kind == "scatter" else map(_place, axes)  # its target axis keeps its name
-        mapping = dict(zip(d.axes, places, strict=True)) | _renamed_bound(d.body, own)
+        mapping = dict(zip(d.axes, map(_place, axes), strict=True)) | _renamed_bound(d.body, own)
         body = self._substituted(node, d.body, mapping, reads, nodes, {})
         types = tuple(n.type for n in nodes)
-        return Seed(node, kind, Definition(types, axes, body), nodes)
+        return Seed(node, kind_of(node, d), Definition(types, axes, body), nodes)
+
+    def routine(self, node: Node) -> Seed:
+        """The loops of a stored node over other stored nodes, by substitution."""
+        assert node.op.loops is not None
+        reads: dict[int, int] = {}
+        nodes: list[Node] = []
+        memo: dict[Expr, Expr] = {}
+        found: Routine = node.op.loops(node.params, *(i.type for i in node.inputs))
+        parts = [Part(p.name, p.task, p.tasks, rewritten(p.body, lambda e: self._substituted(
+            node, e, {}, reads, nodes, memo)), p.grain, p.scratch) for p in found.parts]
+        return Seed(node, "routine", None, nodes, Routine(parts, found.workspaces))
 
     def _substituted(self, node: Node, e: Expr, mapping: dict[Expr, Expr], reads: dict[int, int],
                      nodes: list[Node], memo: dict) -> Expr:
@@ -356,7 +377,7 @@ def _reshaped(source: tuple, target: tuple, indices: tuple[Expr, ...]):
 def _domain(s: Seed, access: dict[int, Access]) -> tuple | None:
     """(row extents, inner extent) that a seed runs over; None where it shares with nobody."""
     d = s.definition
-    if s.kind == "step":
+    if s.kind in _ALONE:
         return None
     if s.kind == "map":
         return (d.shape[:-1], d.shape[-1]) if d.shape else ((), 1)
@@ -466,7 +487,7 @@ def _reaches(producers: list[Group], target: Group, graph: _Graph, base) -> bool
 
 def _compatible(p: Group, g: Group, base, storing: _Storing) -> bool:
     seed = g.seeds[0]
-    if "step" in (p.kind, seed.kind):
+    if p.kind in _ALONE or seed.kind in _ALONE:
         return False
     if storing.tags and storing.tags.get(id(p.seeds[0].node)) != storing.tags.get(id(seed.node)):
         return False

@@ -1,57 +1,16 @@
-"""Templates of writes at run-time places: scatter-add and update in place."""
+"""The template of writes at a run-time place: an update in place."""
 
 from __future__ import annotations
 
 from ..base import dtypes
 from ..base.extents import product
 from ..lang import expr, scalar
-from ..lang.expr import Expr, lit
+from ..lang.expr import lit
 from ..lang.loops import Loop, Store, index_var
-from .nest import Builder, Nest, decode, strides_of
-from .plan import Copy, Launch
+from .nest import Builder, Nest, decode
+from .plan import Copy
 
 ZERO = lit(0, dtypes.index)
-BLOCK = 256
-
-
-def schedule_scatter(nest: Nest, buffers) -> Launch:
-    """y[o, i[j...], p...] += u[o, j..., p...] from zeros, j ascending; a task owns some (o, p)."""
-    b = Builder(nest, buffers)
-    (seed, body), = nest.outputs()
-    update, hit = body.args
-    place, target = hit.args
-    axes = list(seed.definition.axes)
-    at = axes.index(target)
-    outer, inner = axes[:at], axes[at + 1:]
-    strides = strides_of(axes, seed.node.shape, nest.access[id(seed.node)])
-    name = b.operand(seed.node, 0, seed.node.dtype, writes=True)
-    task, s, p, j = (index_var(v) for v in ("task", "s", "p", "j"))
-    width = product(a.attr[1] for a in inner)
-    blocks = b.size(("blocks",), (width + (BLOCK - 1)) // BLOCK)
-    n = b.size(("width",), width)
-    first = task % blocks * BLOCK
-    high = scalar.minimum(first + BLOCK, n)
-    places = decode(task // blocks, [(a, b.size(("outer", k), a.attr[1]))
-                                     for k, a in enumerate(outer)])
-    places |= decode(p, [(a, b.size(("inner", k), a.attr[1])) for k, a in enumerate(inner)])
-    bound = body.attr[1]
-    steps = decode(j, [(a, b.size(("bound", k), a.attr[1])) for k, a in enumerate(bound)])
-    where = b.lowered(place, {**places, **steps}, {})
-
-    def address(slot: Expr) -> Expr:
-        return b.address(name, strides, {**places, target: slot})
-
-    clear = Store(name, address(s), lit(0, seed.node.dtype))
-    added = expr.load(name, address(where), seed.node.dtype) + b.lowered(
-        update, {**places, **steps}, {})
-    size = b.size(("slots",), target.attr[1])
-    count = b.size(("count",), product(a.attr[1] for a in bound))
-    loops = [Loop(s, ZERO, size, [Loop(p, first, high, [clear], "vector")]),
-             Loop(j, ZERO, count, [Loop(p, first, high, [Store(name, address(where), added)],
-                                        "vector")])]
-    tasks = product(a.attr[1] for a in outer) * ((width + (BLOCK - 1)) // BLOCK)
-    over = Loop(task, ZERO, b.size(("tasks",), tasks), loops, "parallel")
-    return b.launch("scatter", [over], tasks)
 
 
 def schedule_update(nest: Nest, buffers, in_place: bool) -> list:

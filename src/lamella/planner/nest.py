@@ -36,6 +36,11 @@ class Nest:
     def __init__(self, group: Group, fusion: Fusion, kept: set[int]):
         self.group, self.access, self.kept = group, fusion.access, kept
         self.nodes: list[Node] = []
+        self.reads: dict[Expr, StridedRead] = {}
+        self.bodies: list[Expr] = []
+        if group.kind == "routine":  # it has loops instead of bodies, and numbers of its own
+            self.nodes = list(group.seeds[0].reads)
+            return
         numbers: dict[int, int] = {}
 
         def number(node: Node) -> int:
@@ -45,7 +50,6 @@ class Nest:
             return k
 
         self.bodies = unfold(group, number)
-        self.reads: dict[Expr, StridedRead] = {}
         for body in self.bodies:
             for e in expr.walk(body):
                 if e.op == "read" and e not in self.reads:
