@@ -14,8 +14,9 @@ _HOMES = {
     "api.compile": ("compile", "explain", "measure", "plan", "spec", "trace"),
     "api.op": ("op",),
     "base.extents": ("symbol",),
-    "base.dtypes": ("DType", "bfloat16", "float16", "float32", "float64", "int8", "int16", "int32",
-                    "int64", "uint8", "uint16", "uint32", "uint64"),
+    "base.dtypes": ("DType", "bfloat16", "complex128", "complex64", "float16", "float32", "float64",
+                    "float8_e4m3fn", "float8_e5m2", "int16", "int32", "int64", "int8", "uint16",
+                    "uint32", "uint64", "uint8"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -8,7 +8,7 @@ from weakref import ref
 import numpy as np
 
 from ..base import dtypes, tree
-from ..base.dtypes import DType, as_dtype, promote
+from ..base.dtypes import DType, as_dtype, complex_of, promote
 from ..base.errors import DTypeError, ShapeError
 from ..base.extents import Size
 from ..ir.arithmetic import Arithmetic
@@ -24,8 +24,8 @@ from .scope import state
 from .shapes import some_axes, whole_shape
 from .values import error, located, register
 
-_KINDS = {"bool": 0, "uint": 1, "int": 1, "float": 2}
-_NUMBERS = (float, int, Size)
+_KINDS = {"bool": 0, "uint": 1, "int": 1, "float": 2, "complex": 3, "float8": 4}
+_NUMBERS = (float, int, Size, complex)
 _PLAIN = (int, slice, type(None), type(...))
 
 
@@ -188,6 +188,9 @@ class Array(Arithmetic):
     def __float__(self) -> float:
         return float(self.item())
 
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
     def __index__(self) -> int:
         if not self.dtype.is_int:
             raise error(DTypeError, f"index: takes an integer, got {self.dtype}")
@@ -276,13 +279,14 @@ def from_numpy(x: np.ndarray, *, copy: bool = True) -> Array:
 def asarray(x, *, dtype=None, copy: bool | None = None) -> Array:
     """An Array from an Array, a number, (nested) sequences, a NumPy array or a DLPack exporter.
 
-    dtype: of the result; by default x's own, int32 for Python integers and float32 for floats.
+    dtype: of the result; by default x's own, int32 for Python integers, float32 for floats and
+    complex64 for complex numbers.
     copy: None and True copy what is imported; False shares memory, or raises ValueError.
     """
     dtype = None if dtype is None else as_dtype(dtype)
     if isinstance(x, Array):
         return x if dtype is None or dtype is x.dtype else x.astype(dtype)
-    if isinstance(x, bool | int | float):
+    if isinstance(x, bool | int | float | complex):
         return wrap(number_node(x, dtype or DEFAULTS[number_rank(x)]))
     if isinstance(x, Size):
         return wrap(red.extent_value(x, literal(0, dtype or dtypes.int32)))
@@ -314,7 +318,7 @@ def operands(name: str, args) -> tuple[Node, ...]:
         if d is not dtype:
             dtype = d if dtype is None else promote(dtype, d)
     if dtype is None or rank > _KINDS[dtype.kind]:
-        dtype = DEFAULTS[rank]
+        dtype = complex_of(dtype) if rank == 3 and dtype is not None else DEFAULTS[rank]
     return tuple([_node(a, dtype) for a in items])
 
 
@@ -360,13 +364,13 @@ def divide(a, b) -> Array:
 def floor_divide(a, b) -> Array:
     """floor(a / b); 0 where an integer b is 0."""
     x, y = operands("floor_divide", (a, b))
-    return wrap(apply("floor", apply("div", x, y)) if x.dtype.is_float else apply("floordiv", x, y))
+    return wrap(apply("floordiv", x, y) if x.dtype.is_int else apply("floor", apply("div", x, y)))
 
 
 def remainder(a, b) -> Array:
     """a - floor(a / b) * b, of b's sign; 0 where an integer b is 0."""
     x, y = operands("remainder", (a, b))
-    if not x.dtype.is_float:
+    if x.dtype.is_int:
         return wrap(apply("mod", x, y))
     return wrap(x - apply("floor", apply("div", x, y)) * y)
 
@@ -379,9 +383,9 @@ def power(a, b) -> Array:
     if isinstance(b, int) and not isinstance(b, bool) and isinstance(a, Array):
         if 0 <= b <= 32 or (b >= 0 and a.dtype.is_int):
             return wrap(powered(a.node, b))
-        if -32 <= b < 0 and a.dtype.is_float:
+        if -32 <= b < 0 and a.dtype.is_inexact:
             return 1 / wrap(powered(a.node, -b))
-    if isinstance(b, float) and isinstance(a, Array) and a.dtype.is_float:
+    if isinstance(b, float) and isinstance(a, Array) and a.dtype.is_inexact:
         if b.is_integer() and abs(b) <= 32:
             return power(a, int(b))
         if b == 0.5:

@@ -8,13 +8,13 @@ import ml_dtypes
 import numpy as np
 
 from ..base import dtypes
-from ..base.dtypes import DType, as_dtype, promote
+from ..base.dtypes import DType, as_dtype, complex_of, promote
 from ..base.errors import DTypeError, ShapeError
 from ..base.extents import Size
 from ..ir.node import literal
 from ..ops import index as ix
 from ..ops.pointwise import apply, broadcast_shapes, broadcast_to, cast
-from .array import Array, asarray, from_numpy, wrap
+from .array import _KINDS, Array, asarray, from_numpy, wrap
 from .imports import DEFAULTS, number_node, number_rank
 from .shapes import as_shape
 from .values import error
@@ -165,15 +165,17 @@ def astype(x: Array, dtype, *, copy: bool = True) -> Array:
 def result_type(*arrays_and_dtypes) -> DType:
     """The dtype that operators on these arrays, dtypes and Python numbers give."""
     strong = [as_dtype(getattr(a, "dtype", a)) for a in arrays_and_dtypes
-              if not isinstance(a, bool | int | float)]
-    rank = max((number_rank(a) for a in arrays_and_dtypes if isinstance(a, bool | int | float)),
+              if not isinstance(a, bool | int | float | complex)]
+    rank = max((number_rank(a) for a in arrays_and_dtypes if isinstance(a, bool | int | float | complex)),
                default=-1)
     if not strong:
         return DEFAULTS[rank]
     found = strong[0]
     for d in strong[1:]:
         found = promote(found, d)
-    return DEFAULTS[rank] if rank > {"bool": 0, "float": 2}.get(found.kind, 1) else found
+    if rank <= _KINDS[found.kind]:
+        return found
+    return complex_of(found) if rank == 3 else DEFAULTS[rank]
 
 
 def can_cast(from_, to) -> bool:
@@ -187,23 +189,24 @@ def can_cast(from_, to) -> bool:
 
 def isdtype(dtype, kind) -> bool:
     """Whether a dtype is of a kind: "bool", "signed integer", "unsigned integer", "integral",
-    "real floating", "numeric", a dtype, or one of several of these."""
+    "real floating", "complex floating", "numeric", a dtype, or one of several of these."""
     if isinstance(kind, tuple):
         return any(isdtype(dtype, k) for k in kind)
     if isinstance(kind, DType):
         return dtype is kind
     kinds = {"bool": ("bool",), "signed integer": ("int",), "unsigned integer": ("uint",),
              "integral": ("int", "uint"), "real floating": ("float",),
-             "numeric": ("int", "uint", "float")}
+             "complex floating": ("complex",), "numeric": ("int", "uint", "float", "complex")}
     if kind not in kinds:
         raise error(DTypeError, f"isdtype: no kind {kind!r}; known: {', '.join(kinds)}")
     return dtype.kind in kinds[kind]
 
 
 def finfo(dtype):
-    """Limits of a floating dtype: bits, eps, max, min, smallest_normal."""
-    dtype = as_dtype(getattr(dtype, "dtype", dtype))
-    if not dtype.is_float:
+    """Limits of a floating dtype, or of a complex one's parts: bits, eps, max, min,
+    smallest_normal."""
+    dtype = as_dtype(getattr(dtype, "dtype", dtype)).real
+    if not dtype.is_float and dtype.kind != "float8":
         raise error(DTypeError, f"finfo: takes a floating dtype, got {dtype}")
     return ml_dtypes.finfo(dtype.numpy)
 

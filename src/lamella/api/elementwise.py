@@ -8,12 +8,13 @@ import math
 from ..base import dtypes
 from ..base.errors import DTypeError
 from ..ir.node import literal, make
-from ..ops.pointwise import BITCAST, STOP, apply
+from ..ops.move import zeros_like
+from ..ops.pointwise import BITCAST, STOP, apply, cast
 from .array import Array, asarray, divide, floor_divide, operands, power, remainder, wrap
 from .kinds import floating
 from .values import error
 
-__all__ = ["abs", "acosh", "add", "asinh", "atanh", "ceil", "clip", "copysign", "cos", "cosh",
+__all__ = ["abs", "acosh", "add", "angle", "asinh", "complex", "conj", "imag", "real", "atanh", "ceil", "clip", "copysign", "cos", "cosh",
            "divide", "equal", "erf", "exp", "exp2", "expm1", "floor", "floor_divide", "greater",
            "greater_equal", "hypot", "isfinite", "isinf", "isnan", "less", "less_equal", "log",
            "log10", "log1p", "log2", "logaddexp", "maximum", "minimum", "multiply", "negative",
@@ -34,7 +35,7 @@ def _float(name: str, x) -> Array:
 def _rounded(name: str, x) -> Array:
     """A rounding, which leaves integers as they are."""
     x = asarray(x)
-    return wrap(apply(name, x.node)) if x.dtype.is_float else x
+    return x if x.dtype.is_int or x.dtype is dtypes.bool_ else wrap(apply(name, x.node))
 
 
 def binary(name: str, a, b) -> Array:
@@ -266,6 +267,40 @@ def atanh(x) -> Array:
     return 0.5 * (log1p(x) - log1p(-x))
 
 
+# ---- complex numbers ----------------------------------------------------------------------------
+
+def complex(real, imag) -> Array:
+    """real + imag i of two real arrays: complex64, or complex128 where one is float64."""
+    a, b = map(floating, operands("complex", (real, imag)))
+    if a.dtype.is_float and a.dtype.bits < 32:
+        a, b = cast(a, dtypes.float32), cast(b, dtypes.float32)
+    return wrap(apply("complex", a, b))
+
+
+def real(x) -> Array:
+    """The real part; x itself where it is real."""
+    x = asarray(x)
+    return unary("real", x) if x.dtype.is_complex else x
+
+
+def imag(x) -> Array:
+    """The imaginary part; 0 where x is real."""
+    x = asarray(x)
+    return unary("imag", x) if x.dtype.is_complex else wrap(zeros_like(x.node))
+
+
+def conj(x) -> Array:
+    """The complex conjugate; x itself where it is real."""
+    x = asarray(x)
+    return unary("conj", x) if x.dtype.is_complex else x
+
+
+def angle(x) -> Array:
+    """The argument of complex numbers, in -pi..pi; of real ones 0 or pi (NaN for NaN)."""
+    x = asarray(x)
+    return unary("angle", x if x.dtype.is_complex else complex(x, 0))
+
+
 # ---- comparison ---------------------------------------------------------------------------------
 
 def equal(a, b) -> Array:
@@ -306,12 +341,16 @@ def isnan(x) -> Array:
 def isinf(x) -> Array:
     """Where x is infinite, bool."""
     x = asarray(x)
+    if x.dtype.is_complex:
+        return isinf(real(x)) | isinf(imag(x))
     return abs(x) == math.inf if x.dtype.is_float else binary("ne", x, x)
 
 
 def isfinite(x) -> Array:
     """Where x is neither infinite nor NaN, bool."""
     x = asarray(x)
+    if x.dtype.is_complex:
+        return isfinite(real(x)) & isfinite(imag(x))
     return abs(x) < math.inf if x.dtype.is_float else binary("eq", x, x)
 
 

@@ -10,7 +10,7 @@ from ..base.errors import DTypeError, ShapeError
 from ..ir.node import Node, literal
 from .values import error
 
-DEFAULTS = (dtypes.bool_, dtypes.int32, dtypes.float32)
+DEFAULTS = (dtypes.bool_, dtypes.int32, dtypes.float32, dtypes.complex64)
 
 
 def imported(x, dtype: DType | None) -> np.ndarray:
@@ -21,7 +21,7 @@ def imported(x, dtype: DType | None) -> np.ndarray:
         found = _from_sequence(x, dtype)
     else:
         found = np.asarray(x)
-    if found.dtype == object or found.dtype.kind in "USc":
+    if found.dtype == object or found.dtype.kind in "US":
         raise error(DTypeError,
             f"asarray: {type(x).__name__} with elements of {found.dtype} has no "
             "counterpart; pass numbers of one shape")
@@ -37,24 +37,28 @@ def _from_sequence(x, dtype: DType | None) -> np.ndarray:
         if isinstance(item, list | tuple):
             return [plain(i) for i in item]
         leaves.append(item)
-        return item if isinstance(item, bool | int | float) else np.asarray(item)
+        return item if isinstance(item, bool | int | float | complex) else np.asarray(item)
 
     try:
         found = np.array(plain(x))
     except ValueError as e:
         raise error(ShapeError, f"asarray: the nested sequence has no one shape: {e}") from None
-    if dtype is None and all(isinstance(i, bool | int | float) for i in leaves):
+    if dtype is None and all(isinstance(i, bool | int | float | complex) for i in leaves):
         dtype = DEFAULTS[max(map(number_rank, leaves), default=2)]
     return found if dtype is None else found.astype(dtype.numpy)
 
 
 def number_rank(number) -> int:
-    """0 for a bool, 1 for an integer, 2 for a float."""
+    """0 for a bool, 1 for an integer, 2 for a float, 3 for a complex number."""
+    if isinstance(number, complex):
+        return 3
     return 2 if isinstance(number, float) else 1 - isinstance(number, bool)
 
 
 def number_node(x, dtype: DType) -> Node:
     """The literal of a Python number; raises where an integer does not fit the dtype."""
+    if isinstance(x, complex) and not dtype.is_complex:
+        raise error(DTypeError, f"the number {x} does not fit {dtype}; cast the array to complex64")
     if dtype.is_int and not isinstance(x, float) and not _fits(x, dtype):
         raise error(DTypeError,
             f"the number {x} does not fit {dtype}; cast the array to a wider type")

@@ -8,13 +8,14 @@ from ..ops.pointwise import cast
 
 
 def floating(x: Node) -> Node:
-    """x itself where it is floating, else as float32."""
-    return x if x.dtype.is_float else cast(x, dtypes.float32)
+    """x itself where it is floating or complex, else as float32. (A float8 is left for the op to
+    refuse.)"""
+    return cast(x, dtypes.float32) if x.dtype.is_int or x.dtype is dtypes.bool_ else x
 
 
 def wide(x: Node) -> Node:
     """x itself, or bools and small integers as 32 bits, in which they add up."""
-    if x.dtype.is_float or x.dtype.bits >= 32:
+    if x.dtype.bits >= 32 or not (x.dtype.is_int or x.dtype is dtypes.bool_):
         return x
     return cast(x, dtypes.uint32 if x.dtype.kind == "uint" else dtypes.int32)
 

@@ -20,7 +20,7 @@ from ..ir.node import INPUT, Node, literal, make, placeholder, topological
 from ..ir.program import rebuild
 from ..ir.types import tensor
 from ..ops import move
-from ..ops.pointwise import cast, normal_axis
+from ..ops.pointwise import apply, cast, normal_axis
 from ..transform.jvp import pushforward
 from ..transform.vjp import pullback
 from ..transform.vmap import batch
@@ -54,8 +54,8 @@ class _Opened:
             arrays = [asarray(a) for a in leaves]
         except LamellaError as e:
             raise error(DTypeError, f"{what} has a leaf that is no array: {e}") from None
-        self.leaves = [wrap(_independent(a.node)) if a.dtype.is_float else a for a in arrays]
-        self.nodes = [a.node for a in self.leaves if a.dtype.is_float]
+        self.leaves = [wrap(_independent(a.node)) if a.dtype.is_inexact else a for a in arrays]
+        self.nodes = [a.node for a in self.leaves if a.dtype.is_inexact]
         if not self.nodes:
             kinds = ", ".join(str(a.node.type) for a in arrays[:4]) or "no arrays"
             raise error(DTypeError,
@@ -67,7 +67,7 @@ class _Opened:
         """The argument's structure with these nodes for the floating leaves, zeros for others."""
         nodes = iter(nodes)
         return tree.unflatten(self.structure, [
-            wrap(next(nodes) if a.dtype.is_float else move.zeros_like(a.node))
+            wrap(next(nodes) if a.dtype.is_inexact else move.zeros_like(a.node))
             for a in self.leaves])
 
 
@@ -83,6 +83,17 @@ def _arrays(what: str, out: Any) -> tuple[list[Array], Any]:
 def _kept(result: Any) -> Any:
     """Arrays made inside of a scope, as handles that count among the pending ones outside."""
     return tree.map(lambda a: wrap(a.node) if isinstance(a, Array) else a, result)
+
+
+def _pulled(outputs, nodes, cotangents) -> list[Node]:
+    """Cotangents by the convention that gradients descend: of a real loss L(a + bi), complex
+    numbers get dL/da + i dL/db. `pullback` gives the transposes, which are the conjugates."""
+    found = pullback(outputs, nodes, [_conjugate(g) for g in cotangents])
+    return [_conjugate(g) for g in found]
+
+
+def _conjugate(x: Node) -> Node:
+    return apply("conj", x) if x.dtype.is_complex else x
 
 
 def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0, *,
@@ -112,7 +123,7 @@ def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0, *,
             value, aux = _with_aux(f, out) if has_aux else (out, None)
             loss = _scalar(f, value)
             nodes = [n for o in opened for n in o.nodes]
-            found = iter(pullback([loss], nodes, [literal(1, loss.dtype)]))
+            found = iter(_pulled([loss], nodes, [literal(1, loss.dtype)]))
         grads = tuple(o.gather([next(found) for _ in o.nodes]) for o in opened)
         loss = wrap(loss)
         return ((loss, _kept(aux)) if has_aux else loss), (grads if several else grads[0])
@@ -168,7 +179,7 @@ def vjp(f: Callable, *primals, has_aux: bool = False):
         outputs = [a.node for a in arrays]
         slots = [placeholder(n.type) for n in outputs]
         nodes = [n for o in opened for n in o.nodes]
-        found = pullback(outputs, nodes, slots)
+        found = _pulled(outputs, nodes, slots)
 
     def pull(cotangents):
         """The cotangents of the primals for those of the result, which have its structure."""
@@ -213,7 +224,8 @@ def jvp(f: Callable, primals, tangents, *, has_aux: bool = False):
     nodes, directions = [], []
     for o, t in zip(opened, tangents, strict=True):
         given = _matching("jvp", t, o.structure, [a.node for a in o.leaves])
-        directions += [g for g, a in zip(given, o.leaves, strict=True) if a.dtype.is_float]
+        directions += [g for g, a in zip(given, o.leaves, strict=True)
+                       if a.dtype.is_inexact]
         nodes += o.nodes
     with Scope("grad", _name(f)):
         out = f(*(o.tree for o in opened))

@@ -11,14 +11,20 @@ from .errors import DTypeError
 
 
 class DType:
-    """One element type. Identity is equality; `bits` is the storage size of an element."""
+    """One element type. Identity is equality; `bits` is the storage size of an element.
 
-    __slots__ = ("bits", "kind", "name", "numpy", "rank", "typestr")
+    `part`: the dtype in which kernels hold it: a complex number is two parts, the real one first; a
+    float8 is one of its bits. Of every other dtype it is the dtype itself.
+    """
 
-    def __init__(self, name: str, bits: int, kind: str, numpy_type: Any, rank: int):
+    __slots__ = ("bits", "kind", "name", "numpy", "part", "rank", "typestr")
+
+    def __init__(self, name: str, bits: int, kind: str, numpy_type: Any, rank: int,
+                 part: DType | None = None):
         self.name, self.bits, self.kind, self.rank = name, bits, kind, rank
         self.numpy = np.dtype(numpy_type)
         self.typestr = self.numpy.str  # as NumPy's array interface names it
+        self.part = self if part is None else part
 
     @property
     def bytes(self) -> int:
@@ -28,6 +34,20 @@ class DType:
     @property
     def is_float(self) -> bool:
         return self.kind == "float"
+
+    @property
+    def is_complex(self) -> bool:
+        return self.kind == "complex"
+
+    @property
+    def is_inexact(self) -> bool:
+        """Floating or complex: what has derivatives."""
+        return self.kind in ("float", "complex")
+
+    @property
+    def real(self) -> DType:
+        """The dtype of a complex dtype's real part; the dtype itself of any other."""
+        return self.part if self.kind == "complex" else self
 
     @property
     def is_int(self) -> bool:
@@ -53,10 +73,15 @@ float16 = DType("float16", 16, "float", np.float16, 5)
 bfloat16 = DType("bfloat16", 16, "float", ml_dtypes.bfloat16, 5)
 float32 = DType("float32", 32, "float", np.float32, 6)
 float64 = DType("float64", 64, "float", np.float64, 7)
+complex64 = DType("complex64", 64, "complex", np.complex64, 8, float32)
+complex128 = DType("complex128", 128, "complex", np.complex128, 9, float64)
+float8_e4m3fn = DType("float8_e4m3fn", 8, "float8", ml_dtypes.float8_e4m3fn, 10, uint8)
+float8_e5m2 = DType("float8_e5m2", 8, "float8", ml_dtypes.float8_e5m2, 10, uint8)
 
-ALL = (bool_, uint8, int8, uint16, int16, uint32, int32, uint64, int64,
-       float16, bfloat16, float32, float64)
+ALL = (bool_, uint8, int8, uint16, int16, uint32, int32, uint64, int64, float16, bfloat16, float32,
+       float64, complex64, complex128, float8_e4m3fn, float8_e5m2)
 FLOATS = tuple(d for d in ALL if d.is_float)
+COMPLEX = tuple(d for d in ALL if d.is_complex)
 INTS = tuple(d for d in ALL if d.is_int)
 _BY_NAME = {d.name: d for d in ALL}
 _BY_NUMPY = {d.numpy: d for d in ALL}
@@ -83,6 +108,8 @@ def as_dtype(x: object) -> DType:
         return int32
     if x is float:
         return float32
+    if x is complex:
+        return complex64
     try:
         return _BY_NUMPY[np.dtype(x)]  # type: ignore[call-overload]
     except (KeyError, TypeError):
@@ -90,9 +117,16 @@ def as_dtype(x: object) -> DType:
 
 
 def promote(a: DType, b: DType) -> DType:
-    """The dtype that holds both (array API rules; ints with floats take the float)."""
+    """The dtype that holds both (array API rules; ints with floats take the float).
+
+    A float8 holds numbers for others to compute with: DTypeError, cast it.
+    """
     if a is b:
         return a
+    if "float8" in (a.kind, b.kind):
+        raise DTypeError(f"{a} and {b} have no common dtype; cast the float8 with astype")
+    if a.is_complex or b.is_complex:
+        return _promote_complex(a, b)
     if a.kind == b.kind == "float":
         return float32 if a.bits == b.bits else (a if a.bits > b.bits else b)
     if a.is_float or b.is_float:
@@ -102,6 +136,24 @@ def promote(a: DType, b: DType) -> DType:
     if a.kind == b.kind:
         return a if a.bits > b.bits else b
     return _promote_signs(*((a, b) if a.kind == "int" else (b, a)))
+
+
+def _promote_complex(a: DType, b: DType) -> DType:
+    """complex64 where float32 holds the parts of both, else complex128."""
+    wide = any(d.real is float64 for d in (a, b))
+    return complex128 if wide else complex64
+
+
+def complex_of(d: DType) -> DType:
+    """The complex dtype whose parts hold the floating (or complex) dtype."""
+    return complex128 if d.real is float64 else complex64
+
+
+def widest(d: DType) -> DType:
+    """The widest dtype of the same kind for inexact ones, in which references add up; else d."""
+    if d.is_complex:
+        return complex128
+    return float64 if d.is_float else d
 
 
 def _promote_signs(signed: DType, unsigned: DType) -> DType:

@@ -123,6 +123,11 @@ class Values(Writer):
             return Value(_LANE_TEXT, LANES, CONSTANT)
         if kind == "lanes":
             return self._lane_tree(e)
+        if kind == "lane_at":
+            v, (x,) = self.memo[e.args[0]], e.args
+            depth, wide = self.place(v.depth), vector(register_type(x.dtype), LANES)
+            return Value(self._part(wide, self.spread(v, x.dtype), e.attr, 1, depth), 1, depth,
+                         v.steady)
         if kind == "ctz":
             return self._trailing_zeros(e)
         raise UnsupportedError(f"the loop level has no expression of kind {kind!r}: {e}")

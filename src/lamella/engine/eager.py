@@ -12,6 +12,7 @@ from collections import OrderedDict
 import numpy as np
 
 from ..ir.node import CONSTANT, INPUT, Node, placeholder
+from ..ir.op import exact
 from ..ir.program import Program, rebuild
 from ..planner.build import build_plan
 from .executable import Executable
@@ -79,7 +80,8 @@ def _signature(wanted: list[Node]):
 
 
 def _params(params: dict) -> tuple:
-    return tuple([(v.hex(), float) if type(v) is float else v for v in params.values()])
+    return tuple([(exact(v), type(v)) if type(v) in (float, complex) else v
+                  for v in params.values()])
 
 
 def _program(wanted: list[Node], order: list[Node], leaves: list[Node]) -> Program:
@@ -95,7 +97,7 @@ def _number(node: Node) -> Value:
     if node.data is not None:
         return node.data
     value, dtype = node.params["value"], node.type.dtype
-    key = (value or str(value), dtype)  # 0.0 and -0.0 are equal, but not the same
+    key = (exact(value), dtype)
     found = _numbers.get(key)
     if found is None:
         if len(_numbers) > 4096:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..base import source as _source
-from ..base.dtypes import DType, float32, int32
+from ..base.dtypes import DType, complex64, float32, int32
 from ..base.dtypes import bool_ as bool_dtype
 from ..base.errors import LamellaError
 from ..base.extents import Shape
@@ -14,6 +14,8 @@ from .op import Op, check_extents, fits, in_range, is_dtype, is_int, is_shape, o
 from .types import TensorType, TupleType, tensor
 
 _NO_PARAMS: dict = {}
+_PYTHON: dict = {"bool": bool, "complex": complex}
+_DEFAULTS = ((bool, bool_dtype), (int, int32), (complex, complex64))
 
 
 class Node(Arithmetic):
@@ -167,8 +169,9 @@ class Known(Node):
 def literal(value, dtype: DType | None = None, shape=()) -> Node:
     """A constant node: one number in every element of `shape`."""
     if dtype is None:
-        dtype = bool_dtype if isinstance(value, bool) else (
-            int32 if isinstance(value, int) else float32)
+        dtype = next((d for kind, d in _DEFAULTS if isinstance(value, kind)), float32)
+    if isinstance(value, complex) and not dtype.is_complex:
+        raise LamellaError(f"the number {value} does not fit {dtype}; cast the array first")
     if dtype.is_float:
         value = float(value)
     elif dtype.is_int:
@@ -177,7 +180,7 @@ def literal(value, dtype: DType | None = None, shape=()) -> Node:
             raise LamellaError(f"the number {value} does not fit {dtype}; cast the array first")
         value = int(value)
     else:
-        value = bool(value)
+        value = _PYTHON.get(dtype.kind, float)(value)
     shape = tuple(shape)
     if shape:
         check_extents("constant", shape)

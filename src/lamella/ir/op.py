@@ -158,11 +158,20 @@ def in_range(value: int, dtype: DType) -> bool:
 
 def fits(value, dtype: DType) -> bool:
     """Whether the dtype has this number."""
-    if dtype.is_float:
+    if dtype.is_complex:
+        return is_number(value) or isinstance(value, complex)
+    if dtype.is_float or dtype.kind == "float8":
         return is_number(value)
     if dtype.kind == "bool":
         return is_bool(value) or (is_int(value) and value in (0, 1))
     return is_int(value) and value in _RANGES[dtype.name]
+
+
+def exact(value):
+    """A number as a key of its bits (-0.0 is not 0.0); other values as they are."""
+    if isinstance(value, float):
+        return value.hex()
+    return (value.real.hex(), value.imag.hex()) if isinstance(value, complex) else value
 
 
 def one_of(*values) -> Callable:

@@ -127,6 +127,8 @@ class Reader:
             return self.string()
         if kind == "name":
             name = self.next()
+            if name == "complex" and self.skip("("):
+                return self._complex()
             for table in (_WORDS, _DTYPES, self.symbols):
                 if name in table:
                     return table[name]
@@ -134,6 +136,15 @@ class Reader:
         if self.skip("("):
             return self._tuple()
         raise ProgramError(f"a value is expected, not {self.peek() or 'the end'!r}")
+
+    def _complex(self) -> complex:
+        """The rest of `complex(1.0, -0.5)`."""
+        parts = self._tuple()
+        if not (isinstance(parts, tuple) and len(parts) == 2
+                and all(isinstance(p, float) for p in parts)):
+            raise ProgramError(f"complex{parts!r} is no number; it has a real and an imaginary "
+                               f"part, both floating")
+        return complex(*parts)
 
     def _tuple(self):
         """A parenthesized value, or a tuple if it is empty or holds a comma."""

@@ -28,7 +28,7 @@ from .op import Op
 from .program import Program
 from .types import TensorType, TupleType, tensors
 
-RESERVED = frozenset({"inf", "nan", "None", "True", "False"})
+RESERVED = frozenset({"inf", "nan", "complex", "None", "True", "False"})
 
 
 def to_text(program: Program) -> str:
@@ -86,6 +86,8 @@ def value_text(value: object) -> str:
         return str(value)
     if isinstance(value, float):
         return repr(value) if math.isfinite(value) else str(value)
+    if isinstance(value, complex):
+        return f"complex({value_text(value.real)}, {value_text(value.imag)})"
     if isinstance(value, str):
         return quoted(value)
     if isinstance(value, tuple):

@@ -52,7 +52,7 @@ def extent_of(axis: Expr) -> Extent:
 
 
 def reduction(monoid: str, axes: tuple[Expr, ...], body: Expr) -> Expr:
-    """The reduction of the body. By the rule of the notation a "sum" of a product of two floating
+    """The reduction of the body. By the rule of the notation a "sum" of a product of two inexact
     factors that both depend on the summed axes is a contraction ("dot": a chain of fused
     multiply-adds); any other sum adds in lanes (docs/numerics.md)."""
     if monoid not in MONOIDS:
@@ -65,7 +65,7 @@ def reduction(monoid: str, axes: tuple[Expr, ...], body: Expr) -> Expr:
 
 
 def is_product(body: Expr, axes: tuple[Expr, ...]) -> bool:
-    """Whether the body is a product of two floating factors, both depending on the axes."""
-    if isinstance(body.op, str) or body.op.name != "mul" or not body.dtype.is_float:
+    """Whether the body is a product of two inexact factors, both depending on the axes."""
+    if isinstance(body.op, str) or body.op.name != "mul" or not body.dtype.is_inexact:
         return False
     return all(expr.free_axes(a) & set(axes) for a in body.args)

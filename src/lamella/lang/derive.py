@@ -50,7 +50,7 @@ def is_scatter(d: Definition, wrt: int) -> bool:
 def _inverses(d: Definition, wrt: int):
     target = d.operands[wrt]
     points = tuple(interpret.fresh_axis(f"p{k}", n) for k, n in enumerate(target.shape))
-    if not (target.dtype.is_float and d.body.dtype.is_float):
+    if not (target.dtype.is_inexact and d.body.dtype.is_inexact):
         return target, points, []
     axes, body = canonical(d.axes, d.body)
     seed = expr.read(len(d.operands), axes, body.dtype)
@@ -96,7 +96,7 @@ def _active(body: Expr, wrt: set[int]) -> set[Expr]:
     """The floating subexpressions that vary with the operands in `wrt`."""
     active: set[Expr] = set()
     for e in expr.walk(body):
-        if e.dtype.is_float and (e.attr[0] in wrt if e.op == "read" else
+        if e.dtype.is_inexact and (e.attr[0] in wrt if e.op == "read" else
                                  any(a in active for a in e.args)):
             active.add(e)
     return active

@@ -75,17 +75,27 @@ def axis(name: str, extent: Extent) -> Expr:
     return make("axis", (), (name, extent), dtypes.index)
 
 
+_BY_BITS = ("float", "complex", "float8")  # kinds whose literals are text in hexadecimal
+
+
 def lit(value, dtype: DType) -> Expr:
     """A number; floats are told apart by their bits (-0.0 is not 0.0, nan is itself)."""
-    if dtype.is_float:
+    if dtype.kind in _BY_BITS:
         with np.errstate(over="ignore"):
-            return make("lit", (), float(dtype.numpy.type(value)).hex(), dtype)
+            number = dtype.numpy.type(value)
+        if dtype.is_complex:
+            attr = f"{float(number.real).hex()} {float(number.imag).hex()}"
+            return make("lit", (), attr, dtype)
+        return make("lit", (), float(number).hex(), dtype)
     return make("lit", (), bool(value) if dtype is dtypes.bool_ else int(value), dtype)
 
 
 def value_of(e: Expr):
     """The Python number of a literal."""
-    return float.fromhex(e.attr) if e.dtype.is_float else e.attr
+    if e.dtype.kind not in _BY_BITS:
+        return e.attr
+    parts = [float.fromhex(part) for part in e.attr.split()]
+    return complex(*parts) if e.dtype.is_complex else parts[0]
 
 
 def size(extent: Extent) -> Expr:
@@ -213,7 +223,7 @@ def show(e: Expr, names: list[str] | None = None) -> str:
     if e.op == "var":
         return e.attr[0]
     if e.op == "lit":
-        return repr(value_of(e)) if e.dtype.is_float else str(e.attr)
+        return repr(value_of(e))
     if e.op == "size":
         return f"({e.attr})"
     args = [show(a, names) for a in e.args]

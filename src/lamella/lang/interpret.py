@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..base import dtypes
 from ..base.errors import ExecutionError, UnsupportedError
 from ..base.extents import Extent, FloorDiv, Size, divides, evaluate, lower, solve
 from ..ir.types import TensorType
@@ -107,7 +108,7 @@ class _Values:
     def reduce(self, e: Expr, scope: tuple[Expr, ...]) -> np.ndarray:
         monoid, axes = e.attr
         extents = tuple(evaluate(a.attr[1], self.env) for a in axes)
-        wide = np.dtype(np.float64) if e.dtype.is_float else e.dtype.numpy
+        wide = dtypes.widest(e.dtype).numpy
         with np.errstate(all="ignore"):
             body, *other = (self.of(a, scope + axes).astype(wide) for a in e.args)
             for factor in other:

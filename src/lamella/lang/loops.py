@@ -133,6 +133,11 @@ def lane_index() -> Expr:
     return make("lane", (), None, dtypes.index)
 
 
+def lane_at(x: Expr, k: int) -> Expr:
+    """The value in lane k of a vector."""
+    return make("lane_at", (x,), k, x.dtype)
+
+
 def trailing_zeros(x: Expr) -> Expr:
     """The number of trailing zero bits of a one-lane index that is not zero."""
     return make("ctz", (x,), None, dtypes.index)

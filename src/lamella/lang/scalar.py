@@ -5,7 +5,13 @@ to expressions, and a target either has an instruction for one or uses its `expa
 the operation in simpler ones (lang/math.py holds the polynomials).
 
 `rule(g, y, *args)` gives the cotangent of each argument for the cotangent g of y = f(*args);
-being linear in g, the same rule gives tangents. None stands for zero.
+being linear in g, the same rule gives tangents. None stands for zero. Over complex numbers it is the
+transpose, nothing conjugated (docs/numerics.md); `fitted` then takes the real part of what is for a
+real argument, or for tangents a real result.
+
+`parts(*args)`, of scalars that take complex numbers, gives the (real, imaginary) expressions of the
+result, or the one expression of a result that is real. An argument is such a pair where it is
+complex, else an expression. lang/complex.py installs them.
 """
 
 from __future__ import annotations
@@ -23,6 +29,8 @@ from . import expr
 from .expr import Expr, lit
 
 NUMBER = ("float", "int", "uint")
+FIELD = (*NUMBER, "complex")
+INEXACT = ("float", "complex")
 INTEGER = ("int", "uint")
 BITS = ("int", "uint", "bool")
 
@@ -31,7 +39,7 @@ class Scalar:
     """One scalar operation; see the module's docstring."""
 
     __slots__ = ("arity", "doc", "expand", "facts", "identity", "kinds", "name", "on_indices",
-                 "reference", "result", "rule", "samples")
+                 "parts", "reference", "result", "rule", "samples")
 
     def __init__(self, name: str, arity: int, doc: str, reference: Any,
                  rule: Callable | None = None, *, kinds: tuple[str, ...] = ("float",),
@@ -41,6 +49,7 @@ class Scalar:
         self.reference, self.rule = reference, rule
         self.kinds, self.result, self.facts = kinds, result, frozenset(facts.split())
         self.identity, self.expand, self.samples = identity, expand, samples
+        self.parts: Callable | None = None
         found = dtypes.bool_ if result == "bool" else dtypes.index
         self.on_indices = found if arity == 2 and "int" in kinds else None
         ALL[name] = self
@@ -78,7 +87,7 @@ class Scalar:
         if values[0].kind not in self.kinds:
             raise DTypeError(f"{self.name}: takes {' or '.join(self.kinds)} values, "
                              f"got {values[0]}; cast with astype")
-        return dtypes.bool_ if self.result == "bool" else values[0]
+        return _RESULTS[self.result](values[0])
 
     def build(self, args: tuple[Expr, ...], attr: Any, dtype: DType) -> Expr:
         """The application, simplified where the value stays the same (integers only)."""
@@ -93,6 +102,8 @@ class Scalar:
 
 
 ALL: dict[str, Scalar] = {}
+_RESULTS: dict[str, Callable] = {"same": lambda d: d, "bool": lambda d: dtypes.bool_,
+                                 "real": lambda d: d.real, "complex": dtypes.complex_of}
 
 
 # ---- index arithmetic keeps itself simple -------------------------------------------------------
@@ -159,6 +170,8 @@ def _shift(f: Callable, overflow: Callable) -> Callable:
 
 def cast_array(x: np.ndarray, to: DType) -> np.ndarray:
     """NumPy's cast with the undefined cases defined: saturating, NaN gives 0."""
+    if to.kind == "float8" or x.dtype in _FLOAT8:
+        return _cast_float8(x, to)
     if to.is_int and x.dtype.kind in "fV":
         wide = np.asarray(x, np.float64)
         info = np.iinfo(to.numpy)
@@ -171,17 +184,36 @@ def cast_array(x: np.ndarray, to: DType) -> np.ndarray:
         return x.astype(to.numpy)
 
 
+_FLOAT8 = tuple(d.numpy for d in dtypes.ALL if d.kind == "float8")
+
+
+def _cast_float8(x: np.ndarray, to: DType) -> np.ndarray:
+    """By way of float32, which holds every float8; float64 is rounded to odd before, so once."""
+    with np.errstate(all="ignore"):
+        if x.dtype in _FLOAT8:
+            return cast_array(x.astype(np.float32), to) if to.numpy != x.dtype else x.copy()
+        if x.dtype != np.float64:
+            return x.astype(np.float32).astype(to.numpy)
+        near = x.astype(np.float32)
+        bits = near.view(np.uint32) if near.ndim else near.reshape(1).view(np.uint32).reshape(())
+        toward = np.where(np.abs(near.astype(np.float64)) > np.abs(x), bits - 1, bits)
+        inexact = np.isfinite(x) & np.isfinite(near) & (near != x)
+        odd = np.where(inexact, toward | 1, bits).astype(np.uint32)
+        return odd.view(np.float32).reshape(x.shape).astype(to.numpy)
+
+
 # ---- arithmetic ---------------------------------------------------------------------------------
 
-add = Scalar("add", 2, "a + b", np.add, lambda g, y, a, b: (g, g), kinds=NUMBER,
+add = Scalar("add", 2, "a + b", np.add, lambda g, y, a, b: (g, g), kinds=FIELD,
              facts="commutative associative", identity=0)
-sub = Scalar("sub", 2, "a - b", np.subtract, lambda g, y, a, b: (g, -g), kinds=NUMBER)
-mul = Scalar("mul", 2, "a * b", np.multiply, lambda g, y, a, b: (g * b, g * a), kinds=NUMBER,
+sub = Scalar("sub", 2, "a - b", np.subtract, lambda g, y, a, b: (g, -g), kinds=FIELD)
+mul = Scalar("mul", 2, "a * b", np.multiply, lambda g, y, a, b: (g * b, g * a), kinds=FIELD,
              facts="commutative associative", identity=1)
 div = Scalar("div", 2, "a / b", np.divide, lambda g, y, a, b: (g / b, -(g * (y / b))),
-             samples=(0.5, 4.0))
-neg = Scalar("neg", 1, "-x", np.negative, lambda g, y, x: (-g,), kinds=NUMBER)
-abs_ = Scalar("abs", 1, "|x|", np.abs, lambda g, y, x: (g * sign(x),), kinds=NUMBER)
+             kinds=INEXACT, samples=(0.5, 4.0))
+neg = Scalar("neg", 1, "-x", np.negative, lambda g, y, x: (-g,), kinds=FIELD)
+abs_ = Scalar("abs", 1, "|x|, real", np.abs, lambda g, y, x: (fitted(g, x) * _direction(x, y),),
+              kinds=FIELD, result="real")
 fma = Scalar("fma", 3, "a * b + c, rounded once", None, lambda g, y, a, b, c: (g * b, g * a, g))
 maximum = Scalar("max", 2, "the larger; NaN if either is; ties share the gradient", np.maximum,
                  lambda g, y, a, b: (_share(g, a, b), _share(g, b, a)), kinds=NUMBER + ("bool",),
@@ -212,9 +244,9 @@ sign: Scalar = Scalar("sign", 1, "-1, 0 or 1; NaN for NaN", np.sign, kinds=NUMBE
 
 # ---- comparison, logic and bits -----------------------------------------------------------------
 
-eq: Scalar = Scalar("eq", 2, "a == b", np.equal, kinds=NUMBER + ("bool",), result="bool",
+eq: Scalar = Scalar("eq", 2, "a == b", np.equal, kinds=FIELD + ("bool",), result="bool",
             facts="commutative")
-ne = Scalar("ne", 2, "a != b", np.not_equal, kinds=NUMBER + ("bool",), result="bool",
+ne = Scalar("ne", 2, "a != b", np.not_equal, kinds=FIELD + ("bool",), result="bool",
             facts="commutative")
 lt = Scalar("lt", 2, "a < b", np.less, kinds=NUMBER + ("bool",), result="bool")
 le = Scalar("le", 2, "a <= b", np.less_equal, kinds=NUMBER + ("bool",), result="bool")
@@ -234,43 +266,82 @@ shr = Scalar("shr", 2, "a >> b, filling with the sign; all sign where b is outsi
              kinds=INTEGER, samples=(0, 7))
 where: Scalar = Scalar("where", 3, "a where the condition holds, else b", np.where,
                lambda g, y, c, a, b: (None, where(c, g, 0.0), where(c, 0.0, g)),
-               kinds=NUMBER + ("bool",))
+               kinds=FIELD + ("bool",))
+
+# ---- complex numbers: their parts in lang/complex.py --------------------------------------------
+
+complex_ = Scalar("complex", 2, "a + b i", lambda a, b: a + b * a.dtype.type(1) * 1j,
+                  lambda g, y, a, b: (fitted(g, y), fitted(g, y) * 1j), result="complex")
+real = Scalar("real", 1, "the real part", np.real, lambda g, y, x: (fitted(g, x),),
+              kinds=("complex",), result="real")
+imag = Scalar("imag", 1, "the imaginary part", np.imag, lambda g, y, x: (fitted(g, x) * -1j,),
+              kinds=("complex",), result="real")
+conj: Scalar = Scalar("conj", 1, "the complex conjugate", np.conj, lambda g, y, x: (conj(g),),
+                      kinds=("complex",))
+angle = Scalar("angle", 1, "the argument, in -pi..pi", np.angle,
+               lambda g, y, x: (fitted(g, x) * -1j / x,), kinds=("complex",), result="real")
+
+
+def fitted(g, like):
+    """g as a value of like's kind: the real part of a complex g, or a real g with no imaginary."""
+    if g.dtype.is_complex == like.dtype.is_complex:
+        return g
+    return real(g) if g.dtype.is_complex else complex_(g, 0.0)
+
+
+def _direction(x, size):
+    """What |x| grows along: the sign, conjugated; 0 at 0."""
+    if not x.dtype.is_complex:
+        return sign(x)
+    zero = eq(size, 0.0)
+    return where(zero, 0.0, conj(x) / fitted(where(zero, 1.0, size), x))
 
 # ---- elementary functions: polynomials in lang/math.py -----------------------------------------
 
-sqrt = Scalar("sqrt", 1, "square root, correctly rounded", np.sqrt,
-              lambda g, y, x: (g * 0.5 / y,), samples=(0.01, 4.0))
+sqrt = Scalar("sqrt", 1, "square root, correctly rounded; of complex numbers the one with real part "
+              ">= 0", np.sqrt, lambda g, y, x: (g * 0.5 / y,), kinds=INEXACT, samples=(0.01, 4.0))
 rsqrt = Scalar("rsqrt", 1, "1 / sqrt(x)", lambda x: (1 / np.sqrt(x)).astype(x.dtype),
                lambda g, y, x: (g * (y * y * y * -0.5),), samples=(0.05, 4.0),
                expand=lambda x: lit(1, x.dtype) / sqrt(x))
-exp = Scalar("exp", 1, "e to the x", np.exp, lambda g, y, x: (g * y,))
-expm1 = Scalar("expm1", 1, "exp(x) - 1", np.expm1, lambda g, y, x: (g * (y + 1),))
-log = Scalar("log", 1, "natural logarithm", np.log, lambda g, y, x: (g / x,), samples=(0.05, 8.0))
+exp = Scalar("exp", 1, "e to the x", np.exp, lambda g, y, x: (g * y,), kinds=INEXACT)
+expm1 = Scalar("expm1", 1, "exp(x) - 1", np.expm1, lambda g, y, x: (g * (y + 1),),
+               kinds=INEXACT)
+log = Scalar("log", 1, "natural logarithm", np.log, lambda g, y, x: (g / x,),
+             kinds=INEXACT, samples=(0.05, 8.0))
 log1p = Scalar("log1p", 1, "log(1 + x)", np.log1p, lambda g, y, x: (g / (x + 1),),
-               samples=(-0.9, 8.0))
-sin = Scalar("sin", 1, "sine", np.sin, lambda g, y, x: (g * cos(x),))
-cos: Scalar = Scalar("cos", 1, "cosine", np.cos, lambda g, y, x: (-(g * sin(x)),))
-tanh = Scalar("tanh", 1, "hyperbolic tangent", np.tanh, lambda g, y, x: (g * (1 - y * y),))
+               kinds=INEXACT, samples=(-0.9, 8.0))
+sin = Scalar("sin", 1, "sine", np.sin, lambda g, y, x: (g * cos(x),), kinds=INEXACT)
+cos: Scalar = Scalar("cos", 1, "cosine", np.cos, lambda g, y, x: (-(g * sin(x)),), kinds=INEXACT)
+tanh = Scalar("tanh", 1, "hyperbolic tangent", np.tanh, lambda g, y, x: (g * (1 - y * y),),
+              kinds=INEXACT)
 sigmoid = Scalar("sigmoid", 1, "1 / (1 + exp(-x))",
                  lambda x: (1 / (1 + np.exp(-x.astype(np.float64)))).astype(x.dtype),
                  lambda g, y, x: (g * (y * (1 - y)),))
 erf = Scalar("erf", 1, "error function", None,
              lambda g, y, x: (g * (exp(-(x * x)) * 1.1283791670955126),))
 pow_: Scalar = Scalar("pow", 2, "a to the b", np.power,
-              lambda g, y, a, b: (g * (b * pow_(a, b - 1)),
-                                  where(a <= 0, 0.0, g * (y * log(where(a <= 0, 1.0, a))))),
-              samples=(0.2, 3.0))
+              lambda g, y, a, b: (g * (b * pow_(a, b - 1)), _by_exponent(g, y, a)),
+              kinds=INEXACT, samples=(0.2, 3.0))
+
+
+def _by_exponent(g, y, a):
+    """The cotangent of b in a to the b: 0 where a has no logarithm."""
+    outside = eq(a, 0.0) if a.dtype.is_complex else a <= 0
+    return where(outside, 0.0, g * (y * log(where(outside, 1.0, a))))
+
 
 # ---- conversions (the target dtype is the attribute) --------------------------------------------
 
 cast_ = Scalar("cast", 1, "the nearest value of another dtype; saturates, NaN to an integer is 0",
-               None, kinds=NUMBER + ("bool",))
+               None, kinds=FIELD + ("bool", "float8"))
 bitcast_ = Scalar("bitcast", 1, "the same bits as another dtype of the same width", None,
-                  kinds=NUMBER)
+                  kinds=(*NUMBER, "float8"))
 
 
 def cast(x: Expr, dtype: DType) -> Expr:
-    """x converted to dtype."""
+    """x converted to dtype; DTypeError where that would drop an imaginary part."""
+    if x.dtype.is_complex and not dtype.is_complex and dtype is not dtypes.bool_:
+        raise DTypeError(f"cast: {x.dtype} to {dtype} would drop the imaginary part; take real(x)")
     return x if x.dtype is dtype else cast_.build((x,), dtype, dtype)
 
 

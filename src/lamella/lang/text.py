@@ -122,6 +122,8 @@ def _checked_name(name: str | None) -> str:
 
 
 def _number_text(value) -> str:
+    if isinstance(value, complex):
+        return f'"{value.real.hex()} {value.imag.hex()}"'
     return f'"{value.hex()}"' if isinstance(value, float) else str(value)
 
 
@@ -237,12 +239,14 @@ class _Reader:
             raise ProgramError(f"x{number}: {type} is read with "
                                f"[{', '.join(str(i.dtype) for i in indices)}]")
         value = None if fill is None else _number(fill)
+        if isinstance(value, complex) and not type.dtype.is_complex:
+            raise ProgramError(f"x{number}: {type} is filled with {value}")
         return expr.read(number, indices, type.dtype, value)
 
 
 def _reduction(name: str, axes: tuple[Expr, ...], body: tuple[Expr, ...]) -> Expr:
     kinds = {"any": ("bool",), "all": ("bool",), "max": (*scalar.NUMBER, "bool"),
-             "min": (*scalar.NUMBER, "bool"), "dot": ("float",)}.get(name, scalar.NUMBER)
+             "min": (*scalar.NUMBER, "bool"), "dot": scalar.INEXACT}.get(name, scalar.FIELD)
     if not axes or len(body) != (2 if name == "dot" else 1) or any(
             b.dtype is not body[0].dtype or b.dtype.kind not in kinds for b in body):
         raise ProgramError(f"{name} over {len(axes)} axes of {[b.dtype.name for b in body]} bodies")
@@ -265,8 +269,8 @@ def _application(op: scalar.Scalar, args: tuple[Expr, ...]) -> Expr:
 
 def _literal(node: ast.AST, dtype: DType) -> Expr:
     value = _number(node)
-    if isinstance(value, float) != dtype.is_float or isinstance(value, bool) != (
-            dtype is dtypes.bool_):
+    kind = {bool: "bool", float: "float", complex: "complex"}.get(type(value), "")
+    if kind != ("" if dtype.is_int else dtype.kind.removesuffix("8")):
         raise ProgramError(f"{value!r} is no {dtype}")
     if dtype.is_int and not -(1 << 63) <= value < 1 << 64:
         raise ProgramError(f"the number {value} does not fit {dtype}")
@@ -274,9 +278,14 @@ def _literal(node: ast.AST, dtype: DType) -> Expr:
 
 
 def _number(node: ast.AST):
-    """An integer, True or False, or a float as a string of its bits."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, bool | str):
-        return float.fromhex(node.value) if isinstance(node.value, str) else node.value
+    """An integer, True or False, or a float (two for a complex number) as a string of its bits."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        return node.value
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        parts = [float.fromhex(part) for part in node.value.split()]
+        if len(parts) not in (1, 2):
+            raise _refused(node, "a number")
+        return complex(*parts) if len(parts) == 2 else parts[0]
     if (value := _integer(node)) is None or abs(value) >= 1 << 64:
         raise _refused(node, "a number")
     return value

@@ -111,8 +111,8 @@ def _spell(p: dict, a: TensorType, b: TensorType) -> str:
 def _infer(p: dict, a: TensorType, b: TensorType) -> TensorType:
     if a.dtype is not b.dtype:
         raise DTypeError(f"contract: dtypes {a.dtype} and {b.dtype} differ; cast one with astype")
-    if a.dtype is dtypes.bool_:
-        raise DTypeError("contract: takes numbers, got bool; cast with astype")
+    if a.dtype.kind in ("bool", "float8"):
+        raise DTypeError(f"contract: takes numbers, got {a.dtype}; cast with astype")
     found = extents(p, a, b)
     return tensor(a.dtype, tuple(found[o] for o in p["out"]))
 
@@ -120,7 +120,7 @@ def _infer(p: dict, a: TensorType, b: TensorType) -> TensorType:
 def _reference(p: dict, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     found = extents(p, tensor("float32", a.shape), tensor("float32", b.shape))
     order = list(p["out"]) + list(p["sum"])
-    wide = np.float64 if a.dtype.kind in "fV" else a.dtype
+    wide = dtypes.widest(dtypes.as_dtype(a.dtype)).numpy
     sides = [_gathered(x.astype(wide), p[key], order, found) for key, x in (("a", a), ("b", b))]
     with np.errstate(all="ignore"):
         total = (sides[0] * sides[1]).sum(axis=tuple(range(len(p["out"]), len(order))), dtype=wide)
@@ -200,7 +200,7 @@ def _are_summed(v, p, types) -> bool:
 # ---- gradients: a contraction of the cotangent with the other operand ---------------------------
 
 def _vjp(node: Node, g: Node):
-    if not node.dtype.is_float:
+    if not node.dtype.is_inexact:
         return (None, None)
     return _cotangent(node, g, "a", "b"), _cotangent(node, g, "b", "a")
 
@@ -256,7 +256,7 @@ def _jvp(node: Node, tangents):
     ta, tb = tangents
     parts = [make(node.op, pair, node.params) for pair, t in (((ta, b), ta), ((a, tb), tb))
              if t is not None]
-    if not parts or not node.dtype.is_float:
+    if not parts or not node.dtype.is_inexact:
         return None
     return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 

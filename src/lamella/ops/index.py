@@ -121,7 +121,7 @@ def _take_reference(p: dict, x: np.ndarray, i: np.ndarray) -> np.ndarray:
 
 def _take_vjp(n: Node, g: Node):
     x, i = n.inputs
-    if not n.dtype.is_float:
+    if not n.dtype.is_inexact:
         return (None, None)
     return scatter(zeros_like(x), i, g, n.params["axis"], "sum", n.params["batch"]), None
 
@@ -251,6 +251,9 @@ def _scatter_infer(p: dict, x: TensorType, i: TensorType, u: TensorType) -> Tens
                          f"one with astype")
     if x.dtype is dtypes.bool_ and p["monoid"] in ("sum", "prod"):
         raise DTypeError("scatter: adds and multiplies numbers, got bool; cast with astype")
+    orders = p["monoid"] in ("max", "min")
+    if p["monoid"] != "set" and (x.dtype.kind == "float8" or (orders and x.dtype.is_complex)):
+        raise DTypeError(f"scatter: no {p['monoid']} of {x.dtype}; cast with astype")
     if x.shape[2] == 0 and i.size != 0:
         raise ShapeError(f"scatter: an axis of extent 0 has no place for indices {i.shape}")
     return x
@@ -258,8 +261,8 @@ def _scatter_infer(p: dict, x: TensorType, i: TensorType, u: TensorType) -> Tens
 
 def _scatter_reference(p: dict, x: np.ndarray, i: np.ndarray, u: np.ndarray) -> np.ndarray:
     join = _JOIN_ARRAYS.get(p["monoid"])
-    wide = p["monoid"] in ("sum", "prod") and x.dtype.kind in "fV"
-    out = x.astype(np.float64) if wide else x.copy()
+    wide = dtypes.widest(dtypes.as_dtype(x.dtype)).numpy
+    out = x.astype(wide if p["monoid"] in ("sum", "prod") else x.dtype)
     with np.errstate(all="ignore"):
         for b, places in enumerate(_clamp_array(i, x.shape[2])):
             rows, new = np.swapaxes(out[b], 0, 1), np.swapaxes(u[b], 0, 1).astype(out.dtype)
@@ -352,7 +355,7 @@ def _weights(n: Node) -> tuple[Node, Node]:
 
 def _scatter_vjp(n: Node, g: Node):
     i, monoid = n.inputs[1], n.params["monoid"]
-    if not n.dtype.is_float:
+    if not n.dtype.is_inexact:
         return None, None, None
     taken = take(g, i, 2, 1)
     if monoid == "sum":
@@ -367,7 +370,7 @@ def _scatter_vjp(n: Node, g: Node):
 
 def _scatter_jvp(n: Node, t):
     x, i, u = n.inputs
-    if not n.dtype.is_float or (t[0] is None and t[2] is None):
+    if not n.dtype.is_inexact or (t[0] is None and t[2] is None):
         return None
     of_x = zeros_like(x) if t[0] is None else t[0]
     of_u = zeros_like(u) if t[2] is None else t[2]
@@ -543,14 +546,14 @@ def _update_reference(p: dict, x: np.ndarray, u: np.ndarray, *starts) -> np.ndar
 
 def _update_vjp(n: Node, g: Node):
     x, u, *starts = n.inputs
-    if not n.dtype.is_float:
+    if not n.dtype.is_inexact:
         return (None,) * len(n.inputs)
     return (update_slice(g, zeros_like(u), starts), dynamic_slice(g, starts, u.shape),
             *(None for _ in starts))
 
 
 def _update_jvp(n: Node, t):
-    if t[0] is None and t[1] is None or not n.dtype.is_float:
+    if t[0] is None and t[1] is None or not n.dtype.is_inexact:
         return None
     x, u, *starts = n.inputs
     return update_slice(zeros_like(x) if t[0] is None else t[0],

@@ -32,7 +32,7 @@ MOVE = frozenset({"move"})
 
 def _same_move(node: Node, tangents):
     """The tangent of a move is the same move of the tangents."""
-    if not node.dtype.is_float:
+    if not node.dtype.is_inexact:
         return None
     moved = tuple(zeros_like(n) if t is None else t
                   for n, t in zip(node.inputs, tangents, strict=True))
@@ -286,12 +286,16 @@ def _pad_batch(n: Node, i, b) -> Node:
     return pad(i[0], (0, *p["low"]), (0, *p["high"]), (0, *p["inner"]), p["value"])
 
 
+_PYTHON: dict = {"float": float, "complex": complex, "float8": float, "bool": int, "int": int,
+                 "uint": int}
+
+
 def pad(x: Node, low: Shape, high: Shape, inner: tuple[int, ...] | None = None, value=0.0) -> Node:
     """x with `low` values before, `high` after and `inner` between its elements in each axis."""
     inner = inner or (0,) * x.type.rank
     if not any((*low, *high, *inner)):
         return x
-    value = float(value) if x.dtype.is_float else int(value)
+    value = _PYTHON[x.dtype.kind](value)
     return make(PAD, (x,), {"low": tuple(low), "high": tuple(high), "inner": tuple(inner),
                             "value": value})
 

@@ -33,14 +33,14 @@ def _vjp(n: Node, g: Node):
     d = n.params["body"]
     out = []
     for k, i in enumerate(n.inputs):
-        derived = derive.gradient(d, k) if i.dtype.is_float and n.dtype.is_float else None
+        derived = derive.gradient(d, k) if i.dtype.is_inexact and n.dtype.is_inexact else None
         out.append(None if derived is None else define(derived, (*n.inputs, g)))
     return tuple(out)
 
 
 def _jvp(n: Node, tangents):
     known = {k for k, t in enumerate(tangents) if t is not None}
-    if not known or not n.dtype.is_float:
+    if not known or not n.dtype.is_inexact:
         return None
     d = derive.tangent(n.params["body"], known)
     return define(d, (*n.inputs, *(t for t in tangents if t is not None)))

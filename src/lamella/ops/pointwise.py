@@ -20,7 +20,8 @@ from ..ir.types import TensorType, tensor
 from ..lang import expr, scalar
 from ..lang import math as _expansions  # noqa: F401  (installs the scalars' expansions)
 from ..lang.definition import Definition, axes_for
-from ..lang.scalar import Scalar, cast_array
+from ..lang import complex as _parts  # noqa: F401  (installs the scalars' parts)
+from ..lang.scalar import Scalar, cast_array, fitted
 
 
 def broadcast_shapes(name: str, shapes: list[Shape]) -> Shape:
@@ -96,7 +97,8 @@ def _rule(s: Scalar):
 def _reference(s: Scalar, params: dict, *arrays: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
         out = np.asarray(s.reference(*arrays))
-    return out if s.result == "bool" else out.astype(arrays[-1].dtype)
+    given = dtypes.as_dtype(arrays[-1].dtype)
+    return out.astype(s.result_dtype([given] * s.arity).numpy, copy=False)
 
 
 def _lower(s: Scalar, params: dict, *types: TensorType) -> Definition:
@@ -108,12 +110,12 @@ def _vjp(s: Scalar, node: Node, g: Node):
     if s.rule is None:
         return (None,) * s.arity
     parts = s.rule(g, node, *node.inputs)
-    return tuple(None if p is None or not i.dtype.is_float else sum_to(p, i.shape)
+    return tuple(None if p is None or not i.dtype.is_inexact else sum_to(fitted(p, i), i.shape)
                  for p, i in zip(parts, node.inputs, strict=True))
 
 
 def _jvp(s: Scalar, node: Node, tangents):
-    if s.rule is None or not node.dtype.is_float:
+    if s.rule is None or not node.dtype.is_inexact:
         return None
     total = None
     for k, t in enumerate(tangents):
@@ -121,6 +123,7 @@ def _jvp(s: Scalar, node: Node, tangents):
             continue
         part = s.rule(t, node, *node.inputs)[k]
         if part is not None:
+            part = fitted(part, node)
             total = part if total is None else total + part
     return None if total is None else broadcast_to(total, node.shape)
 
@@ -133,13 +136,15 @@ def _samples(s: Scalar):
     """Operands over the scalar's domain, with awkward values, shapes that broadcast and empties."""
     rng = np.random.default_rng(7)
     low, high = s.samples
-    kinds = {"float": np.float32, "int": np.int32, "uint": np.uint8, "bool": np.bool_}
-    dtype = kinds[s.kinds[0]]
+    kinds = {"float": np.float32, "int": np.int32, "uint": np.uint8, "bool": np.bool_,
+             "complex": np.complex64}
 
-    def draw(shape, k):
+    def draw(shape, k, dtype=kinds[s.kinds[0]]):
         if s.name == "where" and k == 0:
             return rng.random(shape) < 0.5
         x = rng.uniform(low, high, shape)
+        if dtype is np.complex64:
+            return (x + 1j * rng.uniform(-2, 2, shape)).astype(dtype)
         if dtype is np.float32 and s.arity > 1 and x.size > 3 and s.name in ("max", "min", "eq"):
             x.flat[:2] = 1.0
         return (x < 0) if dtype is np.bool_ else x.astype(dtype)
@@ -148,7 +153,10 @@ def _samples(s: Scalar):
         [(3, 5)] * s.arity, [()] * s.arity, [(0, 4)] * s.arity, [(17,)] * s.arity]
     if s.arity >= 2:
         shapes += [[(2, 1, 5), (4, 1), (5,)][:s.arity], [(7,), (), (1,)][:s.arity]]
-    return [({}, [draw(sh, k) for k, sh in enumerate(group)]) for group in shapes]
+    out = [({}, [draw(sh, k) for k, sh in enumerate(group)]) for group in shapes]
+    if "complex" in s.kinds[1:]:
+        out.append(({}, [draw((3, 17), k, np.complex64) for k in range(s.arity)]))
+    return out
 
 
 def _define(s: Scalar) -> Op:
@@ -168,11 +176,13 @@ for _scalar in scalar.ALL.values():
 
 def _cast_vjp(node: Node, g: Node):
     source = node.inputs[0].dtype
-    return (cast(g, source) if source.is_float and node.dtype.is_float else None,)
+    if not (source.is_inexact and node.dtype.is_inexact):
+        return (None,)
+    return (cast(fitted(g, node.inputs[0]), source),)
 
 
 def _cast_jvp(node: Node, tangents):
-    if tangents[0] is None or not node.dtype.is_float:
+    if tangents[0] is None or not node.dtype.is_inexact:
         return None
     return cast(tangents[0], node.dtype)
 
@@ -190,6 +200,9 @@ def _bitcast_infer(params: dict, t: TensorType) -> TensorType:
     if params["dtype"] is dtypes.bool_ and t.dtype is not dtypes.bool_:
         raise DTypeError(f"bitcast: the bits of {t.dtype} need not be those of a bool; compare "
                          f"with 0")
+    if t.dtype.is_complex or params["dtype"].is_complex:
+        raise DTypeError(f"bitcast: {t.dtype} to {params['dtype']}: a complex number is two words; "
+                         f"take real and imag")
     if t.dtype.bits != params["dtype"].bits:
         raise DTypeError(f"bitcast: {t.dtype} has {t.dtype.bits} bits and {params['dtype']} has "
                          f"{params['dtype'].bits}; choose a dtype of the same width")
@@ -202,11 +215,23 @@ def _cast_samples():
                               dtypes.bfloat16, dtypes.bool_, dtypes.int64)]
     n = np.array([[-5, 0, 7], [300, 70000, -1]], np.int32)
     pairs += [(n, d) for d in (dtypes.float32, dtypes.int8, dtypes.uint64, dtypes.bool_)]
+    z = np.array([0, -0.0, 1.5 - 2j, np.nan, 1j * np.inf], np.complex64)
+    pairs += [(z, dtypes.complex128), (z, dtypes.bool_), (x, dtypes.complex64)]
+    for d in (dtypes.float8_e4m3fn, dtypes.float8_e5m2):
+        pairs += [(x, d), (x.astype(np.float64), d), (n, d), (x.astype(d.numpy), dtypes.float32),
+                  (x.astype(d.numpy), dtypes.bfloat16)]
     return [({"dtype": d}, [a]) for a, d in pairs]
 
 
+def _cast_infer(params: dict, t: TensorType) -> TensorType:
+    to = params["dtype"]
+    if t.dtype.is_complex and not to.is_complex and to is not dtypes.bool_:
+        raise DTypeError(f"cast: {t.dtype} to {to} would drop the imaginary part; take real(x)")
+    return t.with_dtype(to)
+
+
 CAST = Op("cast", doc="y = x as dtype: nearest value, saturating; NaN to an integer is 0.",
-          arity=1, params={"dtype": is_dtype}, infer=lambda p, t: t.with_dtype(p["dtype"]),
+          arity=1, params={"dtype": is_dtype}, infer=_cast_infer,
           reference=lambda p, x: cast_array(x, p["dtype"]), lower=partial(_convert, scalar.cast),
           vjp=_cast_vjp, jvp=_cast_jvp, batch=_same_op, samples=_cast_samples,
           facts=frozenset({"pointwise"}))
@@ -246,7 +271,7 @@ def apply(name: str, *nodes: Node) -> Node:
 
 
 def require_float(name: str, t: TensorType) -> None:
-    """Raise where an op needs floating values."""
+    """Raise where an op needs real floating values."""
     if not t.dtype.is_float:
         raise DTypeError(f"{name}: takes floating values, got {t.dtype}; cast with astype")
 

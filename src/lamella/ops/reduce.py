@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..base import dtypes
+from ..base.dtypes import as_dtype, widest
 from ..base.errors import DTypeError, ShapeError
 from ..base.extents import lower, product, upper
 from ..ir.node import Node, literal, make
@@ -29,8 +30,10 @@ def _infer(params: dict, t: TensorType) -> TensorType:
     monoid, axes = params["monoid"], params["axes"]
     if monoid in ("any", "all") and t.dtype is not dtypes.bool_:
         raise DTypeError(f"{monoid}: takes bool, got {t.dtype}; compare with 0 first")
-    if monoid in ("sum", "prod") and t.dtype is dtypes.bool_:
-        raise DTypeError(f"{monoid}: takes numbers, got bool; cast with astype")
+    if monoid in ("sum", "prod") and t.dtype.kind in ("bool", "float8"):
+        raise DTypeError(f"{monoid}: takes numbers, got {t.dtype}; cast with astype")
+    if monoid in ("max", "min") and t.dtype.kind in ("complex", "float8"):
+        raise DTypeError(f"{monoid}: {t.dtype} has no order here; take real or abs, or cast")
     if monoid in ("max", "min") and any(t.shape[a] == 0 for a in axes):
         raise ShapeError(f"{monoid}: an empty axis has no {monoid}: shape {t.shape}, axes {axes}")
     return tensor(t.dtype, tuple(e for d, e in enumerate(t.shape) if d not in axes))
@@ -38,9 +41,9 @@ def _infer(params: dict, t: TensorType) -> TensorType:
 
 def _reference(params: dict, x: np.ndarray) -> np.ndarray:
     f, axes = _NUMPY[params["monoid"]], params["axes"]
-    if x.dtype.kind in "fV" and params["monoid"] in ("sum", "prod"):
+    if x.dtype.kind in "fcV" and params["monoid"] in ("sum", "prod"):
         with np.errstate(all="ignore"):
-            return np.asarray(f(x.astype(np.float64), axis=axes)).astype(x.dtype)
+            return np.asarray(f(x.astype(widest(as_dtype(x.dtype)).numpy), axis=axes)).astype(x.dtype)
     if x.dtype.kind in "iu" and params["monoid"] in ("sum", "prod"):
         return np.asarray(f(x, axis=axes, dtype=x.dtype))
     return np.asarray(f(x, axis=axes))
@@ -62,7 +65,7 @@ def keepdims(node: Node, of: Node, axes: tuple[int, ...]) -> Node:
 def _vjp(node: Node, g: Node):
     x, = node.inputs
     monoid, axes = node.params["monoid"], node.params["axes"]
-    if not x.dtype.is_float or monoid in ("any", "all"):
+    if not x.dtype.is_inexact or monoid in ("any", "all"):
         return (None,)
     g = keepdims(g, x, axes)
     if monoid == "sum":
@@ -87,11 +90,11 @@ def _hits(node: Node, x: Node, axes) -> Node:
 def _product_of_others(x: Node, axes) -> Node:
     """For each element the product of all others: exact about zeros."""
     zero = apply("eq", x, literal(0, x.dtype))
-    count = keepdims(reduce("sum", indicator(zero, x.dtype), axes), x, axes)
+    count = keepdims(reduce("sum", indicator(zero, x.dtype.real), axes), x, axes)
     filled = apply("where", zero, literal(1, x.dtype), x)
     rest = keepdims(reduce("prod", filled, axes), x, axes)
     alone = apply("where", count <= 0, rest / filled, literal(0, x.dtype))
-    last = apply("and", zero, apply("eq", count, literal(1, x.dtype)))
+    last = apply("and", zero, apply("eq", count, literal(1, count.dtype)))
     return apply("where", last, rest, alone)
 
 
@@ -152,7 +155,7 @@ def mean(x: Node, axes: tuple[int, ...]) -> Node:
 def extent_value(count, like: Node):
     """A count as a number of like's dtype: a literal, or a `size` node where it is symbolic."""
     if isinstance(count, int):
-        return float(count) if like.dtype.is_float else count
+        return float(count) if like.dtype.is_inexact else count
     return make(SIZE, (), {"size": count, "dtype": like.dtype})
 
 

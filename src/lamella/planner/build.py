@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..base.extents import Size, symbols
 from ..ir.program import Program
+from ..lang.machine import on_machine
 from . import fuse as fusing
 from .access import stored
 from .alias import share_bytes
@@ -52,6 +53,9 @@ def schedule(program: Program, fusion: Fusion, target, donated: frozenset[int]) 
                 tuple(_symbols(program)))
     share_bytes(plan)
     plan.steps = [s for s in plan.steps if not _copies_itself(s)]
+    if any(n.dtype.part is not n.dtype for n in program.nodes()):
+        for launch in plan.launches():
+            launch.kernel = on_machine(launch.kernel)
     price(plan)
     return plan
 

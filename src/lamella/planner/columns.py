@@ -60,7 +60,7 @@ def _column(b: Builder, monoid: str, element: Expr, bound: Expr, places, local: 
     """The statements that leave the reduction of one vector of columns in `total`."""
     dtype = accumulator(element.dtype)
     count = b.size(("reduced",), bound.attr[1])
-    ordered = monoid in ("sum", "prod") and dtype.is_float
+    ordered = monoid in ("sum", "prod") and dtype.is_inexact
     total = expr.var("total", dtype, LANES)
 
     def value(k: Expr) -> Expr:

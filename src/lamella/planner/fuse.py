@@ -26,7 +26,7 @@ _ALONE = ("step", "routine")  # kinds that share a kernel with nobody
 LARGEST = 160        # scalar operations that may be substituted into one definition
 CHEAP = frozenset({"add", "sub", "mul", "neg", "max", "min", "abs", "where", "cast", "eq", "ne",
                    "lt", "le", "and", "or", "xor", "not", "stop_gradient", "bitcast", "sign",
-                   "div"})
+                   "div", "real", "imag", "conj", "complex"})
 
 
 class Seed:

@@ -206,7 +206,7 @@ class _Rows:
     def _pass(self, d: int, group, j: Expr, places, kept) -> list:
         """One sweep over the row, computing the registers of one depth."""
         chunked = upper(self.inner.attr[1]) > SUM_CHUNK and any(
-            m in ("sum", "prod") and accumulator(b.dtype).is_float for _, m, b in group)
+            m in ("sum", "prod") and accumulator(b.dtype).is_inexact for _, m, b in group)
         sets, accs = [], []
         for register, monoid, e in group:
             acc = expr.var(f"{register.attr[0]}v", accumulator(e.dtype), LANES)

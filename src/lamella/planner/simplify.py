@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..base.dtypes import DType
 from ..ir.node import CONSTANT, Node, at_source, topological
-from ..ir.op import op_named
+from ..ir.op import exact, op_named
 from ..ir.program import Program, rebuild
 
 
@@ -57,12 +57,12 @@ def share(p: Program, tags: dict[int, int] | None = None) -> Program:
 
 def frozen(params: dict) -> tuple:
     """Parameters as a key: floats by their bits, so that -0.0 is not 0.0."""
-    return tuple((k, v.hex() if isinstance(v, float) else v, type(v)) if not isinstance(v, DType)
+    return tuple((k, exact(v), type(v)) if not isinstance(v, DType)
                  else (k, v.name) for k, v in params.items())
 
 
 def _is_number(node: Node, value: float) -> bool:
-    return node.op is CONSTANT and node.params["value"] == value
+    return node.op is CONSTANT and not node.dtype.is_complex and node.params["value"] == value
 
 
 def _trivial(node: Node) -> Node:

@@ -1,12 +1,14 @@
 """Splits definitions that hold reductions inside other work into nodes with one reduction each.
 
-After: every definition is a map, or one reduction of a map, or a contraction of two plain reads.
+After: every definition is a map, or one reduction of a map, or a contraction of two plain reads of
+real numbers: one of complex numbers is four of their parts.
 Fusion puts together again what belongs together.
 """
 
 from __future__ import annotations
 
-from ..ir.node import Node, topological
+from ..ir.node import Node, at_source, make, topological
+from ..ir.op import op_named
 from ..ir.program import Program, rebuild
 from ..lang import expr
 from ..lang.definition import Definition
@@ -22,6 +24,8 @@ def split(p: Program, tags: dict[int, int] | None = None) -> Program:
         new = rebuild(node, tuple(done[id(i)] for i in node.inputs))
         if node.op.name == "notation":
             new = _Splitter(new, tags, tags.get(id(node)) if tags else None).result()
+        elif new.op.name == "contract":
+            new = _real_products(new, tags, tags.get(id(node)) if tags else None)
         if tags is not None and id(node) in tags:
             tags.setdefault(id(new), tags[id(node)])
         done[id(node)] = new
@@ -78,7 +82,38 @@ class _Splitter:
         node.source = self.node.source
         if self.tags is not None and self.tag is not None:
             self.tags[id(node)] = self.tag
+        return _real_products(node, self.tags, self.tag)
+
+
+def _real_products(node: Node, tags, tag) -> Node:
+    """A contraction of complex numbers as four of real ones: (rr - ii) + (ri + ir) i."""
+    if not node.dtype.is_complex:
         return node
+    assert node.op.lower is not None
+    d: Definition = node.op.lower(node.params, *[i.type for i in node.inputs])
+    if d.body.op != "reduce" or d.body.attr[0] != "dot":
+        return node
+    with at_source(node.source):
+        parts = [[make(op_named(name), (i,)) for name in ("real", "imag")] for i in node.inputs]
+        rr, ri, ir, ii = (_product(node, d, parts, j, k) for j in (0, 1) for k in (0, 1))
+        new = make(op_named("complex"), (rr - ii, ri + ir))
+    if tag is not None:
+        for n in topological([new], frozenset(node.inputs)):
+            if n not in node.inputs:
+                tags[id(n)] = tag
+    return new
+
+
+def _product(node: Node, d: Definition, parts: list[list[Node]], j: int, k: int) -> Node:
+    """The contraction of part j of the left read's operand with part k of the right one's."""
+    a, b = d.body.args
+    pair = (parts[a.attr[0]][j], parts[b.attr[0]][k])
+    if node.op.name == "contract":
+        return make(node.op, pair, node.params)
+    reads = [expr.read(n, e.args, x.dtype) for n, (e, x) in enumerate(zip((a, b), pair,
+                                                                          strict=True))]
+    body = expr.reduce("dot", d.body.attr[1], *reads)
+    return define(Definition(tuple(x.type for x in pair), d.axes, body), pair)
 
 
 def _plain(e: Expr) -> bool:

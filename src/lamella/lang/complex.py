@@ -1,0 +1,387 @@
+"""Complex numbers in real scalars: the `parts` of every scalar that takes them.
+
+Importing installs them. Each rule gets (real, imaginary) pairs and gives one, or one expression
+where the result is real. They are free of branches. complex64 goes through float64 where a sum of
+squares or a quotient of parts would lose digits or overflow. Special values (infinities, NaNs,
+signed zeros) are those of the array API standard, which are C99's (annex G), where the formula at
+hand gives them or a comment says so. Kahan, "Branch cuts for complex elementary functions" (1987).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ..base.dtypes import DType, float32, float64, int32, int64
+from . import scalar
+from .expr import Expr, lit
+from .math import INF, NAN
+from .scalar import bitcast, cast, cos, exp, fma, log, log1p, maximum, minimum, sin, sqrt, where
+
+Pair = tuple[Expr, Expr]
+
+# (atan(t)/t - 1) / t^2 in t^2 for |t| <= sqrt(2) - 1, to 2^-57
+_ATAN = tuple(map(float.fromhex, """
+    -0x1.5555555555555p-2 0x1.999999999934cp-3 -0x1.2492492436201p-3 0x1.c71c71853d7fap-4
+    -0x1.745d0b28a7e37p-4 0x1.3b1263064f6b9p-4 -0x1.10fa77b1a6d57p-4 0x1.dfe6497e96323p-5
+    -0x1.a0999c632b6edp-5 0x1.4162c02b1dda3p-5 -0x1.3a31b1c0fd3b7p-6""".split()))
+
+
+def _parts(name: str) -> Callable:
+    """Install a function as the parts of the scalar of that name."""
+    def install(f: Callable) -> Callable:
+        scalar.ALL[name].parts = f
+        return f
+    return install
+
+
+# ---- real helpers -------------------------------------------------------------------------------
+
+def _wide(x: Expr) -> Expr:
+    return cast(x, float64)
+
+
+def _signed(magnitude: Expr, x: Expr) -> Expr:
+    """A magnitude >= 0 (or NaN) with the sign of x, that of -0 too."""
+    word = int32 if x.dtype is float32 else int64
+    return where(bitcast(x, word) < 0, -magnitude, magnitude)
+
+
+def _finite(x: Expr) -> Expr:
+    return abs(x) < INF
+
+
+def _infinite(x: Expr) -> Expr:
+    return scalar.eq(abs(x), INF)
+
+
+def _either(test: Callable, a: Expr, b: Expr) -> Expr:
+    return test(a) | test(b)
+
+
+def _hypot(a: Expr, b: Expr) -> Expr:
+    """sqrt(a^2 + b^2) without overflow; infinite where either is, NaN or not.
+
+    float32: 0.5 ulp, in float64; float64: 2 ulp.
+    """
+    if a.dtype is float32:
+        x, y = _wide(a), _wide(b)
+        found = cast(sqrt(x * x + y * y), float32)
+    else:
+        x, y = abs(a), abs(b)
+        top, low = maximum(x, y), minimum(x, y)
+        ratio = low / where(scalar.eq(top, 0.0), 1.0, top)
+        found = top * sqrt(fma(ratio, ratio, 1.0))
+    return where(_either(_infinite, a, b), INF, found)
+
+
+def _atan_small(t: Expr) -> Expr:
+    """atan(t) for 0 <= t <= 1 in float64."""
+    large = t > math.sqrt(2) - 1
+    s = where(large, (t - 1) / (t + 1), t)
+    z = s * s
+    p = lit(_ATAN[-1], float64)
+    for c in reversed(_ATAN[:-1]):
+        p = fma(p, z, c)
+    out = fma(s * z, p, s)
+    return where(large, out + math.pi / 4, out)
+
+
+def _atan2(y: Expr, x: Expr) -> Expr:
+    """The angle of (x, y), in -pi..pi, with the special cases of C's atan2. About 1.5 ulp."""
+    dtype = x.dtype
+    a, b = abs(_wide(x)), abs(_wide(y))
+    top, low = maximum(a, b), minimum(a, b)
+    ratio = where(scalar.eq(top, 0.0), 0.0, where(scalar.eq(low, INF), 1.0, low / top))
+    angle = _atan_small(ratio)
+    angle = where(b > a, math.pi / 2 - angle, angle)
+    negative = bitcast(_wide(x), int64) < 0
+    return cast(_signed(where(negative, math.pi - angle, angle), _wide(y)), dtype)
+
+
+# ---- what they are made of ----------------------------------------------------------------------
+
+@_parts("complex")
+def _complex(a: Expr, b: Expr) -> Pair:
+    return a, b
+
+
+@_parts("real")
+def _real(z: Pair) -> Expr:
+    return z[0]
+
+
+@_parts("imag")
+def _imag(z: Pair) -> Expr:
+    return z[1]
+
+
+@_parts("conj")
+def _conj(z: Pair) -> Pair:
+    return z[0], -z[1]
+
+
+@_parts("abs")
+def _abs(z: Pair) -> Expr:
+    return _hypot(*z)
+
+
+@_parts("angle")
+def _angle(z: Pair) -> Expr:
+    return _atan2(z[1], z[0])
+
+
+# ---- arithmetic ---------------------------------------------------------------------------------
+
+@_parts("add")
+def _add(a: Pair, b: Pair) -> Pair:
+    return a[0] + b[0], a[1] + b[1]
+
+
+@_parts("sub")
+def _sub(a: Pair, b: Pair) -> Pair:
+    return a[0] - b[0], a[1] - b[1]
+
+
+@_parts("neg")
+def _neg(z: Pair) -> Pair:
+    return -z[0], -z[1]
+
+
+@_parts("mul")
+def multiplied(a: Pair, b: Pair) -> Pair:
+    """(ac - bd) + (ad + bc) i, each operation rounded."""
+    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
+
+
+@_parts("div")
+def divided(a: Pair, b: Pair) -> Pair:
+    """Smith's quotient ("Algorithm 116: complex division", CACM 1962): no square overflows.
+
+    A divisor of 0 divides each part by its real part's size, so that x / 0 is infinite.
+    """
+    swap = abs(b[1]) > abs(b[0])
+    big, small = where(swap, b[1], b[0]), where(swap, b[0], b[1])
+    zero = scalar.eq(big, 0.0)
+    ratio = where(zero, 0.0, small / where(zero, 1.0, big))
+    x, y = where(swap, a[1], a[0]), where(swap, a[0], a[1])
+    scale = where(zero, abs(big), big + small * ratio)
+    re, im = (x + y * ratio) / scale, (y - x * ratio) / scale
+    return re, where(swap, -im, im)
+
+
+@_parts("eq")
+def _eq(a: Pair, b: Pair) -> Expr:
+    return scalar.eq(a[0], b[0]) & scalar.eq(a[1], b[1])
+
+
+@_parts("ne")
+def _ne(a: Pair, b: Pair) -> Expr:
+    return scalar.ne(a[0], b[0]) | scalar.ne(a[1], b[1])
+
+
+@_parts("where")
+def _where(c: Expr, a: Pair, b: Pair) -> Pair:
+    return where(c, a[0], b[0]), where(c, a[1], b[1])
+
+
+# ---- exponentials and logarithms ----------------------------------------------------------------
+
+def _split_exp(x: Expr) -> Pair:
+    """e^x as a product of two factors, of which the second is 1 unless e^x may overflow."""
+    limit = 80.0 if x.dtype is float32 else 700.0
+    large = x > limit
+    half = exp(where(large, x - limit, x))
+    return half, where(large, lit(math.exp(limit), x.dtype), 1.0)
+
+
+def _turned(factors: Pair, y: Expr) -> Pair:
+    """A size >= 0, in two factors, times (cos y, sin y); exact on the real axis, and with no angle
+    where the size is 0 or infinite and y is not finite."""
+    first, second = factors
+    size = first * second
+    lost = ~_finite(y)
+    re = where(lost & _infinite(size), INF, first * cos(y) * second)
+    im = first * sin(y) * second
+    gone = lost & scalar.eq(size, 0.0)
+    return (where(gone, 0.0, where(scalar.eq(y, 0.0), size, re)),
+            where(gone, 0.0, where(scalar.eq(y, 0.0), y, im)))
+
+
+@_parts("exp")
+def _exp(z: Pair) -> Pair:
+    """e^x (cos y + i sin y)."""
+    return _turned(_split_exp(z[0]), z[1])
+
+
+@_parts("expm1")
+def _expm1(z: Pair) -> Pair:
+    """e^x cos y - 1 = expm1(x) cos y - 2 sin^2(y/2): right near 0."""
+    re, im = _exp(z)
+    half = sin(z[1] * 0.5)
+    near = scalar.expm1(z[0]) * cos(z[1]) - half * half * 2.0
+    return where(abs(z[0]) < 1.0, near, re - 1.0), im
+
+
+def _log_size(x: Expr, y: Expr) -> Expr:
+    """log|z|: near the unit circle by log1p of |z|^2 - 1, else without overflow."""
+    dtype = x.dtype
+    a, b = abs(_wide(x)), abs(_wide(y))
+    top, low = maximum(a, b), minimum(a, b)
+    near = (top < 2.0) & (top > 0.5)
+    outside = fma(low, low, (top - 1.0) * (top + 1.0))
+    close = log1p(where(near, outside, 0.0)) * 0.5
+    ratio = low / where(scalar.eq(top, 0.0), 1.0, top)
+    far = log(top) + log1p(ratio * ratio) * 0.5
+    found = where(_either(_infinite, a, b), INF, where(near, close, far))
+    return cast(where(scalar.eq(top, 0.0), -INF, found), dtype)
+
+
+@_parts("log")
+def _log(z: Pair) -> Pair:
+    """log|z| + i angle(z)."""
+    return _log_size(*z), _atan2(z[1], z[0])
+
+
+@_parts("log1p")
+def _log1p(z: Pair) -> Pair:
+    """log(1 + z); near 0 the real part is log1p(2x + x^2 + y^2) / 2."""
+    x, y = z
+    a, b = _wide(x), _wide(y)
+    small = (abs(a) < 0.5) & (abs(b) < 0.5)
+    near = log1p(where(small, fma(b, b, (a + 2.0) * a), 0.0)) * 0.5
+    one = _log_size(a + 1.0, b)
+    return cast(where(small, near, one), x.dtype), _atan2(y, cast(a + 1.0, x.dtype))
+
+
+@_parts("sqrt")
+def _sqrt(z: Pair) -> Pair:
+    """t = sqrt((|x| + |z|) / 2); (t, y / 2t) to the right, (|y| / 2t, t with y's sign) to the left.
+
+    In float64, scaled by a power of 4 where the sum would overflow or be denormal.
+    """
+    dtype = z[0].dtype
+    x, y = map(_wide, z)
+    top = maximum(abs(x), abs(y))
+    up, down = top < 2.0**-900, top > 2.0**1000
+    factor = where(up, 2.0**200, where(down, 2.0**-200, lit(1.0, float64)))
+    back = where(up, 2.0**-100, where(down, 2.0**100, lit(1.0, float64)))
+    a, b = x * factor, y * factor
+    t = sqrt((abs(a) + _hypot(a, b)) * 0.5)
+    zero = scalar.eq(t, 0.0)
+    other = abs(b) / (where(zero, 1.0, t) * 2.0)
+    right = bitcast(x, int64) >= 0
+    re, im = where(right, t, other) * back, where(right, other, t) * back
+    flat = _infinite(x) & _finite(y)    # inf / inf would be NaN
+    re = where(flat, where(right, INF, lit(0.0, float64)), re)
+    im = where(flat, where(right, 0.0, lit(INF, float64)), im)
+    lost = _infinite(x) & scalar.ne(y, y)
+    re = where(lost, where(right, INF, lit(NAN, float64)), re)
+    im = where(lost, where(right, NAN, lit(INF, float64)), im)
+    steep = _infinite(y)
+    re, im = where(steep, INF, re), where(steep, INF, im)
+    return cast(re, dtype), cast(_signed(im, y), dtype)
+
+
+@_parts("pow")
+def _pow(a: Pair, b: Pair) -> Pair:
+    """e^(b log a); 1 for b = 0, and 0 for a = 0 where b's real part is positive."""
+    re, im = _exp(multiplied(b, _log(a)))
+    none = _eq(b, (lit(0, b[0].dtype), lit(0, b[0].dtype)))
+    empty = scalar.eq(a[0], 0.0) & scalar.eq(a[1], 0.0) & (b[0] > 0.0)
+    return (where(none, 1.0, where(empty, 0.0, re)),
+            where(none | empty, 0.0, im))
+
+
+# ---- circular and hyperbolic functions ----------------------------------------------------------
+
+def _hyperbolic(x: Expr, y: Expr, first: bool) -> Pair:
+    """(sinh x, cosh x) or (cosh x, sinh x), times (cos y, sin y), without early overflow."""
+    a = abs(x)
+    one, two = _split_exp(a)
+    e = one * 0.5
+    rest = where(a < 20.0, 0.25 / where(a < 20.0, e, 1.0), 0.0)
+    grow = scalar.expm1(where(a < 1.0, a, 0.0))
+    near = (grow + grow / (grow + 1.0)) * 0.5
+    sinh = _signed(where(a < 1.0, near, e - rest), x)
+    cosh = e + rest
+    left, right = (sinh, cosh) if first else (cosh, sinh)
+    flat = scalar.eq(y, 0.0)
+    re = where(flat, left, left * cos(y)) * two
+    lost = flat | scalar.eq(right, 0.0)      # 0 * inf is 0 here: the functions are real there
+    im = where(lost, _signed(lit(0, x.dtype), y) if first else _product_sign(right, y),
+               right * sin(y) * two)
+    return re, im
+
+
+def _product_sign(a: Expr, b: Expr) -> Expr:
+    """0 with the sign of a * b."""
+    zero = lit(0, a.dtype)
+    return _signed(_signed(zero, a), b)
+
+
+def sinh_parts(z: Pair) -> Pair:
+    """sinh x cos y + i cosh x sin y."""
+    return _hyperbolic(*z, first=True)
+
+
+def cosh_parts(z: Pair) -> Pair:
+    """cosh x cos y + i sinh x sin y."""
+    return _hyperbolic(*z, first=False)
+
+
+@_parts("sin")
+def _sin(z: Pair) -> Pair:
+    """-i sinh(i z)."""
+    re, im = sinh_parts((-z[1], z[0]))
+    return im, -re
+
+
+@_parts("cos")
+def _cos(z: Pair) -> Pair:
+    """cosh(i z)."""
+    return cosh_parts((-z[1], z[0]))
+
+
+@_parts("tanh")
+def _tanh(z: Pair) -> Pair:
+    """(t (1 + s^2) + i s (1 - t^2)) / (1 + s^2 t^2), t = tanh x, s = tan y, multiplied by cos^2 y:
+    no tangent is infinite. Kahan's, with 1 - t^2 = 1 / cosh^2 x; +-1 where x is large."""
+    x, y = z
+    t = scalar.tanh(x)
+    c, s = cos(y), sin(y)
+    a = abs(x)
+    small = exp(where(a < 40.0, a, lit(40.0, x.dtype)) * -1.0)
+    sech = small * 2.0 / (small * small + 1.0)
+    below = fma(c, c, t * t * s * s)
+    far = a > (12.0 if x.dtype is float32 else 25.0)
+    re = where(far, _signed(lit(1.0, x.dtype), x), t / where(far, 1.0, below))
+    wave = where(_finite(y), s * c, 0.0)
+    im = where(far, _signed(lit(0, x.dtype), wave), s * c * sech * sech / below)
+    flat = scalar.eq(y, 0.0)
+    return where(flat, t, re), where(flat, y, im)
+
+
+@_parts("sign")
+def _sign(z: Pair) -> Pair:
+    """z / |z|, and 0 at 0."""
+    size = _hypot(*z)
+    zero = scalar.eq(size, 0.0)
+    size = where(zero, 1.0, size)
+    return where(zero, 0.0, z[0] / size), where(zero, 0.0, z[1] / size)
+
+
+@_parts("round")
+def _round(z: Pair) -> Pair:
+    """Each part to the nearest integer."""
+    return scalar.round_(z[0]), scalar.round_(z[1])
+
+
+def converted(z: Pair | Expr, source: DType, to: DType) -> Pair | Expr:
+    """A cast of which one side at least is complex; to bool, whether it is not 0."""
+    if isinstance(z, Expr):
+        part = cast(z, to.real)
+        return part, lit(0, to.real)
+    if to.is_complex:
+        return cast(z[0], to.real), cast(z[1], to.real)
+    return scalar.ne(z[0], 0.0) | scalar.ne(z[1], 0.0)
