@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from lamella import ops  # noqa: F401  (defines the ops)
-from lamella.base.dtypes import as_dtype
+from lamella.base.dtypes import as_dtype, widest
 from lamella.engine.executable import Executable
 from lamella.engine.kernels import target
 from lamella.engine.value import Value
@@ -45,8 +45,8 @@ class Case:
         """The op, and the cotangents of its floating inputs for the cotangent y / 2 + 1."""
         p = self.program(arrays)
         y, = p.outputs
-        wanted = [i for i in p.inputs if i.dtype.is_float]
-        if y.dtype.is_float and wanted:
+        wanted = [i for i in p.inputs if i.dtype.is_inexact]
+        if y.dtype.is_inexact and wanted:
             p = Program(p.inputs, [y, *pullback([y], wanted, [y * 0.5 + 1.0])], p.name)
         return p
 
@@ -88,9 +88,9 @@ def only(keep) -> dict:
 
 
 def has_gradient(case: Case) -> bool:
-    """Whether result and some input are floating, so that derivatives mean something."""
-    return case.program().outputs[0].dtype.is_float and any(
-        i.dtype.is_float for i in case.program().inputs)
+    """Whether result and some input are inexact, so that derivatives mean something."""
+    return case.program().outputs[0].dtype.is_inexact and any(
+        i.dtype.is_inexact for i in case.program().inputs)
 
 
 def run(program: Program, arrays, *, fused: bool = True, cut: bool = False) -> list[np.ndarray]:
@@ -121,6 +121,8 @@ def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
     """Equal shapes, dtypes and bits; all NaNs are equal."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
+    if a.dtype.kind == "c":
+        return same_bits(a.real, b.real) and same_bits(a.imag, b.imag)
     if a.dtype.kind not in "fV":
         return bool(np.array_equal(a, b))
     word = np.dtype(f"u{a.dtype.itemsize}")
@@ -131,9 +133,10 @@ def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def widened(arrays) -> list[np.ndarray]:
-    """The arrays with floats as float64."""
-    return [a.astype(np.float64) if is_float(a) else a for a in arrays]
+    """The arrays with floats as float64, complex numbers as complex128."""
+    return [a.astype(widest(as_dtype(a.dtype)).numpy) for a in arrays]
 
 
 def is_float(a: np.ndarray) -> bool:
-    return as_dtype(a.dtype).is_float
+    """Whether it is floating or complex."""
+    return as_dtype(a.dtype).is_inexact

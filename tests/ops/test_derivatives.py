@@ -20,7 +20,7 @@ def is_smooth(case) -> bool:
     """An op that stops derivatives, and conversions to fewer bits, have no slope to find."""
     to = case.params.get("dtype")
     return has_gradient(case) and case.op.name != "stop_gradient" and (
-        to is None or to.name == "float64")
+        to is None or to.name in ("float64", "complex128"))
 
 
 def nearby(case) -> list[np.ndarray]:
@@ -28,6 +28,8 @@ def nearby(case) -> list[np.ndarray]:
     rng = np.random.default_rng(2)
 
     def moved(a):
+        if a.dtype.kind == "c":
+            return moved(a.real) + 1j * moved(a.imag)
         away = np.where(rng.random(a.shape) < 0.5, -1, 1) * rng.uniform(0.003, 0.02, a.shape)
         return np.where(np.abs(a) < 1e6, a, 0.7) + away
 
@@ -36,11 +38,18 @@ def nearby(case) -> list[np.ndarray]:
 
 def directions(arrays, seed: int) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
-    return [rng.standard_normal(a.shape) if is_float(a) else np.zeros_like(a) for a in arrays]
+
+    def drawn(a):
+        if a.dtype.kind == "c":
+            return rng.standard_normal(a.shape) + 1j * rng.standard_normal(a.shape)
+        return rng.standard_normal(a.shape) if is_float(a) else np.zeros_like(a)
+
+    return [drawn(a) for a in arrays]
 
 
 def dot(xs, ys) -> float:
-    return float(sum(np.sum(x * y) for x, y in zip(xs, ys, strict=True) if is_float(x)))
+    """The pairing of values with cotangents: the real part of the products' sum."""
+    return float(sum(np.sum(x * y).real for x, y in zip(xs, ys, strict=True) if is_float(x)))
 
 
 def slope(program: Program, arrays, way, weights) -> tuple[float, float]:
@@ -85,15 +94,16 @@ def test_tangents_are_the_transpose_of_cotangents(case):
     program = case.program(arrays)
     y, = program.outputs
     way = [d.astype(a.dtype) for a, d in zip(arrays, directions(arrays, 5), strict=True)]
-    weights = np.random.default_rng(6).standard_normal(y.shape).astype(y.dtype.numpy)
-    ways = [placeholder(i.type) if i.dtype.is_float else None for i in program.inputs]
+    weights, = directions([np.empty(y.shape, y.dtype.numpy)], 6)
+    weights = weights.astype(y.dtype.numpy)
+    ways = [placeholder(i.type) if i.dtype.is_inexact else None for i in program.inputs]
     tangent, = pushforward([y], program.inputs, ways)
     forward = Program([*program.inputs, *(w for w in ways if w is not None)], [tangent])
     moved, = interpret(forward, [*arrays, *(d for d in way if is_float(d))])
     with np.errstate(invalid="ignore"):
         _, *cotangents = interpret(vjp_program(program), [*arrays, weights])
     left, right = dot([weights], [moved]), dot(cotangents, way)
-    narrowest = min(a.dtype.itemsize for a in (weights, *cotangents) if is_float(a))
+    narrowest = min(a.real.dtype.itemsize for a in (weights, *cotangents) if is_float(a))
     rounding = {2: 1e-2, 4: 1e-7, 8: 2e-16}[narrowest]
     size = float(np.sum(np.abs(weights * moved)))
     assert left == pytest.approx(right, rel=0, abs=100 * rounding * size + 1e-300, nan_ok=True)

@@ -23,8 +23,9 @@ class DType:
                  part: DType | None = None):
         self.name, self.bits, self.kind, self.rank = name, bits, kind, rank
         self.numpy = np.dtype(numpy_type)
-        self.typestr = self.numpy.str  # as NumPy's array interface names it
         self.part = self if part is None else part
+        # as NumPy's array interface names it; of a float8, bytes to be seen as it
+        self.typestr = self.part.numpy.str if kind == "float8" else self.numpy.str
 
     @property
     def bytes(self) -> int:

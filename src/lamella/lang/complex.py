@@ -21,10 +21,7 @@ from .scalar import bitcast, cast, cos, exp, fma, log, log1p, maximum, minimum, 
 Pair = tuple[Expr, Expr]
 
 # (atan(t)/t - 1) / t^2 in t^2 for |t| <= sqrt(2) - 1, to 2^-57
-_ATAN = tuple(map(float.fromhex, """
-    -0x1.5555555555555p-2 0x1.999999999934cp-3 -0x1.2492492436201p-3 0x1.c71c71853d7fap-4
-    -0x1.745d0b28a7e37p-4 0x1.3b1263064f6b9p-4 -0x1.10fa77b1a6d57p-4 0x1.dfe6497e96323p-5
-    -0x1.a0999c632b6edp-5 0x1.4162c02b1dda3p-5 -0x1.3a31b1c0fd3b7p-6""".split()))
+_ATAN = tuple(map(float.fromhex, ["-0x1.5555555555555p-2", "0x1.999999999934cp-3", "-0x1.2492492436201p-3", "0x1.c71c71853d7fap-4", "-0x1.745d0b28a7e37p-4", "0x1.3b1263064f6b9p-4", "-0x1.10fa77b1a6d57p-4", "0x1.dfe6497e96323p-5", "-0x1.a0999c632b6edp-5", "0x1.4162c02b1dda3p-5", "-0x1.3a31b1c0fd3b7p-6"]))
 
 
 def _parts(name: str) -> Callable:
@@ -285,8 +282,10 @@ def _sqrt(z: Pair) -> Pair:
 
 @_parts("pow")
 def _pow(a: Pair, b: Pair) -> Pair:
-    """e^(b log a); 1 for b = 0, and 0 for a = 0 where b's real part is positive."""
-    re, im = _exp(multiplied(b, _log(a)))
+    """e^(b log a) in float64; 1 for b = 0, and 0 for a = 0 where b's real part is positive."""
+    dtype = a[0].dtype
+    wide = [(_wide(x), _wide(y)) for x, y in (b, a)]
+    re, im = (cast(p, dtype) for p in _exp(multiplied(wide[0], _log(wide[1]))))
     none = _eq(b, (lit(0, b[0].dtype), lit(0, b[0].dtype)))
     empty = scalar.eq(a[0], 0.0) & scalar.eq(a[1], 0.0) & (b[0] > 0.0)
     return (where(none, 1.0, where(empty, 0.0, re)),
