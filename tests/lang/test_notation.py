@@ -221,7 +221,7 @@ def test_errors_name_the_axis_and_the_remedy(function, types, message):
     (lambda x, n: lambda i: x[i] * n[i], r'mul mixes float32 and int32; write cast\(element, "flo'),
     (lambda x, n: lambda i: x[i] * i, "mul mixes float32 and int64"),
     (lambda x, n: lambda i: n[i] + 0.5, "the number 0.5 does not fit int32"),
-    (lambda x, n: lambda i: exp(n[i]), r"exp: takes float values, got int32; write cast\(element"),
+    (lambda x, n: lambda i: exp(n[i]), r"exp: takes float or complex values, got int32; write cast\(element"),
     (lambda x, n: lambda: sum(lambda i: x[i] > 0), "sum of bool elements"),
     (lambda x, n: lambda: any(lambda i: x[i]), "any of float32 elements; compare them first"),
     (lambda x, n: lambda i: cast(x[i], "float8"), "no dtype is called 'float8'"),

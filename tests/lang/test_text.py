@@ -113,13 +113,21 @@ def test_every_scalar_has_a_text():
     for op in scalar.ALL.values():
         if op in (scalar.cast_, scalar.bitcast_):
             continue
-        dtype = next(d for d in (dtypes.float32, dtypes.int32, dtypes.bool_) if d.kind in op.kinds)
+        kinds = (dtypes.float32, dtypes.int32, dtypes.bool_, dtypes.complex64)
+        dtype = next(d for d in kinds if d.kind in op.kinds)
         t = tensor(dtype, (3,))
         axes = axes_for((3,))
         args = [expr.read(0, axes, dtype)] * op.arity
         if op is scalar.where:
             args[0] = scalar.lt(args[0], args[0])
         round_trip(Definition((t,), axes, op(*args)))
+
+
+def test_complex_numbers_have_a_text():
+    t = tensor("complex64", (3,))
+    axes = axes_for((3,))
+    for value in (1 - 0j, complex(-0.0, float("inf")), complex(0.1, float("nan"))):
+        round_trip(Definition((t,), axes, expr.read(0, axes, t.dtype) * expr.lit(value, t.dtype)))
 
 
 @pytest.mark.parametrize("extent", [3, T, 2 * T - 1, (T + 3) // 4 * T, 5 - T * T // 2 + T])

@@ -22,7 +22,8 @@ def truth(case, program_of) -> list[np.ndarray]:
 def errors(found: np.ndarray, exact: np.ndarray, unit: np.ndarray | float) -> np.ndarray:
     """|found - exact| in units; equal infinities and NaNs differ by nothing."""
     if found.dtype.kind == "c":
-        return np.maximum(errors(found.real, exact.real, unit), errors(found.imag, exact.imag, unit))
+        return np.maximum(errors(found.real, exact.real, unit),
+                          errors(found.imag, exact.imag, unit))
     found, exact = found.astype(np.float64), exact.astype(np.float64)
     with np.errstate(all="ignore"):
         same = (found == exact) | (np.isnan(found) & np.isnan(exact))

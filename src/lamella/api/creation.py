@@ -166,8 +166,8 @@ def result_type(*arrays_and_dtypes) -> DType:
     """The dtype that operators on these arrays, dtypes and Python numbers give."""
     strong = [as_dtype(getattr(a, "dtype", a)) for a in arrays_and_dtypes
               if not isinstance(a, bool | int | float | complex)]
-    rank = max((number_rank(a) for a in arrays_and_dtypes if isinstance(a, bool | int | float | complex)),
-               default=-1)
+    rank = max((number_rank(a) for a in arrays_and_dtypes
+                if isinstance(a, bool | int | float | complex)), default=-1)
     if not strong:
         return DEFAULTS[rank]
     found = strong[0]

@@ -14,13 +14,13 @@ from .array import Array, asarray, divide, floor_divide, operands, power, remain
 from .kinds import floating
 from .values import error
 
-__all__ = ["abs", "acosh", "add", "angle", "asinh", "complex", "conj", "imag", "real", "atanh", "ceil", "clip", "copysign", "cos", "cosh",
-           "divide", "equal", "erf", "exp", "exp2", "expm1", "floor", "floor_divide", "greater",
-           "greater_equal", "hypot", "isfinite", "isinf", "isnan", "less", "less_equal", "log",
-           "log10", "log1p", "log2", "logaddexp", "maximum", "minimum", "multiply", "negative",
-           "not_equal", "positive", "pow", "reciprocal", "remainder", "round", "rsqrt", "sigmoid",
-           "sign", "signbit", "sin", "sinh", "sqrt", "square", "stop_gradient", "subtract", "tan",
-           "tanh", "trunc", "where"]
+__all__ = ["abs", "acosh", "add", "angle", "asinh", "atanh", "ceil", "clip", "complex", "conj",
+           "copysign", "cos", "cosh", "divide", "equal", "erf", "exp", "exp2", "expm1", "floor",
+           "floor_divide", "greater", "greater_equal", "hypot", "imag", "isfinite", "isinf",
+           "isnan", "less", "less_equal", "log", "log10", "log1p", "log2", "logaddexp", "maximum",
+           "minimum", "multiply", "negative", "not_equal", "positive", "pow", "real", "reciprocal",
+           "remainder", "round", "rsqrt", "sigmoid", "sign", "signbit", "sin", "sinh", "sqrt",
+           "square", "stop_gradient", "subtract", "tan", "tanh", "trunc", "where"]
 
 
 def unary(name: str, x) -> Array:

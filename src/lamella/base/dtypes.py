@@ -84,6 +84,7 @@ ALL = (bool_, uint8, int8, uint16, int16, uint32, int32, uint64, int64, float16,
 FLOATS = tuple(d for d in ALL if d.is_float)
 COMPLEX = tuple(d for d in ALL if d.is_complex)
 INTS = tuple(d for d in ALL if d.is_int)
+NATIVE = tuple(d for d in ALL if d.part is d)  # what kernels compute with
 _BY_NAME = {d.name: d for d in ALL}
 _BY_NUMPY = {d.numpy: d for d in ALL}
 index = int64

@@ -21,7 +21,11 @@ from .scalar import bitcast, cast, cos, exp, fma, log, log1p, maximum, minimum, 
 Pair = tuple[Expr, Expr]
 
 # (atan(t)/t - 1) / t^2 in t^2 for |t| <= sqrt(2) - 1, to 2^-57
-_ATAN = tuple(map(float.fromhex, ["-0x1.5555555555555p-2", "0x1.999999999934cp-3", "-0x1.2492492436201p-3", "0x1.c71c71853d7fap-4", "-0x1.745d0b28a7e37p-4", "0x1.3b1263064f6b9p-4", "-0x1.10fa77b1a6d57p-4", "0x1.dfe6497e96323p-5", "-0x1.a0999c632b6edp-5", "0x1.4162c02b1dda3p-5", "-0x1.3a31b1c0fd3b7p-6"]))
+_ATAN = tuple(map(float.fromhex, (
+    "-0x1.5555555555555p-2", "0x1.999999999934cp-3", "-0x1.2492492436201p-3",
+    "0x1.c71c71853d7fap-4", "-0x1.745d0b28a7e37p-4", "0x1.3b1263064f6b9p-4",
+    "-0x1.10fa77b1a6d57p-4", "0x1.dfe6497e96323p-5", "-0x1.a0999c632b6edp-5",
+    "0x1.4162c02b1dda3p-5", "-0x1.3a31b1c0fd3b7p-6")))
 
 
 def _parts(name: str) -> Callable:

@@ -5,9 +5,9 @@ to expressions, and a target either has an instruction for one or uses its `expa
 the operation in simpler ones (lang/math.py holds the polynomials).
 
 `rule(g, y, *args)` gives the cotangent of each argument for the cotangent g of y = f(*args);
-being linear in g, the same rule gives tangents. None stands for zero. Over complex numbers it is the
-transpose, nothing conjugated (docs/numerics.md); `fitted` then takes the real part of what is for a
-real argument, or for tangents a real result.
+being linear in g, the same rule gives tangents. None stands for zero. Over complex numbers it is
+the transpose, nothing conjugated (docs/numerics.md); `fitted` then takes the real part of what is
+for a real argument, or for tangents a real result.
 
 `parts(*args)`, of scalars that take complex numbers, gives the (real, imaginary) expressions of the
 result, or the one expression of a result that is real. An argument is such a pair where it is
@@ -298,8 +298,8 @@ def _direction(x, size):
 
 # ---- elementary functions: polynomials in lang/math.py -----------------------------------------
 
-sqrt = Scalar("sqrt", 1, "square root, correctly rounded; of complex numbers the one with real part "
-              ">= 0", np.sqrt, lambda g, y, x: (g * 0.5 / y,), kinds=INEXACT, samples=(0.01, 4.0))
+sqrt = Scalar("sqrt", 1, "square root, correctly rounded; a complex one has a real part >= 0",
+              np.sqrt, lambda g, y, x: (g * 0.5 / y,), kinds=INEXACT, samples=(0.01, 4.0))
 rsqrt = Scalar("rsqrt", 1, "1 / sqrt(x)", lambda x: (1 / np.sqrt(x)).astype(x.dtype),
                lambda g, y, x: (g * (y * y * y * -0.5),), samples=(0.05, 4.0),
                expand=lambda x: lit(1, x.dtype) / sqrt(x))

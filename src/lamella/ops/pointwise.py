@@ -153,7 +153,7 @@ def _samples(s: Scalar):
         [(3, 5)] * s.arity, [()] * s.arity, [(0, 4)] * s.arity, [(17,)] * s.arity]
     if s.arity >= 2:
         shapes += [[(2, 1, 5), (4, 1), (5,)][:s.arity], [(7,), (), (1,)][:s.arity]]
-    out = [({}, [draw(sh, k) for k, sh in enumerate(group)]) for group in shapes]
+    out: list = [({}, [draw(sh, k) for k, sh in enumerate(group)]) for group in shapes]
     if "complex" in s.kinds[1:]:
         out.append(({}, [draw((3, 17), k, np.complex64) for k in range(s.arity)]))
     return out

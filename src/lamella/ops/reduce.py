@@ -43,7 +43,8 @@ def _reference(params: dict, x: np.ndarray) -> np.ndarray:
     f, axes = _NUMPY[params["monoid"]], params["axes"]
     if x.dtype.kind in "fcV" and params["monoid"] in ("sum", "prod"):
         with np.errstate(all="ignore"):
-            return np.asarray(f(x.astype(widest(as_dtype(x.dtype)).numpy), axis=axes)).astype(x.dtype)
+            total = f(x.astype(widest(as_dtype(x.dtype)).numpy), axis=axes)
+            return np.asarray(total).astype(x.dtype)
     if x.dtype.kind in "iu" and params["monoid"] in ("sum", "prod"):
         return np.asarray(f(x, axis=axes, dtype=x.dtype))
     return np.asarray(f(x, axis=axes))
