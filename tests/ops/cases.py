@@ -7,17 +7,19 @@ from functools import lru_cache
 import numpy as np
 
 from lamella import ops  # noqa: F401  (defines the ops)
-from lamella.base.dtypes import as_dtype, widest
+from lamella.base.dtypes import as_dtype, float32, float64, widest
 from lamella.engine.executable import Executable
 from lamella.engine.kernels import target
 from lamella.engine.value import Value
-from lamella.ir.node import Node, make, placeholder
+from lamella.ir.node import INPUT, Node, items, make, placeholder
 from lamella.ir.op import Op, all_ops
 from lamella.ir.program import Program
-from lamella.ir.types import tensor
+from lamella.ir.types import TupleType, tensor
 from lamella.lang import notation
 from lamella.lang.notation import trace
+from lamella.ops import move
 from lamella.ops.notation import NOTATION, define
+from lamella.ops.pointwise import cast
 from lamella.planner.build import build_plan
 from lamella.transform.vjp import pullback
 
@@ -36,19 +38,47 @@ class Case:
         return Program(inputs, [self.apply(inputs)], self.op.name)
 
     def apply(self, inputs) -> Node:
-        """The op's node over these inputs."""
+        """The op's node over these inputs; several results end to end as one value."""
         if self.body is not None:
             return define(trace(self.body, [n.type for n in inputs]), inputs)
-        return make(self.op, tuple(inputs), self.params)
+        node = make(self.op, tuple(inputs), self.params_for(inputs))
+        return end_to_end(items(node)) if isinstance(node.type, TupleType) else node
+
+    def params_for(self, inputs) -> dict:
+        """The parameters; programs among them in float64 where the inputs are."""
+        wide = any(a.dtype.type is np.float32 and i.dtype.bits == 64
+                   for a, i in zip(self.arrays, inputs, strict=True))
+        return {k: _wide(v) for k, v in self.params.items()} if wide else self.params
 
     def with_gradients(self, arrays=None) -> Program:
         """The op, and the cotangents of its floating inputs for the cotangent y / 2 + 1."""
         p = self.program(arrays)
         y, = p.outputs
         wanted = [i for i in p.inputs if i.dtype.is_inexact]
-        if y.dtype.is_inexact and wanted:
+        if y.dtype.is_inexact and wanted and "forward only" not in self.op.facts:
             p = Program(p.inputs, [y, *pullback([y], wanted, [y * 0.5 + 1.0])], p.name)
         return p
+
+
+def _wide(v):
+    """A parameter with float64 in place of float32 throughout the programs in it."""
+    if isinstance(v, tuple):
+        return tuple(map(_wide, v))
+    if not isinstance(v, Program):
+        return v
+    done: dict[int, Node] = {}
+    for n in v.nodes():
+        params = {k: float64 if p is float32 else _wide(p) for k, p in n.params.items()}
+        done[id(n)] = placeholder(
+            n.type.with_dtype(float64) if n.dtype is float32 else n.type) \
+            if n.op is INPUT else make(n.op, tuple(done[id(i)] for i in n.inputs), params)
+    return Program([done[id(i)] for i in v.inputs], [done[id(o)] for o in v.outputs], v.name)
+
+
+def end_to_end(nodes) -> Node:
+    """All elements in one axis, in the dtype of the first floating node."""
+    dtype = next((n.dtype for n in nodes if n.dtype.is_float), nodes[0].dtype)
+    return move.concat([cast(move.reshape(n, (n.type.size,)), dtype) for n in nodes], 0)
 
 
 def inputs_of(arrays) -> list:
@@ -89,8 +119,9 @@ def only(keep) -> dict:
 
 def has_gradient(case: Case) -> bool:
     """Whether result and some input are inexact, so that derivatives mean something."""
-    return case.program().outputs[0].dtype.is_inexact and any(
-        i.dtype.is_inexact for i in case.program().inputs)
+    outputs, inputs = case.program().outputs, case.program().inputs
+    return "forward only" not in case.op.facts and outputs[0].dtype.is_inexact and any(
+        i.dtype.is_inexact for i in inputs)
 
 
 def run(program: Program, arrays, *, fused: bool = True, cut: bool = False) -> list[np.ndarray]:

@@ -72,8 +72,29 @@ def _value(node: Node, inputs: list, env: Mapping[str, int]):
                            dict(zip(holders, inputs, strict=True)))[0]
 
 
+def bound_type(t: TensorType | TupleType, env: Mapping[str, int]):
+    """A type with every extent in it as an integer."""
+    if isinstance(t, TupleType):
+        return TupleType(bound_type(i, env) for i in t.items)
+    return tensor(t.dtype, bound(t.shape, env))
+
+
+def bound_program(p: Program, env: Mapping[str, int]) -> Program:
+    """The program with every extent in it as an integer."""
+    done: dict[int, Node] = {}
+    for n in p.nodes():
+        t = bound_type(n.type, env)
+        params = {name: bound(v, env) for name, v in n.params.items()}
+        if n.op is INPUT:
+            params = {"name": n.params["name"], "type": t}
+        done[id(n)] = Node(n.op, tuple(done[id(i)] for i in n.inputs), params, t, n.source, n.token)
+    return Program([done[id(i)] for i in p.inputs], [done[id(o)] for o in p.outputs], p.name)
+
+
 def bound(value, env: Mapping[str, int]):
     """A parameter with every extent in it as an integer."""
+    if isinstance(value, Program):
+        return bound_program(value, env) if env else value
     if isinstance(value, Size):
         return evaluate(value, env)
     if isinstance(value, tuple):

@@ -33,18 +33,22 @@ _TOKEN = re.compile(r"""\s*(?:
   | (?P<int>[0-9]+)
   | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
   | (?P<string>"(?:[^"\\]|\\["\\]|\\u\{[0-9a-f]{1,6}\})*")
-  | (?P<mark>//|\.\.|[-+*=(),:@\[\]])
+  | (?P<mark>//|\.\.|[-+*=(),:@\[\]{}])
 )""", re.VERBOSE)
 
 
 class Reader:
     """One line as tokens, and the values they state: numbers, dtypes, extents, strings, tuples."""
 
-    def __init__(self, text: str, symbols: Mapping[str, Size]):
-        self.symbols = symbols
+    def __init__(self, text: str, symbols: Mapping[str, Size], block: Callable | None = None):
+        self.symbols, self.block = symbols, block
         self.tokens: list[tuple[str, str]] = []
         self.comment = ""
         self.at = self.depth = 0
+        self._read(text)
+
+    def _read(self, text: str) -> None:
+        """Add a line's tokens."""
         position, end = 0, len(text.rstrip())
         while position < end:
             match = _TOKEN.match(text, position)
@@ -135,6 +139,11 @@ class Reader:
             raise ProgramError(f"{name!r} is no dtype and no declared symbol")
         if self.skip("("):
             return self._tuple()
+        if self.block is not None and self.skip("{"):
+            self.done()
+            found, rest = self.block()
+            self._read(rest)
+            return found
         raise ProgramError(f"a value is expected, not {self.peek() or 'the end'!r}")
 
     def _complex(self) -> complex:
@@ -242,19 +251,58 @@ def _degree(e: Extent) -> int:
                for mono in e.terms)
 
 
-class _Parser:
-    """The state of one program's reading."""
+class _Lines:
+    """The lines of a text, and the number of the one read last."""
 
-    def __init__(self):
-        self.symbols: dict[str, Size] = {}
+    def __init__(self, text: str):
+        self.lines, self.number = text.split("\n"), 0
+
+    def next(self) -> str | None:
+        """The next line, None at the end."""
+        if self.number == len(self.lines):
+            return None
+        self.number += 1
+        line = self.lines[self.number - 1]
+        if len(line) > MOST_LINE:
+            raise ProgramError(f"a line of {len(line)} characters; the limit is {MOST_LINE}")
+        return line
+
+
+class _Parser:
+    """The state of one program's reading; `inside` counts the blocks around it."""
+
+    def __init__(self, lines: _Lines, symbols: dict[str, Size], inside: int = 0):
+        self.lines, self.symbols, self.inside = lines, symbols, inside
         self.nodes: dict[str, Node] = {}
         self.inputs: list[Node] = []
         self.outputs: list[Node] | None = None
         self.name: str | None = None
 
+    def read(self) -> tuple[Program, str]:
+        """Read up to the end, of a block up to its brace: the program, and what follows."""
+        rest = ""
+        while (text := self.lines.next()) is not None:
+            if self.inside and text.lstrip().startswith("}"):
+                rest = text.lstrip()[1:]
+                break
+            self.line(text)
+        else:
+            if self.inside:
+                raise ProgramError("the text ends inside of a block")
+        if self.name is None or self.outputs is None:
+            raise ProgramError("the text ends before `return`" if self.name else
+                               "the text is empty")
+        return Program(self.inputs, self.outputs, self.name), rest
+
+    def block(self) -> tuple[Program, str]:
+        """A program inside of this one."""
+        if self.inside >= MOST_DEPTH:
+            raise ProgramError(f"programs nest deeper than {MOST_DEPTH}")
+        return _Parser(self.lines, self.symbols, self.inside + 1).read()
+
     def line(self, text: str) -> None:
         """Read one line; the first word tells its kind."""
-        r = Reader(text, self.symbols)
+        r = Reader(text, self.symbols, self.block)
         if r.kind() == "end":
             return
         if self.outputs is not None:
@@ -278,7 +326,7 @@ class _Parser:
         name = r.next("name")
         if name in self.symbols or name in _DTYPES or name in RESERVED:
             raise ProgramError(f"the name {name!r} is taken")
-        if self.nodes:
+        if self.nodes or self.inside:
             raise ProgramError("symbols are declared before the first node")
         low = r.integer()
         r.expect("..")
@@ -357,17 +405,11 @@ def parse(text: str) -> Program:
     """The program that the text states."""
     if len(text) > MOST_BYTES:
         raise ProgramError(f"a text of {len(text)} characters; at most {MOST_BYTES} are read")
-    state = _Parser()
-    for number, line in enumerate(text.split("\n"), 1):
-        try:
-            if len(line) > MOST_LINE:
-                raise ProgramError(f"a line of {len(line)} characters; the limit is {MOST_LINE}")
-            state.line(line)
-        except LamellaError as e:
-            raise ProgramError(f"line {number}: {e}") from None
-        except Exception as e:  # an op's rule met parameters that it does not know
-            raise ProgramError(f"line {number}: the op does not take these operands and parameters "
-                               f"({type(e).__name__}: {e})") from e
-    if state.name is None or state.outputs is None:
-        raise ProgramError("the text ends before `return`" if state.name else "the text is empty")
-    return Program(state.inputs, state.outputs, state.name)
+    lines = _Lines(text)
+    try:
+        return _Parser(lines, {}).read()[0]
+    except LamellaError as e:
+        raise ProgramError(f"line {lines.number}: {e}") from None
+    except Exception as e:  # an op's rule met parameters that it does not know
+        raise ProgramError(f"line {lines.number}: the op does not take these operands and "
+                           f"parameters ({type(e).__name__}: {e})") from e

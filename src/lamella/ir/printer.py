@@ -7,8 +7,8 @@
     %2 = mul(%0, %1) : float32[B, 64]  # digits.py:12
     return %2
 
-A parameter is a Python literal, a dtype's name, an extent, or a tuple of these. A parameter of
-another kind is written as a string by the op's `codec` slot, {name: (to_text, from_text)}, where
+A parameter is a Python literal, a dtype's name, an extent, a program in braces (its own lines
+indented, without symbols), or a tuple of these. A parameter of another kind is written as a string by the op's `codec` slot, {name: (to_text, from_text)}, where
 from_text(text, operand_types, symbols) -> value.
 """
 
@@ -21,11 +21,11 @@ import numpy as np
 from ..base.devices import cpu
 from ..base.dtypes import DType
 from ..base.errors import ProgramError
-from ..base.extents import Size, Symbol, symbols
+from ..base.extents import Size, Symbol
 from ..base.source import render
 from .node import INPUT, Node
 from .op import Op
-from .program import Program
+from .program import Program, symbols_in
 from .types import TensorType, TupleType, tensors
 
 RESERVED = frozenset({"inf", "nan", "complex", "None", "True", "False"})
@@ -33,21 +33,27 @@ RESERVED = frozenset({"inf", "nan", "complex", "None", "True", "False"})
 
 def to_text(program: Program) -> str:
     """The program's text. Equal programs have equal texts."""
+    known: dict[str, Symbol] = {}
+    for node in program.nodes():
+        _collect(node, known)
+    head, *body = _lines(program, "")
+    declared = [f"symbol {s.name} {s.low}..{s.high}" for s in known.values()]
+    return "\n".join([head, *declared, *body]) + "\n"
+
+
+def _lines(program: Program, indent: str) -> list[str]:
+    """A program's lines but for its symbols, which are declared at the top."""
     nodes = program.nodes()
     number = {id(n): k for k, n in enumerate(nodes)}
     own = set(map(id, program.inputs))
-    known: dict[str, Symbol] = {}
-    body = []
+    lines = [f"program {_name(program.name)}"]
     for k, node in enumerate(nodes):
         if node.op is INPUT and id(node) not in own:
             raise ProgramError(f"%{k} = {node!r} is not among the inputs of {program.name}; "
                                f"give it as an argument")
-        _collect(node, known)
-        body.append(_line(k, node, number))
-    declared = [f"symbol {s.name} {s.low}..{s.high}" for s in known.values()]
+        lines.append(_line(k, node, number, indent))
     results = ", ".join(f"%{number[id(n)]}" for n in program.outputs)
-    lines = [f"program {_name(program.name)}", *declared, *body, f"return {results}".rstrip()]
-    return "\n".join(lines) + "\n"
+    return [indent + line for line in (*lines, f"return {results}".rstrip())]
 
 
 def codec(op: Op) -> dict:
@@ -55,14 +61,14 @@ def codec(op: Op) -> dict:
     return getattr(op, "codec", None) or {}
 
 
-def _line(k: int, node: Node, number: dict[int, int]) -> str:
+def _line(k: int, node: Node, number: dict[int, int], indent: str) -> str:
     if node.op is INPUT:
         text = f"%{k} = input {quoted(node.params['name'])}"
     else:
         inputs = ", ".join(f"%{number[id(i)]}" for i in node.inputs)
         words = [f"%{k} = {node.op.name}" + (f"({inputs})" if inputs else "")]
         try:
-            words += [f"{name}={_param(node.op, name, v)}" for name, v in node.params.items()]
+            words += [f"{name}={_param(node.op, name, v, indent)}" for name, v in node.params.items()]
         except ProgramError as e:
             raise ProgramError(f"%{k} = {node!r}: {e}") from None
         text = " ".join(words)
@@ -72,14 +78,16 @@ def _line(k: int, node: Node, number: dict[int, int]) -> str:
     return f"{text} : {type_text(node.type)}" + (f"  # {source}" if source else "")
 
 
-def _param(op: Op, name: str, value: object) -> str:
+def _param(op: Op, name: str, value: object, indent: str) -> str:
     if name in codec(op):
         return quoted(codec(op)[name][0](value))
-    return value_text(value)
+    return value_text(value, indent)
 
 
-def value_text(value: object) -> str:
-    """The text of a parameter's value."""
+def value_text(value: object, indent: str = "") -> str:
+    """The text of a parameter's value; a program is a block of indented lines."""
+    if isinstance(value, Program):
+        return "\n".join(["{", *_lines(value, indent + "    "), indent + "}"])
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | Size | DType):
@@ -91,10 +99,10 @@ def value_text(value: object) -> str:
     if isinstance(value, str):
         return quoted(value)
     if isinstance(value, tuple):
-        inner = ", ".join(map(value_text, value))
+        inner = ", ".join(value_text(v, indent) for v in value)
         return f"({inner},)" if len(value) == 1 else f"({inner})"
     raise ProgramError(f"a {type(value).__name__} has no text; parameters are numbers, strings, "
-                       f"dtypes, extents and tuples of these")
+                       f"dtypes, extents, programs and tuples of these")
 
 
 def quoted(text: object) -> str:
@@ -126,16 +134,10 @@ def _name(name: str) -> str:
 def _collect(node: Node, known: dict[str, Symbol]) -> None:
     """Add the symbols of the node's type and parameters, each with one name."""
     shapes = tuple((t.shape, t.strides) for t in tensors(node.type))
-    for s in _symbols((shapes, *node.params.values())):
+    for s in symbols_in((shapes, *node.params.values())):
         if known.setdefault(s.name, s) != s:
             other = known[s.name]
             raise ProgramError(f"two symbols are called {s.name}: {other.low}..{other.high} and "
                                f"{s.low}..{s.high}; rename one")
         if not (s.name.isascii() and s.name.isidentifier()) or s.name in RESERVED:
             raise ProgramError(f"{s.name!r} cannot name a symbol in a program's text")
-
-
-def _symbols(value: object) -> list[Symbol]:
-    if isinstance(value, tuple):
-        return [s for v in value for s in _symbols(v)]
-    return sorted(symbols(value), key=lambda s: s.name) if isinstance(value, Size) else []

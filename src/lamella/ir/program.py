@@ -1,20 +1,49 @@
-"""A Program: inputs, outputs and the pure graph between them."""
+"""A Program: inputs, outputs and the pure graph between them; equal where its structure is."""
 
 from __future__ import annotations
 
-from .node import Node, topological
-from .types import TensorType
+from ..base.dtypes import DType
+from ..base.extents import Size, Symbol, symbols
+from .node import INPUT, Node, topological
+from .op import exact
+from .types import TensorType, tensors
 
 
 class Program:
-    """A function as data: `outputs` computed from `inputs` (all of them `input` nodes)."""
+    """A function as data: `outputs` computed from `inputs` (all of them `input` nodes).
 
-    __slots__ = ("inputs", "name", "outputs")
+    It may be a parameter of a node (a loop's body) and does not change; two are equal that do the
+    same, whatever their names and source lines are.
+    """
+
+    __slots__ = ("_hash", "_key", "inputs", "name", "outputs")
 
     def __init__(self, inputs, outputs, name: str = "main"):
         self.inputs: tuple[Node, ...] = tuple(inputs)
         self.outputs: tuple[Node, ...] = tuple(outputs)
         self.name = name
+        self._key: tuple | None = None
+        self._hash = 0
+
+    @property
+    def key(self) -> tuple:
+        """The structure as data: equal for programs that do the same by the same nodes."""
+        if self._key is None:
+            nodes = self.nodes()
+            number = {id(n): k for k, n in enumerate(nodes)}
+            body = tuple(
+                n.type if n.op is INPUT else
+                (n.op.name, tuple(number[id(i)] for i in n.inputs), frozen(n.params), n.token)
+                for n in nodes)
+            self._key = (len(self.inputs), body, tuple(number[id(o)] for o in self.outputs))
+            self._hash = hash(self._key)
+        return self._key
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Program) and self.key == other.key)
+
+    def __hash__(self) -> int:
+        return self._hash if self._key else hash(self.key)
 
     def nodes(self) -> list[Node]:
         """All nodes, inputs of the program first, then each after its inputs."""
@@ -32,6 +61,30 @@ class Program:
 
     def __repr__(self) -> str:
         return f"<Program {self.name}: {len(self.nodes())} nodes>"
+
+
+def frozen(params: dict) -> tuple:
+    """Parameters as a key: floats by their bits, so that -0.0 is not 0.0."""
+    return tuple((k, exact(v), type(v)) if not isinstance(v, DType)
+                 else (k, v.name) for k, v in params.items())
+
+
+def symbols_in(value: object) -> list[Symbol]:
+    """The symbols of a parameter's value, in order; those of a program inside too."""
+    if isinstance(value, tuple):
+        return [s for v in value for s in symbols_in(v)]
+    if isinstance(value, Program):
+        return [s for n in value.nodes() for t in tensors(n.type)
+                for s in symbols_in((t.shape, t.strides, *n.params.values()))]
+    return sorted(symbols(value), key=lambda s: s.name) if isinstance(value, Size) else []
+
+
+def programs(params: dict) -> list[Program]:
+    """The programs among a node's parameters (the bodies of loops, the branches of choices)."""
+    found: list[Program] = []
+    for v in params.values():
+        found += [p for p in (v if isinstance(v, tuple) else (v,)) if isinstance(p, Program)]
+    return found
 
 
 def rebuild(node: Node, inputs: tuple[Node, ...]) -> Node:

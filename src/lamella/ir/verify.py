@@ -5,28 +5,33 @@ from __future__ import annotations
 import itertools
 
 from ..base.errors import LamellaError, ProgramError
-from ..base.extents import Size, Symbol, symbols
+from ..base.extents import Symbol, symbols
 from ..base.source import render
-from .interpret import bound
+from .interpret import bound, bound_type
 from .node import INPUT, Node
-from .program import Program
-from .types import TensorType, TupleType, tensor, tensors
+from .program import Program, programs, symbols_in
+from .types import TupleType, tensors
 
 MOST_CORNERS = 64  # of the symbols' bounds, tried for each node
 _OPEN, _DONE = 1, 2
 
 
 def verify(program: Program) -> None:
-    """Raise a ProgramError for the first rule that the program breaks."""
+    """Raise a ProgramError for the first rule that the program, or one inside of it, breaks."""
+    _verify(program, {})
+
+
+def _verify(program: Program, known: dict[str, Symbol]) -> None:
     _check_inputs(program)
     _check_acyclic(program)
     own = set(map(id, program.inputs))
     reached: dict[int, dict[str, int]] = {}
     counts: dict[str, int] = {}
-    known: dict[str, Symbol] = {}
     for node in program.nodes():
         if node.op is INPUT and id(node) not in own:
             _fail(node, "an input node is one of the program's inputs")
+        for inner in programs(node.params):
+            _verify(inner, known)
         _check_type(node)
         _check_symbols(node, known)
         _check_corners(node)
@@ -98,38 +103,25 @@ def _check_corners(node: Node) -> None:
     if node.op is INPUT or node.op.codec:
         return
     types = [i.type for i in node.inputs]
-    shapes = [t.shape for n in types for t in tensors(n)]
-    found = {s for v in (node.params, *shapes) for s in _symbols_in(v)}
+    shapes = tuple(t.shape for n in types for t in tensors(n))
+    found = set(symbols_in((shapes, *node.params.values())))
     free = sorted(found, key=lambda s: s.name)
     ends = itertools.product(*map(_ends, free)) if free else ()
     for values in itertools.islice(ends, MOST_CORNERS):
         env = dict(zip((s.name for s in free), values, strict=True))
         params = {k: bound(v, env) for k, v in node.params.items()}
         try:
-            out = node.op.infer(params, *[_bound_type(t, env) for t in types])
+            out = node.op.infer(params, *[bound_type(t, env) for t in types])
         except LamellaError as e:
             at = ", ".join(f"{k} = {v}" for k, v in env.items())
             _fail(node, f"the op takes its operands whatever its symbols are, but not {at} ({e})")
-        if out != _bound_type(node.type, env):
+        if out != bound_type(node.type, env):
             _fail(node, f"a type holds for all sizes, but with {env} it is {out}")
 
 
 def _ends(s: Symbol) -> list[int]:
     low = min(max(s.low, 1), s.high)
     return sorted({low, min(low + 1, s.high), s.high})
-
-
-def _symbols_in(value) -> set[Symbol]:
-    if isinstance(value, dict | tuple):
-        inner = value.values() if isinstance(value, dict) else value
-        return {s for v in inner for s in _symbols_in(v)}
-    return symbols(value) if isinstance(value, Size) else set()
-
-
-def _bound_type(t: TensorType | TupleType, env) -> TensorType | TupleType:
-    if isinstance(t, TupleType):
-        return TupleType(tensor(i.dtype, bound(i.shape, env)) for i in t.items)
-    return tensor(t.dtype, bound(t.shape, env))
 
 
 def _check_order(node: Node, reached: dict[int, dict[str, int]], counts: dict[str, int]) -> None:

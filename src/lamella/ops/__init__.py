@@ -10,6 +10,7 @@ from . import (
     attention,
     composite,
     contract,
+    control,
     convolution,
     index,
     loss,
@@ -20,10 +21,11 @@ from . import (
     pooling,
     random,
     reduce,
+    scan,
     search,
     softmax,
 )
 
-__all__ = ["activation", "attention", "composite", "contract", "convolution", "index", "loss",
-           "move", "normalization", "notation", "pointwise", "pooling", "random", "reduce",
-           "search", "softmax"]
+__all__ = ["activation", "attention", "composite", "contract", "control", "convolution", "index",
+           "loss", "move", "normalization", "notation", "pointwise", "pooling", "random", "reduce",
+           "scan", "search", "softmax"]

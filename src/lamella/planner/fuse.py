@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from ..base.extents import Extent
 from ..ir.node import ITEM, Node, topological
-from ..ir.program import Program
+from ..ir.program import Program, frozen
 from ..ir.types import TupleType
 from ..lang import expr
 from ..lang.definition import Definition
@@ -20,7 +20,6 @@ from ..lang.expr import Expr
 from ..lang.routine import Part, Routine, rewritten
 from .access import Access, stored, view
 from .linear import linear
-from .simplify import frozen
 
 _ALONE = ("step", "routine")  # kinds that share a kernel with nobody
 LARGEST = 160        # scalar operations that may be substituted into one definition

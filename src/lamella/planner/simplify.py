@@ -5,10 +5,9 @@ Holds after: only primitives; no two pure nodes with the same op, parameters and
 
 from __future__ import annotations
 
-from ..base.dtypes import DType
 from ..ir.node import CONSTANT, Node, at_source, topological
-from ..ir.op import exact, op_named
-from ..ir.program import Program, rebuild
+from ..ir.op import op_named
+from ..ir.program import Program, frozen, rebuild
 
 
 def expand(p: Program, tags: dict[int, int] | None = None) -> Program:
@@ -53,12 +52,6 @@ def share(p: Program, tags: dict[int, int] | None = None) -> Program:
             tags.setdefault(id(new), tags[id(node)])
         done[id(node)] = new
     return Program(p.inputs, [done[id(o)] for o in p.outputs], p.name)
-
-
-def frozen(params: dict) -> tuple:
-    """Parameters as a key: floats by their bits, so that -0.0 is not 0.0."""
-    return tuple((k, exact(v), type(v)) if not isinstance(v, DType)
-                 else (k, v.name) for k, v in params.items())
 
 
 def _is_number(node: Node, value: float) -> bool:
