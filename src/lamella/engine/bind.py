@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ..base.extents import evaluate
 from ..ir.types import TensorType, tensor
 from ..planner.place import Layout, aligned, place
-from ..planner.plan import Buffer, Copy, Launch, Plan
+from ..planner.plan import Branch, Buffer, Copy, Launch, Loop, Plan, Step
 from ..runtime import steps as native
 from ..runtime.table import Table
 from .kernels import compile_kernels
@@ -23,8 +23,8 @@ class Bound:
     outputs.
     """
 
-    __slots__ = ("arena_bytes", "fresh", "fresh_bytes", "layout", "one_to_one", "outputs",
-                 "scratch_bytes", "table", "types")
+    __slots__ = ("arena_bytes", "fresh", "fresh_bytes", "layout", "one_to_one", "origins",
+                 "outputs", "scratch_bytes", "table", "types")
 
     def __init__(self, plan: Plan, env: Mapping[str, int], threads: int | None = None):
         self.layout: Layout = place(plan, env)
@@ -42,42 +42,101 @@ class Bound:
         self.types = [t for _, t in self.outputs]
         first = 1 + len(plan.arguments)
         self.one_to_one = [b for b, _ in self.outputs] == [*range(first, first + len(self.fresh))]
-        self.table, self.scratch_bytes = _table(plan, env, self.layout, bases, threads)
+        w = _Writer(plan, env, self.layout, bases)
+        self.scratch_bytes, self.origins = aligned(w.scratch), w.origins
+        self.table = Table(w.steps, w.image or [0], w.patches,
+                           1 + len(plan.arguments) + len(self.fresh), self.scratch_bytes, threads)
 
 
-def _table(plan: Plan, env, layout: Layout, bases: dict[int, int], threads):
-    image: list[int] = []
-    patches: list[tuple[int, int, int]] = []
-    steps: list = []
-    scratch = 0
-    launches = [s for s in plan.steps if isinstance(s, Launch)]
-    compiled = dict(zip(map(id, launches), compile_kernels([s.kernel for s in launches]),
-                        strict=True))
+class _Writer:
+    """Writes the steps and the words that they read: `origins` gives each native step's own."""
 
-    def address(buffer: Buffer, offset: int) -> None:
-        root = buffer.root
-        base = bases.get(id(root), ARENA)
-        start = layout.offsets[id(root)] if base == ARENA else 0
-        patches.append((len(image), base, start + offset))
-        image.append(0)
+    def __init__(self, plan: Plan, env: Mapping[str, int], layout: Layout, bases: dict[int, int]):
+        self.env, self.layout, self.bases = env, layout, bases
+        self.image: list[int] = []
+        self.patches: list[tuple[int, int, int]] = []
+        self.steps: list = []
+        self.origins: list = []
+        self.scratch = 0
+        self.moving: dict[int, list[tuple[int, int]]] = {}  # of each open loop: (word, stride)
+        launches = plan.launches()
+        self.compiled = dict(zip(map(id, launches), compile_kernels([s.kernel for s in launches]),
+                                 strict=True))
+        self.write(plan.steps)
 
-    for s in plan.steps:
-        at = len(image)
-        if isinstance(s, Copy):
-            address(s.target, 0)
-            address(s.source_buffer, 0)
-            if s.target.root is not s.source_buffer.root:
-                steps.append(native.Copy(at, at + 1, evaluate(s.source_buffer.bytes, env)))
-            continue
-        assert isinstance(s, Launch)
+    def add(self, native_step, origin) -> int:
+        self.steps.append(native_step)
+        self.origins.append(origin)
+        return len(self.steps) - 1
+
+    def address(self, buffer: Buffer, offset: int = 0) -> int:
+        """A word with the address of the byte `offset` of a buffer; it moves with the loops."""
+        word = len(self.image)
+        self.image.append(0)
+        while buffer.alias is not None:
+            offset += evaluate(buffer.offset, self.env) * buffer.dtype.bytes
+            if buffer.advance is not None:
+                loop, stride = buffer.advance
+                self.moving[id(loop)].append(
+                    (word, evaluate(stride, self.env) * buffer.dtype.bytes))
+            buffer = buffer.alias
+        base = self.bases.get(id(buffer), ARENA)
+        start = self.layout.offsets[id(buffer)] if base == ARENA else 0
+        self.patches.append((word, base, start + offset))
+        return word
+
+    def write(self, steps: list[Step]) -> None:
+        """Add the steps, in order."""
+        for s in steps:
+            if isinstance(s, Launch):
+                self.launch(s)
+            elif isinstance(s, Copy):
+                self.add(native.Copy(self.address(s.target), self.address(s.source_buffer),
+                                     evaluate(s.source_buffer.bytes, self.env)), s)
+            elif isinstance(s, Branch):
+                self.branch(s)
+            elif s.trips is None:
+                self.open_loop(s)
+            else:
+                self.loop(s)
+
+    def launch(self, s: Launch) -> None:
+        env, at = self.env, len(self.image)
         for o in s.operands:
-            address(o.buffer, evaluate(o.offset, env) * o.buffer.dtype.bytes)
+            self.address(o.buffer, evaluate(o.offset, env) * o.buffer.dtype.bytes)
         sizes = [evaluate(e, env) for e in s.sizes]
-        image.extend(sizes)
-        code = compiled[id(s)]
-        scratch = max(scratch, code.source.scratch_bytes(sizes))
+        self.image.extend(sizes)
+        code = self.compiled[id(s)]
+        self.scratch = max(self.scratch, code.source.scratch_bytes(sizes))
         tasks, grain = evaluate(s.tasks, env), max(1, evaluate(s.grain, env))
-        steps.append(native.Launch(code.address, at, tasks, grain, serial=tasks <= grain))
-    n_bases = 1 + len(plan.arguments) + len({b for b in bases.values() if b > len(plan.arguments)})
-    table = Table(steps, image or [0], patches, n_bases, aligned(scratch), threads)
-    return table, aligned(scratch)
+        self.add(native.Launch(code.address, at, tasks, grain, serial=tasks <= grain), s)
+
+    def loop(self, s: Loop) -> None:
+        strides: list[tuple[int, int]] = []
+        self.moving[id(s)] = strides
+        self.add(native.Loop(evaluate(s.trips or 0, self.env), strides), s)
+        self.write(s.body)
+        self.add(native.EndLoop(), s)
+
+    def open_loop(self, s: Loop) -> None:
+        begin = len(self.steps)
+        self.write(s.head)
+        assert s.flag is not None
+        word = self.address(s.flag)
+        test = self.add(None, s)
+        self.write(s.body)
+        self.add(native.Jump(begin), s)
+        self.steps[test] = native.Branch(word, len(self.steps))
+
+    def branch(self, s: Branch) -> None:
+        """A test for each flag, which goes on to the next one where its own does not hold."""
+        ends = []
+        for k, arm in enumerate(s.arms[:-1]):
+            word = self.address(s.flags, k)
+            test = self.add(None, s)
+            self.write(arm)
+            ends.append(self.add(None, s))
+            self.steps[test] = native.Branch(word, len(self.steps))
+        self.write(s.arms[-1])
+        for end in ends:
+            self.steps[end] = native.Jump(len(self.steps))

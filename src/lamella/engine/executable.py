@@ -56,7 +56,7 @@ class Executable:
             _check_donated(values)
             raise
         except StepFailed as e:
-            self._fail(e)
+            self._fail(b, e)
         finally:
             if arena:
                 release(arena)
@@ -65,8 +65,8 @@ class Executable:
         owners = [None, *[v.owner for v in values], *blocks]
         return [Value(bases[base], owners[base], type) for base, type in b.outputs]
 
-    def _fail(self, e: StepFailed) -> None:
-        step = self.plan.steps[e.step]
+    def _fail(self, b: Bound, e: StepFailed) -> None:
+        step = b.origins[e.step]
         raise ExecutionError(f"{step.names} failed with code {e.code} "
                              f"({render(step.source) or 'no source line'})") from e
 

@@ -8,8 +8,9 @@
     return %2
 
 A parameter is a Python literal, a dtype's name, an extent, a program in braces (its own lines
-indented, without symbols), or a tuple of these. A parameter of another kind is written as a string by the op's `codec` slot, {name: (to_text, from_text)}, where
-from_text(text, operand_types, symbols) -> value.
+indented, without symbols), or a tuple of these. A parameter of another kind is written as a string
+by the op's `codec` slot, {name: (to_text, from_text)}, where from_text(text, operand_types,
+symbols) -> value.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def _line(k: int, node: Node, number: dict[int, int], indent: str) -> str:
         inputs = ", ".join(f"%{number[id(i)]}" for i in node.inputs)
         words = [f"%{k} = {node.op.name}" + (f"({inputs})" if inputs else "")]
         try:
-            words += [f"{name}={_param(node.op, name, v, indent)}" for name, v in node.params.items()]
+            words += [f"{name}={_param(node.op, name, v, indent)}"
+                      for name, v in node.params.items()]
         except ProgramError as e:
             raise ProgramError(f"%{k} = {node!r}: {e}") from None
         text = " ".join(words)

@@ -14,7 +14,7 @@ from ..base import dtypes
 from ..base.errors import LamellaError, ProgramError
 from ..base.source import render
 from ..ir.interpret import interpret
-from ..ir.node import Node, at_source, broadcast_to, items, literal, make, placeholder, zeros_like
+from ..ir.node import Node, broadcast_to, items, literal, make, placeholder, zeros_like
 from ..ir.op import Op, is_int, op_named
 from ..ir.program import Program
 from ..ir.types import TensorType, TupleType, tensor

@@ -158,9 +158,9 @@ class _Pullback:
         self.carries = filled(
             [*(cotangents[k] for k in floats), *(None for _ in sums)],
             [*(parts.carries[k] for k in floats), *(parts.consts[k] for k in self.consts)])
-        self.outputs = [
+        self.outputs: list = [
             *filled([by_input[first + k] for k in floats], [parts.carries[k] for k in floats]),
-            *(apply("add", s, by_input[k]) for s, k in zip(sums, self.consts, strict=True)),
+            *(s + by_input[k] for s, k in zip(sums, self.consts, strict=True)),
             *(by_input[first + count + k] for k in self.slices)]
 
     def kept(self, save: str) -> list[Node]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..lang import expr
 from ..lang.loops import Loop as KernelLoop
 from ..lang.loops import Set, Store, When
-from .plan import Buffer, Copy, Launch, Plan
+from .plan import Buffer, Copy, Launch, Order, Plan
 
 
 def share_bytes(plan: Plan) -> None:
@@ -14,23 +14,45 @@ def share_bytes(plan: Plan) -> None:
     A kernel allows it when each element it stores is stored where, and after, the same element of
     the operand is read by the same iteration, and the operand is read nowhere else.
     """
-    last = last_uses(plan)
-    for at, step in enumerate(plan.steps):
+    order = Order(plan.steps)
+    for loop, begin, end in reversed(order.loops):
+        for made, carried in loop.carries:
+            _carry_in_place(order, made, carried, begin, end)
+    first, last = order.lives(plan.results)
+    for at, step in enumerate(order.leaves):
         if isinstance(step, Copy):
-            _copy_in_place(plan, step, at, last)
+            _copy_in_place(plan, step, at, first, last)
         elif isinstance(step, Launch):
-            _launch_in_place(plan, step, at, last)
+            _launch_in_place(plan, step, at, first, last)
 
 
-def last_uses(plan: Plan) -> dict[int, int]:
-    """For each root buffer the index of the last step that touches it; results live to the end."""
-    last: dict[int, int] = {}
-    for at, step in enumerate(plan.steps):
-        for b in step.buffers():  # type: ignore[union-attr]
-            last[id(b.root)] = at
-    for b in plan.results:
-        last[id(b.root)] = len(plan.steps)
-    return last
+def _carry_in_place(order: Order, made: Buffer, carried: Buffer, begin: int, end: int) -> None:
+    """Let a trip write what it hands to the next one over what it was handed itself, where that is
+    not read any more (the copy from one to the other at the trip's end then vanishes)."""
+    root = carried.root
+    if made.alias is not None or made.role != "temporary" or made is root or \
+            made.bytes != root.bytes:
+        return
+    trip = [(at, order.leaves[at]) for at in range(begin, end)]
+    trip = [(at, s) for at, s in trip if not (
+        isinstance(s, Copy) and s.source_buffer is made and s.target is carried)]
+    writes = next(at for at, s in trip if any(b.root is made for b in s.buffers()))
+    reads = [at for at, s in trip if any(b.root is root for b in s.buffers())]
+    if not reads or reads[-1] < writes or (reads[-1] == writes and _over(
+            order.leaves[writes], made, root)):
+        made.alias = carried
+
+
+def _over(step, made: Buffer, root: Buffer) -> bool:
+    """Whether the step may write `made` over the bytes of `root` that it reads."""
+    if isinstance(step, Copy):
+        return step.source_buffer.root is root and step.source_buffer.bytes == root.bytes
+    if not isinstance(step, Launch) or made.dtype.bits != root.dtype.bits:
+        return False
+    written = [n for n, o in enumerate(step.operands) if o.buffer.root is made]
+    read = [k for k, o in enumerate(step.operands) if o.buffer.root is root]
+    return len(written) == len(read) == 1 and step.operands[written[0]].writes and \
+        _same_places(step, written[0], read[0])
 
 
 def _may_die(plan: Plan, b: Buffer) -> bool:
@@ -45,17 +67,21 @@ def _take(plan: Plan, target: Buffer, source: Buffer, last: dict[int, int]) -> N
     target.alias = source
 
 
-def _copy_in_place(plan: Plan, step: Copy, at: int, last: dict[int, int]) -> None:
+def _copy_in_place(plan: Plan, step: Copy, at: int, first: dict[int, int],
+                   last: dict[int, int]) -> None:
     source, target = step.source_buffer, step.target
     if target.alias is None and target.role != "argument" and _may_die(plan, source.root) \
-            and last[id(source.root)] == at and source.root.bytes == target.bytes:
+            and last[id(source.root)] == at and source.root.bytes == target.bytes \
+            and first[id(target)] == at:
         _take(plan, target, source.root, last)
 
 
-def _launch_in_place(plan: Plan, step: Launch, at: int, last: dict[int, int]) -> None:
+def _launch_in_place(plan: Plan, step: Launch, at: int, first: dict[int, int],
+                     last: dict[int, int]) -> None:
     taken: set[int] = {id(o.buffer.root) for o in step.operands if o.writes}
     for n, o in enumerate(step.operands):
-        if not o.writes or o.buffer.alias is not None or o.buffer.role == "argument":
+        if not o.writes or o.buffer.alias is not None or o.buffer.role == "argument" or \
+                first[id(o.buffer)] != at:
             continue
         for k in _candidates(step, o.buffer):
             r = step.operands[k]

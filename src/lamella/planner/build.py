@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..base.extents import Size, symbols
-from ..ir.program import Program
+from ..ir.program import Program, programs
+from ..ir.types import tensors
 from ..lang.machine import on_machine
 from . import fuse as fusing
 from .access import stored
 from .alias import share_bytes
 from .contract import schedule_contraction
+from .control import schedule_control, temporary
 from .cost import price
-from .fuse import Fusion, Group
+from .fuse import Fusion, Group, producer
 from .indexed import schedule_update
 from .nest import Nest
 from .order import order_groups
-from .plan import Buffer, Copy, Plan, Step
+from .plan import Branch, Buffer, Copy, Loop, Order, Plan, Step
 from .reduction import schedule_reduction
 from .routine import schedule_routine
 from .rows import schedule_rows
@@ -31,38 +33,58 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
     `donated` numbers the inputs whose bytes the plan may reuse. With `fused` false every op keeps a
     kernel of its own (composites one for all of their parts where that is possible).
     """
-    tags: dict[int, int] | None = None if fused else {}
-    program = expand(program, tags)
-    program = split(program, tags)
-    program = share(program, tags)
-    fusion = fusing.fuse(program, tags)
-    return schedule(program, fusion, target, donated)
-
-
-def schedule(program: Program, fusion: Fusion, target, donated: frozenset[int]) -> Plan:
-    """Buffers for what must be stored, and the steps that compute it."""
-    kept = _kept(fusion)
-    buffers, arguments = _buffers(program, fusion, kept)
-    steps: list[Step] = []
-    for group in order_groups(program, fusion, donated):
-        if any(id(s.node) in kept for s in group.seeds):
-            steps += _steps(group, fusion, kept, buffers, target)
-    results = _results(program, fusion, buffers)
-    temporaries = _temporaries(steps)
-    plan = Plan(program.name, program, steps, arguments, results, [], temporaries, donated,
+    arguments = [Buffer(n.dtype, n.type.size, "argument", n.params["name"] or f"argument {k}", k)
+                 for k, n in enumerate(program.inputs)]
+    steps, results = region(program, arguments, donated, target, fused)
+    for k, b in enumerate(results):
+        if b.role == "temporary":
+            b.role, b.index = "result", k
+    plan = Plan(program.name, program, steps, arguments, results, [], _temporaries(steps), donated,
                 tuple(_symbols(program)))
     share_bytes(plan)
-    plan.steps = [s for s in plan.steps if not _copies_itself(s)]
-    if any(n.dtype.part is not n.dtype for n in program.nodes()):
+    plan.steps = _without_vain_copies(plan.steps)
+    if _has_parts(program):
         for launch in plan.launches():
             launch.kernel = on_machine(launch.kernel)
     price(plan)
     return plan
 
 
-def _copies_itself(step: Step) -> bool:
-    """Whether a copy has become one of bytes onto themselves."""
-    return isinstance(step, Copy) and step.source_buffer.root is step.target.root
+def region(program: Program, given: list[Buffer], owned: frozenset[int], target,
+           fused: bool) -> tuple[list[Step], list[Buffer]]:
+    """(the steps of a program over its inputs' buffers, its outputs' buffers). `owned` numbers the
+    inputs that it may overwrite. Programs inside of nodes are regions of their own."""
+    tags: dict[int, int] | None = None if fused else {}
+    program = expand(program, tags)
+    program = split(program, tags)
+    program = share(program, tags)
+    fusion = fusing.fuse(program, tags)
+    kept = _kept(fusion)
+    buffers = _buffers(program, given, fusion, kept)
+    steps: list[Step] = []
+    for group in order_groups(program, fusion, owned):
+        if group.kind == "step":
+            steps += schedule_control(group, fusion, buffers,
+                                      lambda p, b, o: region(p, b, o, target, fused))
+        elif any(id(s.node) in kept for s in group.seeds):
+            steps += _steps(group, fusion, kept, buffers, target)
+    return steps, [buffers[id(fusion.access[id(o)].base)] for o in fusion.outputs]
+
+
+def _has_parts(program: Program) -> bool:
+    """Whether any value, in programs inside too, is of a dtype that machines see as parts."""
+    return any(t.dtype.part is not t.dtype for n in program.nodes() for t in tensors(n.type)) or \
+        any(_has_parts(p) for n in program.nodes() for p in programs(n.params))
+
+
+def _without_vain_copies(steps: list[Step]) -> list[Step]:
+    """The steps without copies that have become ones of bytes onto themselves."""
+    for s in steps:
+        if isinstance(s, Loop):
+            s.head, s.body = _without_vain_copies(s.head), _without_vain_copies(s.body)
+        elif isinstance(s, Branch):
+            s.arms = [_without_vain_copies(arm) for arm in s.arms]
+    return [s for s in steps if not (isinstance(s, Copy) and s.in_vain)]
 
 
 def _kept(fusion: Fusion) -> set[int]:
@@ -73,19 +95,15 @@ def _kept(fusion: Fusion) -> set[int]:
     return kept
 
 
-def _buffers(program: Program, fusion: Fusion, kept: set[int]):
-    buffers: dict[int, Buffer] = {}
-    arguments = []
-    for k, n in enumerate(program.inputs):
-        b = Buffer(n.dtype, n.type.size, "argument", n.params["name"] or f"argument {k}", k)
-        arguments.append(b)
-        buffers[id(n)] = b
+def _buffers(program: Program, given: list[Buffer], fusion: Fusion,
+             kept: set[int]) -> dict[int, Buffer]:
+    """A buffer for each value that is stored: `given` for the inputs."""
+    buffers = {id(n): b for n, b in zip(program.inputs, given, strict=True)}
     for g in fusion.groups:
         for s in g.seeds:
-            if id(s.node) in kept:
-                buffers[id(s.node)] = Buffer(s.node.dtype, s.node.type.size, "temporary",
-                                             s.node.op.name)
-    return buffers, arguments
+            if id(s.node) in kept or g.kind == "step":
+                buffers[id(s.node)] = temporary(s.node.type, producer(s.node).op.name)
+    return buffers
 
 
 def _steps(group: Group, fusion: Fusion, kept: set[int], buffers, target) -> Sequence[Step]:
@@ -117,24 +135,14 @@ def _plain_update(group: Group, fusion: Fusion) -> bool:
         x.strides == stored(node).strides
 
 
-def _results(program: Program, fusion: Fusion, buffers) -> list[Buffer]:
-    results, seen = [], set()
-    for k, o in enumerate(program.outputs):
-        base = fusion.access[id(o)].base
-        buffer = buffers[id(base)]
-        if buffer.role == "temporary":
-            buffer.role, buffer.index = "result", k
-        seen.add(id(buffer))
-        results.append(buffer)
-    return results
-
-
 def _temporaries(steps: list[Step]) -> list[Buffer]:
     found: dict[int, Buffer] = {}
-    for s in steps:
-        for b in s.buffers():  # type: ignore[union-attr]
-            if b.role == "temporary":
-                found[id(b)] = b
+    for s in Order(steps).leaves:
+        for b in s.buffers():
+            while b is not None:
+                if b.role == "temporary":
+                    found[id(b)] = b
+                b = b.alias
     return list(found.values())
 
 

@@ -6,11 +6,14 @@ an elementary function one); bytes count each operand's elements that the step t
 
 from __future__ import annotations
 
-from ..base.extents import Extent
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..base.extents import Extent, Size, evaluate, upper
 from ..lang import expr
 from ..lang.loops import Loop as KernelLoop
 from ..lang.loops import Set, Store, When
-from .plan import Launch, Plan
+from .plan import Branch, Launch, Loop, Plan
 
 _FREE = frozenset({"cast", "bitcast", "where", "stop_gradient"})
 
@@ -61,19 +64,17 @@ def _operations(body: list) -> int:
     return len(found)
 
 
-def total_flops(plan: Plan) -> Extent:
-    """Floating-point operations of one run."""
-    total: Extent = 0
-    for s in plan.launches():
-        total = total + s.flops
-    return total
-
-
-def total_traffic(plan: Plan) -> Extent:
-    """Bytes that the steps read and write, each operand once a step."""
-    total: Extent = 0
-    for s in plan.steps:
-        total = total + s.traffic  # type: ignore[union-attr]
-    return total
-
-
+def total(steps: list, of: Callable[[Any], Any], env: Mapping[str, int] | None = None) -> Any:
+    """The sum of a price over steps, a loop's times its trips (`env` the symbols' values where the
+    price is a number); of an open loop one trip, and of a branch the dearest arm."""
+    found: Any = 0
+    for s in steps:
+        if isinstance(s, Loop):
+            trips = 1 if s.trips is None else s.trips if env is None else evaluate(s.trips, env)
+            found = found + (total(s.head, of, env) + total(s.body, of, env)) * trips
+        elif isinstance(s, Branch):
+            arms = [total(arm, of, env) for arm in s.arms]
+            found = found + max(arms, key=lambda e: upper(e) if isinstance(e, Size) else e)
+        else:
+            found = found + of(s)
+    return found

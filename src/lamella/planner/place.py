@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..base.extents import evaluate
-from .alias import last_uses
-from .plan import ALIGN, Buffer, Plan
+from .plan import ALIGN, Buffer, Order, Plan
 
 
 class Interval:
@@ -46,11 +45,7 @@ def place(plan: Plan, env: Mapping[str, int]) -> Layout:
 
 def lifetimes(plan: Plan, env: Mapping[str, int]) -> list[Interval]:
     """The intervals of the temporaries that own their bytes."""
-    last = last_uses(plan)
-    first: dict[int, int] = {}
-    for at, step in enumerate(plan.steps):
-        for b in step.buffers():  # type: ignore[union-attr]
-            first.setdefault(id(b.root), at)
+    first, last = Order(plan.steps).lives(plan.results)
     return [Interval(b, aligned(evaluate(b.bytes, env)), first[id(b)], last[id(b)])
             for b in plan.temporaries if b.role == "temporary" and b.alias is None]
 

@@ -16,16 +16,19 @@ ALIGN = 64
 class Buffer:
     """Memory of one value. `role`: argument, result, state, constant, temporary or scratch.
 
-    `alias`: the buffer whose bytes it shares (in place, or a donated argument), else None.
+    `alias`: the buffer whose bytes it shares (in place, or a donated argument), else None; then it
+    begins `offset` elements behind it, and by `advance` = (loop, elements) farther on each trip.
     """
 
-    __slots__ = ("alias", "count", "dtype", "index", "label", "role", "space")
+    __slots__ = ("advance", "alias", "count", "dtype", "index", "label", "offset", "role", "space")
 
     def __init__(self, dtype: DType, count: Extent, role: str, label: str = "", index: int = -1,
                  space: str = "host"):
         self.dtype, self.count, self.role, self.label = dtype, count, role, label
         self.index, self.space = index, space
         self.alias: Buffer | None = None
+        self.offset: Extent = 0
+        self.advance: tuple[Loop, Extent] | None = None
 
     @property
     def bytes(self) -> Extent:
@@ -36,6 +39,14 @@ class Buffer:
     def root(self) -> Buffer:
         """The buffer that owns the bytes."""
         return self if self.alias is None else self.alias.root
+
+    @property
+    def place(self) -> tuple:
+        """Where it lies: the owner of its bytes, and how it moves within them."""
+        if self.alias is None:
+            return (id(self),)
+        own = () if self.offset == 0 and self.advance is None else (self.offset, self.advance)
+        return self.alias.place + own
 
     def __repr__(self) -> str:
         return f"<{self.role} {self.label} {self.dtype}[{self.count}]>"
@@ -82,30 +93,54 @@ class Copy:
         self.flops: Extent = 0
         self.traffic: Extent = source_buffer.bytes * 2
 
+    @property
+    def in_vain(self) -> bool:
+        """Whether the bytes would be copied onto themselves."""
+        return self.source_buffer.place == self.target.place
+
     def buffers(self) -> list[Buffer]:
         return [self.source_buffer, self.target]
 
 
 class Loop:
-    """A step: `body` run `trips` times; `carries` pairs (buffer written, buffer read next trip);
-    `strides` gives buffers that advance by so many elements each trip."""
+    """A step: `body` run `trips` times. An open loop (`trips` is None) runs `head` before each
+    trip, which writes the boolean in `flag`, and ends where that is false.
 
-    __slots__ = ("body", "carries", "names", "source", "strides", "trips")
+    `carries` pairs (what a trip makes, where the next one reads it): a copy at the body's end says
+    so, which vanishes where both are the same bytes.
+    """
 
-    def __init__(self, trips: Extent, body: list, carries=(), strides=(), names="loop",
-                 source=None):
-        self.trips, self.body, self.carries = trips, body, tuple(carries)
-        self.strides, self.names, self.source = tuple(strides), names, source
+    __slots__ = ("body", "carries", "flag", "head", "names", "source", "trips")
+
+    def __init__(self, trips: Extent | None, names: str = "loop", source=None):
+        self.trips, self.names, self.source = trips, names, source
+        self.head: list[Step] = []
+        self.body: list[Step] = []
+        self.flag: Buffer | None = None
+        self.carries: list[tuple[Buffer, Buffer]] = []
+
+    def buffers(self) -> list[Buffer]:
+        return [] if self.flag is None else [self.flag]
 
 
 class Branch:
-    """A step: `then` where the boolean in `flag` holds, else `otherwise`."""
+    """A step: the arm of the first of `flags` (booleans in one buffer) that holds, else the last
+    arm."""
 
-    __slots__ = ("flag", "names", "otherwise", "source", "then")
+    __slots__ = ("arms", "flags", "names", "source")
 
-    def __init__(self, flag: Buffer, then: list, otherwise: list, names="branch", source=None):
-        self.flag, self.then, self.otherwise = flag, then, otherwise
-        self.names, self.source = names, source
+    def __init__(self, flags: Buffer, arms: list[list[Step]], names: str = "cond", source=None):
+        self.flags, self.arms, self.names, self.source = flags, arms, names, source
+
+    def buffers(self) -> list[Buffer]:
+        return [self.flags]
+
+
+def inner_steps(s) -> list[list]:
+    """The lists of steps within a step: a loop's head and body, a branch's arms."""
+    if isinstance(s, Loop):
+        return [s.head, s.body]
+    return s.arms if isinstance(s, Branch) else []
 
 
 Step = Launch | Copy | Loop | Branch
@@ -129,17 +164,62 @@ class Plan:
 
     def launches(self) -> list[Launch]:
         """Every launch, loops and branches walked through."""
-        found: list[Launch] = []
+        return [s for s in Order(self.steps).leaves if isinstance(s, Launch)]
 
-        def visit(steps: list[Step]) -> None:
-            for s in steps:
-                if isinstance(s, Launch):
-                    found.append(s)
-                elif isinstance(s, Loop):
-                    visit(s.body)
-                elif isinstance(s, Branch):
-                    visit(s.then)
-                    visit(s.otherwise)
 
-        visit(self.steps)
-        return found
+class End:
+    """A place in the order of steps: where a loop's trip ends."""
+
+    __slots__ = ()
+
+    def buffers(self) -> list[Buffer]:
+        return []
+
+
+class Order:
+    """The steps one after another, loops and branches walked through.
+
+    `leaves`: launches and copies; an open loop stands where its flag is read (behind its head), a
+    branch before its arms, an End behind a loop's body. `loops`: (loop, its first place, its End's
+    place), inner ones first.
+    """
+
+    __slots__ = ("leaves", "loops")
+
+    def __init__(self, steps: list[Step]):
+        self.leaves: list = []
+        self.loops: list[tuple[Loop, int, int]] = []
+        self._walk(steps)
+
+    def _walk(self, steps: list[Step]) -> None:
+        for s in steps:
+            if isinstance(s, Loop):
+                first = len(self.leaves)
+                self._walk(s.head)
+                if s.trips is None:
+                    self.leaves.append(s)
+                self._walk(s.body)
+                self.loops.append((s, first, len(self.leaves)))
+                self.leaves.append(End())
+            else:
+                self.leaves.append(s)
+                for arm in s.arms if isinstance(s, Branch) else ():
+                    self._walk(arm)
+
+    def lives(self, results: list[Buffer]) -> tuple[dict[int, int], dict[int, int]]:
+        """The first and the last place of each owner of bytes. What a loop finds or leaves behind
+        is alive during all of its trips; results live beyond the last place."""
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for at, step in enumerate(self.leaves):
+            for b in step.buffers():
+                first.setdefault(id(b.root), at)
+                last[id(b.root)] = at
+        for b in results:
+            last[id(b.root)] = len(self.leaves)
+        for _, begin, end in self.loops:
+            for k in first:
+                if first[k] <= end and last[k] >= begin and not (
+                        begin <= first[k] and last[k] <= end):
+                    first[k], last[k] = min(first[k], begin), max(last[k], end)
+        return first, last

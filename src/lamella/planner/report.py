@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..base.extents import Extent, evaluate
+from ..base.extents import evaluate
 from ..base.source import render
 from ..codegen.emit import evaluate as evaluate_expr
 from ..codegen.memory import scratch_size
+from .cost import total
 from .place import Layout, aligned, lower_bound, place
-from .plan import Launch, Plan
+from .plan import Launch, Loop, Order, Plan, inner_steps
 from .profile import Profile
 
 
@@ -72,19 +73,21 @@ class Report:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of a run."""
-        return sum(evaluate(s.flops, self.env) for s in self.plan.launches())
+        """Floating-point operations of a run; of an open loop, one trip's."""
+        return self._total(lambda s: evaluate(s.flops, self.env))
 
     @property
     def traffic(self) -> int:
         """Bytes that the steps read and write, each operand once a step."""
-        steps: list[Any] = list(self.plan.steps)
-        return sum(evaluate(s.traffic, self.env) for s in steps)
+        return self._total(lambda s: evaluate(s.traffic, self.env))
+
+    def _total(self, of) -> Any:
+        return total(self.plan.steps, of, self.env)
 
     @property
     def seconds(self) -> float:
         """Predicted time of a run."""
-        return sum(self.step_seconds(s) for s in self.plan.steps)
+        return self._total(self.step_seconds)
 
     def step_seconds(self, s) -> float:
         """Predicted time of one step: its operations or its bytes, whichever takes longer."""
@@ -94,12 +97,9 @@ class Report:
 
     def formulas(self) -> dict[str, str]:
         """Flops and traffic as formulas in the symbols."""
-        flops: Extent = 0
-        traffic: Extent = 0
-        for s in self.plan.steps:
-            flops = flops + s.flops  # type: ignore[union-attr]
-            traffic = traffic + s.traffic  # type: ignore[union-attr]
-        return {"flops": str(flops), "traffic": str(traffic)}
+        steps = self.plan.steps
+        return {"flops": str(total(steps, lambda s: s.flops)),
+                "traffic": str(total(steps, lambda s: s.traffic))}
 
     def liveness_bound(self) -> int:
         """Bytes that no placement of the temporaries can do without."""
@@ -107,7 +107,7 @@ class Report:
 
     def __str__(self) -> str:
         m = self.memory
-        head = f"plan of {self.plan.name}: {len(self.plan.steps)} steps, " \
+        head = f"plan of {self.plan.name}: {len(self._rows())} steps, " \
                f"{len({id(s.kernel) for s in self.plan.launches()})} launches, " \
                f"{self.threads} threads"
         if self.env:
@@ -128,18 +128,42 @@ class Report:
         """A table of the steps: what each computes, its operations, bytes and predicted time."""
         lines = [f"{'step':>4}  {'kernel':<9} {'computes':<34} {'flop':>9} {'bytes':>10} "
                  f"{'time':>9}  line"]
-        steps: list[Any] = list(self.plan.steps)
-        for k, s in enumerate(steps):
-            kind = s.kernel.name if isinstance(s, Launch) else "copy"
-            lines.append(f"{k:>4}  {kind:<9} {s.names[:34]:<34} "
-                         f"{count_text(evaluate(s.flops, self.env)):>9} "
-                         f"{bytes_text(evaluate(s.traffic, self.env)):>10} "
-                         f"{time_text(self.step_seconds(s)):>9}  {render(s.source)}")
+        for k, (depth, s) in enumerate(self._rows()):
+            kind = s.kernel.name if isinstance(s, Launch) else type(s).__name__.lower()
+            price = [self._price(s, lambda s: evaluate(s.flops, self.env)),
+                     self._price(s, lambda s: evaluate(s.traffic, self.env)),
+                     self._price(s, self.step_seconds)]
+            what = "  " * depth + s.names + self._trips(s)
+            lines.append(f"{k:>4}  {kind:<9} {what[:34]:<34} {count_text(price[0]):>9} "
+                         f"{bytes_text(price[1]):>10} {time_text(price[2]):>9}  "
+                         f"{render(s.source)}")
         return "\n".join(lines)
+
+    def _rows(self) -> list[tuple[int, Any]]:
+        """Every step with its depth, loops and branches before what is in them."""
+        rows: list[tuple[int, Any]] = []
+
+        def visit(steps, depth: int) -> None:
+            for s in steps:
+                rows.append((depth, s))
+                for inner in inner_steps(s):
+                    visit(inner, depth + 1)
+
+        visit(self.plan.steps, 0)
+        return rows
+
+    def _price(self, s, of) -> Any:
+        """A step's price; of a loop or a branch what is in it, all trips together."""
+        return total([s], of, self.env)
+
+    def _trips(self, s) -> str:
+        if not isinstance(s, Loop):
+            return ""
+        return ", open" if s.trips is None else f", {evaluate(s.trips, self.env)} trips"
 
     def memory_map(self, width: int = 64) -> str:
         """The arena as text: time across, a line for each temporary, by address."""
-        steps = max(1, len(self.plan.steps))
+        steps = max(1, len(Order(self.plan.steps).leaves))
         lines = [f"arena {bytes_text(self.layout.size)} "
                  f"(liveness bound {bytes_text(self.liveness_bound())})"]
         for i in sorted(self.layout.intervals, key=lambda i: (i.offset, i.first)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..base.errors import LamellaError
 from ..ir.node import ITEM, Node, at_source, broadcast_to, topological
+from ..ir.program import rebuild
 
 
 def batch(outputs, inputs, batched_inputs, extent) -> list[Node]:
@@ -27,9 +28,9 @@ def propagate(outputs, inputs, replacements, flags=None) -> list[tuple[Node, boo
 
 
 def _batched(node: Node, given: list[tuple[Node, bool]]) -> tuple[Node, bool]:
-    if not any(flag for _, flag in given):
-        return node, False
     nodes, flags = [n for n, _ in given], [f for _, f in given]
+    if not any(flags):
+        return rebuild(node, tuple(nodes)), False
     with at_source(node.source):
         if node.op is ITEM:
             return node.op.batch(node, nodes, flags)  # type: ignore[misc]

@@ -1,0 +1,146 @@
+"""Loops and choices as steps: the programs inside planned over the buffers around them.
+
+A loop's carries live in the buffers of its results: the first values are copied there, and each
+trip's new values at its end. Slices of operands and of stacked results are windows that advance by
+one slice on each trip. What of these copies is needed is decided when bytes are shared (`alias`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..base.extents import Extent
+from ..ir.node import ITEM, Node
+from ..ir.program import Program
+from ..ir.types import TensorType, tensors
+from .fuse import Fusion, Group, producer
+from .plan import Branch, Buffer, Copy, Loop, Step
+
+# (program, its inputs' buffers, which of these it may overwrite) -> (steps, its outputs' buffers)
+Region = Callable[[Program, list[Buffer], frozenset[int]], tuple[list[Step], list[Buffer]]]
+
+
+def schedule_control(group: Group, fusion: Fusion, buffers: dict[int, Buffer],
+                     region: Region) -> list[Step]:
+    """The steps of a node that has programs inside."""
+    node = producer(group.seeds[0].node)
+    operands = [buffers[id(fusion.access[id(i)].base)] for i in node.inputs]
+    results = _results(node, group, buffers)
+    plan = {"scan": _scan, "while": _while, "cond": _cond}[node.op.name]
+    return plan(node, operands, results, region)
+
+
+def _results(node: Node, group: Group, buffers: dict[int, Buffer]) -> list[Buffer]:
+    """A buffer for each of the node's results, those nobody reads too."""
+    found: dict[int, Buffer] = {}
+    for s in group.seeds:
+        if s.node.op is ITEM:
+            k = s.node.params["index"]
+            buffers[id(s.node)] = found.setdefault(k, buffers[id(s.node)])
+    return [found.get(k) or temporary(t, node.op.name) for k, t in enumerate(tensors(node.type))]
+
+
+def temporary(t: TensorType, label: str) -> Buffer:
+    """A fresh buffer for a value of the type."""
+    return Buffer(t.dtype, t.size, "temporary", label)
+
+
+def _scan(node: Node, operands: list[Buffer], results: list[Buffer], region: Region) -> list[Step]:
+    p = node.params
+    body: Program = p["body"]
+    n, count, length = p["consts"], p["carries"], p["length"]
+    carried, stacked = results[:count], results[count:]
+    loop = Loop(length, f"scan of {body.name}", node.source)
+
+    def window(whole: Buffer, t: TensorType, of: Buffer | None = None) -> Buffer:
+        """`of` (a fresh buffer where None) as this trip's slice of a whole."""
+        b = of or Buffer(t.dtype, t.size, "temporary", whole.label)
+        size: Extent = t.size
+        b.alias = whole
+        b.offset = (length - 1) * size if p["reverse"] else 0
+        b.advance = (loop, size * -1 if p["reverse"] else size)
+        return b
+
+    slices = [window(b, t) for b, t in zip(operands[n + count:], body.input_types[n + count:],
+                                           strict=True)]
+    given = [*operands[:n], *carried, *slices]
+    steps, ends = region(body, given, frozenset(range(n, n + count)))
+    own = _Own(given)
+    early: list[Step] = []
+    late: list[Step] = []
+    for whole, end, t in zip(stacked, ends[count:], body.output_types[count:], strict=True):
+        if own.takes(end):
+            window(whole, t, end)
+        else:
+            (early if own.given(end) else late).append(
+                Copy(end, window(whole, t), "copy", node.source))
+    carrying = _carrying(loop, carried, ends[:count], own, early)
+    loop.body = [*early, *steps, *late, *carrying]
+    return [*_begin(node, operands[n:n + count], carried), loop]
+
+
+def _while(node: Node, operands: list[Buffer], results: list[Buffer], region: Region) -> list[Step]:
+    p = node.params
+    n = p["consts"]
+    loop = Loop(None, f"while of {p['body'].name}", node.source)
+    given = [*operands[:n], *results]
+    loop.head, (loop.flag,) = region(p["condition"], given, frozenset())
+    steps, ends = region(p["body"], given, frozenset(range(n, len(given))))
+    early: list[Step] = []
+    carrying = _carrying(loop, results, ends, _Own(given), early)
+    loop.body = [*early, *steps, *carrying]
+    return [*_begin(node, operands[n:], results), loop]
+
+
+def _cond(node: Node, operands: list[Buffer], results: list[Buffer], region: Region) -> list[Step]:
+    arms: list[list[Step]] = []
+    for branch in node.params["branches"]:
+        steps, ends = region(branch, operands[1:], frozenset())
+        own = _Own(operands)
+        for result, end in zip(results, ends, strict=True):
+            if own.takes(end):
+                end.alias = result
+            else:
+                steps = [*steps, Copy(end, result, "copy", node.source)]
+        arms.append(steps)
+    return [Branch(operands[0], arms, "cond", node.source)]
+
+
+def _begin(node: Node, first: Sequence[Buffer], carried: Sequence[Buffer]) -> list[Step]:
+    return [Copy(a, b, "first carry", node.source) for a, b in zip(first, carried, strict=True)]
+
+
+def _carrying(loop: Loop, carried: Sequence[Buffer], ends: Sequence[Buffer], own: _Own,
+              early: list[Step]) -> list[Step]:
+    """The copies at a trip's end. A carry that becomes another one is put aside early, before a
+    trip writes over it."""
+    steps: list[Step] = []
+    for target, end in zip(carried, ends, strict=True):
+        if end is target:
+            continue
+        if any(end is c for c in carried):
+            aside = Buffer(end.dtype, end.count, "temporary", "carry put aside")
+            early.append(Copy(end, aside, "copy", loop.source))
+            end = aside
+        loop.carries.append((end, target))
+        steps.append(Copy(end, target, "carry", loop.source))
+    return steps
+
+
+class _Own:
+    """Which of a region's values are its own, so that each may be one result in place."""
+
+    def __init__(self, given: Sequence[Buffer]):
+        self.outer = set(map(id, given))
+        self.taken: set[int] = set()
+
+    def given(self, b: Buffer) -> bool:
+        """Whether the value is one of the region's inputs."""
+        return id(b) in self.outer
+
+    def takes(self, b: Buffer) -> bool:
+        """Whether the value may have the bytes of a result; true once."""
+        if b.alias is not None or self.given(b) or id(b) in self.taken:
+            return False
+        self.taken.add(id(b))
+        return True
