@@ -10,10 +10,10 @@ from lamella.base import dtypes
 from lamella.base.errors import ProgramError, ShapeError
 from lamella.base.extents import evaluate, symbol
 from lamella.ir.interpret import interpret, interpret_nodes
-from lamella.ir.node import make, placeholder
+from lamella.ir.node import items, make, placeholder
 from lamella.ir.op import all_ops
 from lamella.ir.program import Program
-from lamella.ir.types import tensor
+from lamella.ir.types import TupleType, tensor
 from lamella.ops import move, reduce
 from lamella.ops.normalization import LAYER_NORM
 from lamella.ops.pointwise import apply
@@ -27,8 +27,9 @@ def test_a_value_has_its_inferred_type(op):
     for params, arrays in op.samples():
         inputs = [placeholder(tensor(dtypes.as_dtype(a.dtype), a.shape)) for a in arrays]
         node = make(op, tuple(inputs), params)
-        value, = interpret(Program(inputs, [node]), arrays)
-        assert value.dtype == node.dtype.numpy and value.shape == node.shape
+        results = items(node) if isinstance(node.type, TupleType) else [node]
+        for value, n in zip(interpret(Program(inputs, results), arrays), results, strict=True):
+            assert value.dtype == n.dtype.numpy and value.shape == n.shape
 
 
 def test_symbols_are_read_off_the_inputs():

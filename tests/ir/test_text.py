@@ -15,10 +15,10 @@ from lamella.base import dtypes
 from lamella.base.errors import ProgramError
 from lamella.base.extents import symbol
 from lamella.ir import parser, printer
-from lamella.ir.node import literal, make, placeholder
+from lamella.ir.node import items, literal, make, placeholder
 from lamella.ir.op import all_ops, op_named
 from lamella.ir.program import Program
-from lamella.ir.types import TensorType, tensor
+from lamella.ir.types import TensorType, TupleType, tensor
 from lamella.ir.verify import verify
 from lamella.lang import notation, text
 from lamella.lang.notation import trace
@@ -55,7 +55,8 @@ def round_trip(program: Program) -> Program:
 def of_sample(op, params, arrays) -> Program:
     inputs = [placeholder(tensor(dtypes.as_dtype(a.dtype), a.shape), f"x{k}")
               for k, a in enumerate(arrays)]
-    return Program(inputs, [make(op, tuple(inputs), params)], op.name)
+    node = make(op, tuple(inputs), params)
+    return Program(inputs, items(node) if isinstance(node.type, TupleType) else [node], op.name)
 
 
 @pytest.mark.parametrize("op", SAMPLED, ids=lambda op: op.name)
