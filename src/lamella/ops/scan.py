@@ -124,10 +124,9 @@ def _vjp(node: Node, cotangents):
     outputs = _replaced(pull.outputs, stand)
     body = Program([*parts.in_consts, *pull.in_carries, *stand.values(), *parts.in_xs, *pull.in_ys],
                    outputs, f"pullback of {parts.body.name}")
-    count = len(pull.in_carries)
+    count, own = len(pull.in_carries), len(parts.body.outputs)
     found = scan(body, p["length"], parts.consts, pull.carries,
-                 [*results[len(node.type.items):], *parts.xs, *pull.ys],  # type: ignore[attr-defined]
-                 not p["reverse"], p["save"])
+                 [*results[own:], *parts.xs, *pull.ys], not p["reverse"], p["save"])
     return pull.by_operand(found[:count], found[count:])
 
 
