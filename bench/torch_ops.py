@@ -148,7 +148,7 @@ def difference(ours, theirs, scale: float = 1.0) -> str:
     finite = np.abs(theirs[np.isfinite(theirs)])
     size = float(finite.max(initial=0.0)) or 1.0
     with np.errstate(all="ignore"):
-        if np.allclose(ours, theirs, rtol=relative * scale, atol=absolute * scale * size,
+        if np.allclose(ours, theirs, rtol=relative * scale, atol=absolute * scale * max(size, 1.0),
                        equal_nan=True):
             return ""
         gap = np.abs(ours.astype(theirs.dtype) - theirs)
@@ -162,7 +162,8 @@ def weights_of(k: int, shape, dtype) -> np.ndarray:
 
 # ---- one sample ---------------------------------------------------------------------------------
 
-def check(op, function: Callable, sample, shape_only: bool, gradients: bool) -> str:
+def check(op, function: Callable, sample, shape_only: bool, gradients: bool,
+          scale: float = 1.0) -> str:
     """What differs in this sample; empty where values and gradients agree."""
     tensors = tensors_in([sample.input, sample.args, sample.kwargs])
     given = [lamella.asarray(numpy_of(t)) for t in tensors]
@@ -182,12 +183,13 @@ def check(op, function: Callable, sample, shape_only: bool, gradients: bool) -> 
         if shape_only:
             if tuple(mine.shape) != tuple(his.shape):
                 return f"shape {mine.shape}, not {tuple(his.shape)}"
-        elif told := difference(mine, his):
+        elif told := difference(mine, his, scale):
             return told
-    return gradient_difference(ours, given, tensors, theirs) if gradients else ""
+    return gradient_difference(ours, given, tensors, theirs, scale) if gradients else ""
 
 
-def gradient_difference(ours: Callable, given: list, tensors: list, theirs: list) -> str:
+def gradient_difference(ours: Callable, given: list, tensors: list, theirs: list,
+                        scale: float) -> str:
     """What differs between the gradients of a weighted sum of all differentiable outputs."""
     import torch
     leaves = [k for k, t in enumerate(tensors) if t.requires_grad]
@@ -207,7 +209,7 @@ def gradient_difference(ours: Callable, given: list, tensors: list, theirs: list
     found = lamella.grad(loss, tuple(leaves))(*given)
     for k, mine, his in zip(leaves, found, expected, strict=True):
         his = torch.zeros_like(tensors[k]) if his is None else his
-        if told := difference(mine, his, GRADIENT):
+        if told := difference(mine, his, GRADIENT * scale):
             return f"gradient {k}: {told}"
     return ""
 
@@ -226,7 +228,8 @@ def run(name: str, op, most: int) -> Outcome:
         samples = op.sample_inputs("cpu", dtype, requires_grad=differentiable)
         for k, sample in enumerate(chosen(samples, most)):
             try:
-                told = within(SECONDS, check, op, function, sample, shape_only, differentiable)
+                told = within(SECONDS, check, op, function, sample, shape_only, differentiable,
+                              torch_table.LOOSER.get(name, 1.0))
             except Different as e:
                 out.different[str(e)] = out.different.get(str(e), 0) + 1
                 continue

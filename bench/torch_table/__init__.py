@@ -7,9 +7,9 @@ it says that this sample differs on purpose.
 from __future__ import annotations
 
 from . import creation, layers, losses, manipulation, pointwise, reductions, scatter, special
-from .excluded import EXCLUDED, NO_GRADIENT, SHAPE_ONLY
+from .excluded import EXCLUDED, LOOSER, NO_GRADIENT, SHAPE_ONLY
 
 TABLE = {**pointwise.TABLE, **special.TABLE, **reductions.TABLE, **manipulation.TABLE,
          **creation.TABLE, **scatter.TABLE, **layers.TABLE, **losses.TABLE}
 
-__all__ = ["EXCLUDED", "NO_GRADIENT", "SHAPE_ONLY", "TABLE"]
+__all__ = ["EXCLUDED", "LOOSER", "NO_GRADIENT", "SHAPE_ONLY", "TABLE"]

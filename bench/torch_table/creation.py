@@ -129,7 +129,8 @@ TABLE = {
     "bernoulli": lambda x, *a, **k: L.random.bernoulli(_key(), x),
     "normal": lambda m, s, *a, **k: m + s * L.random.normal(
         _key(), L.broadcast_arrays(L.asarray(m), L.asarray(s))[0].shape),
-    "normal/number_mean": lambda m, s, *a, **k: m + s * L.random.normal(_key(), s.shape),
+    "normal/number_mean": lambda m, s, *a, **k: m + s * L.random.normal(
+        _key(), L.asarray(s).shape),
     "uniform": lambda x, a=0.0, b=1.0, **k: L.random.uniform(_key(), x.shape, low=a, high=b),
     "exponential": lambda x, *a, **k: L.random.exponential(_key(), x.shape),
     "cauchy": lambda x, *a, **k: L.random.cauchy(_key(), x.shape),

@@ -83,6 +83,8 @@ def _adaptive(name, rank):
 
 
 def _batch_norm(x, mean, var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+    if x.ndim < 2:
+        raise Different("an image has a batch axis")
     c = x.shape[1]
     mean = L.zeros((c,), dtype=x.dtype) if mean is None else mean
     var = L.ones((c,), dtype=x.dtype) if var is None else var
@@ -98,10 +100,10 @@ def _native_batch_norm(x, weight, bias, mean, var, training, momentum, eps):
     return y, L.mean(x, axis=axes), L.rsqrt(L.var(x, axis=axes) + eps)
 
 
-def _instance_norm(x, mean=None, var=None, weight=None, bias=None, use_input_stats=True,
-                   momentum=0.1, eps=1e-5):
+def _instance_norm(x, running_mean=None, running_var=None, weight=None, bias=None,
+                   use_input_stats=True, momentum=0.1, eps=1e-5):
     if not use_input_stats:
-        return _batch_norm(x, mean, var, weight, bias, False, momentum, eps)
+        return _batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
     return channels_first(L.instance_norm(channels_last(x), weight, bias, eps=eps))
 
 
@@ -111,7 +113,7 @@ def _group_norm(x, groups, weight=None, bias=None, eps=1e-5):
 
 def _native_group_norm(x, weight, bias, n, c, hw, groups, eps):
     y = _group_norm(x, groups, weight, bias, eps)
-    parts = x.reshape(n, groups, -1)
+    parts = x.reshape(n, groups, c * hw // groups)
     return y, L.mean(parts, axis=-1), L.rsqrt(L.var(parts, axis=-1) + eps)
 
 
@@ -318,7 +320,7 @@ TABLE = {
     "nn.functional.feature_alpha_dropout/without_train": lambda x, p=0.5, training=False: x,
     "nn.functional.one_hot": _one_hot,
     "nn.functional.cosine_similarity": lambda a, b, dim=1, eps=1e-8: L.cosine_similarity(
-        a, b, axis=dim, eps=eps),
+        a if a.ndim else a.reshape(1), b if b.ndim else b.reshape(1), axis=dim, eps=eps),
     "nn.functional.pairwise_distance": lambda a, b, p=2.0, eps=1e-6, keepdim=False:
     L.pairwise_distance(a, b, p=p, eps=eps, keepdims=keepdim),
 }

@@ -74,6 +74,11 @@ def _triplet_by(a, p, n, *, distance_function=None, margin=1.0, swap=False, redu
 
 
 def _multi_margin(x, target, p=1, margin=1.0, weight=None, reduction="mean", **k):
+    if x.ndim < 2:
+        x, target = x.reshape(1, -1), target.reshape(1)
+        reduction = "sum"
+    elif not target.ndim:
+        target = target.reshape(1)
     return LOSSES.multi_margin(x, target, p=p, margin=margin, weights=weight, reduction=reduction)
 
 
@@ -82,10 +87,10 @@ def _ctc(x, targets, input_lengths, target_lengths, blank=0, reduction="mean", z
                       zero_infinity=zero_infinity)
 
 
-def _linear_cross_entropy(x, weight, target, bias=None, **k):
+def _linear_cross_entropy(x, weights, target, bias=None, **k):
     for name in ("chunking_strategy", "chunk_size", "acc_dtype", "options"):
         k.pop(name, None)
-    y = x @ weight.mT
+    y = x @ weights.mT
     return _cross_entropy(y if bias is None else y + bias, target, **k)
 
 
@@ -109,7 +114,8 @@ TABLE = {
     F + "soft_margin_loss": lambda x, y, **k: LOSSES.soft_margin(x, y, reduction=_reduction(k)),
     F + "multi_margin_loss": _multi_margin,
     F + "multilabel_margin_loss": lambda x, y, **k: LOSSES.multilabel_margin(
-        x, y, reduction=_reduction(k)),
+        x.reshape(1, 1) if not x.ndim else x, y.reshape(1, 1) if not y.ndim else y,
+        reduction=_reduction(k) if x.ndim else "sum"),
     F + "multilabel_soft_margin_loss": lambda x, y, weight=None, **k: LOSSES.multilabel_soft_margin(
         x, y, weights=weight, reduction=_reduction(k)),
     F + "ctc_loss": _ctc, F + "linear_cross_entropy": _linear_cross_entropy,

@@ -210,8 +210,10 @@ def _index_select(x, dim, index):
 
 def _gather(x, dim, index, *, sparse_grad=False):
     if not x.ndim or not index.ndim:
-        return L.take(x.reshape(-1), index, axis=0)
-    return L.gather(x, index, axis=dim)
+        return L.take(x.reshape(-1), index.reshape(-1), axis=0).reshape(index.shape)
+    box = tuple(slice(None) if d == dim % x.ndim else slice(0, e)
+                for d, e in enumerate(index.shape))
+    return L.take_along_axis(x[box], index, axis=dim)
 
 
 def _take_along(x, index, dim=None):
@@ -335,12 +337,18 @@ def _quantile(x, q, dim=None, keepdim=False, *, interpolation="linear"):
     return L.quantile(x, q, axis=dim, keepdims=keepdim, method=interpolation)
 
 
-def _pixel_shuffle(x, r):
-    return L.moveaxis(L.pixel_shuffle(L.moveaxis(x, -3, -1), r), -1, -3)
+def _pixel_shuffle(x, upscale_factor):
+    return L.moveaxis(L.pixel_shuffle(L.moveaxis(x, -3, -1), upscale_factor), -1, -3)
 
 
-def _pixel_unshuffle(x, r):
-    return L.moveaxis(L.pixel_unshuffle(L.moveaxis(x, -3, -1), r), -1, -3)
+def _pixel_unshuffle(x, downscale_factor):
+    return L.moveaxis(L.pixel_unshuffle(L.moveaxis(x, -3, -1), downscale_factor), -1, -3)
+
+
+def _places(x):
+    if not x.ndim:
+        return L.zeros((int(bool(x)), 0), dtype="int32")
+    return L.stack(L.nonzero(x), axis=-1)
 
 
 def _gradient(x, *, spacing=None, dim=None, edge_order=1):
@@ -382,10 +390,12 @@ TABLE = {
     "meshgrid/list_of_tensors": _meshgrid, "cartesian_prod": _cartesian,
     "combinations": _combinations, "unfold": _unfold,
     "constant_pad_nd": _constant_pad, "diff": _diff, "cross": _cross, "linalg.cross": _cross,
-    "masked_select": lambda x, m: L.broadcast_to(x, m.shape)[m] if m.ndim >= x.ndim else
-    x[L.broadcast_to(m, x.shape)],
-    "nonzero": lambda x, *, as_tuple=False: L.stack(L.nonzero(x), axis=-1),
-    "argwhere": lambda x: L.stack(L.nonzero(x), axis=-1), "item": lambda x: x.item(),
+    "masked_select": lambda x, m: (lambda a, b: a.reshape(-1)[b.reshape(-1)])(
+        *L.broadcast_arrays(x, m)),
+    "nonzero": lambda x, *, as_tuple=False: L.nonzero(
+        x if x.ndim else x.reshape(1)) if as_tuple else _places(x),
+    "argwhere": lambda x: _places(x),
+    "item": lambda x: x.item(),
     "sort": _sorted, "msort": lambda x: _sorted(x, 0)[0],
     "argsort": lambda x, dim=-1, descending=False, stable=False: _sorted(x, dim, descending)[1],
     "topk": _topk, "kthvalue": _kth, "median": _median, "quantile": _quantile,

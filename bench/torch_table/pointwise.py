@@ -154,5 +154,5 @@ TABLE = {
     "cfloat": _cast("complex64"), "cdouble": _cast("complex128"),
     "mvlgamma/mvlgamma_p_1": _mvlgamma, "mvlgamma/mvlgamma_p_3": _mvlgamma,
     "mvlgamma/mvlgamma_p_5": _mvlgamma,
-    "fill": lambda x, v: L.zeros_like(x) + v,
+    "fill": lambda x, value: L.zeros_like(x) + value,
 }

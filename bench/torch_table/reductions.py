@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .common import L, axes
+from .common import Different, L, axes
 
 
 def _kept(x, y, dim, keepdim: bool):
@@ -70,26 +70,9 @@ def _norm(x, p=2, dim=None, keepdim=False, *, dtype=None):
 
 def _vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None):
     x = x if dtype is None else L.astype(x, dtype)
-    dim, size = axes(dim), L.abs(x)
-    keep = {"axis": dim, "keepdims": keepdim}
-    if ord == math.inf:
-        return L.max(size, **keep)
-    if ord == -math.inf:
-        return L.min(size, **keep)
-    if ord == 0:
-        return L.astype(L.sum(L.astype(x != 0, x.dtype), **keep), x.dtype)
-    if ord == 1:
-        return L.sum(size, **keep)
-    if ord == 2:
-        return _root(L.sum(x * x, **keep), 0.5)
-    return _root(L.sum(_root(size, ord), **keep), 1.0 / ord)
-
-
-def _root(total, power):
-    """total ** power, whose derivative at 0 is 0."""
-    zero = total == 0
-    y = L.where(zero, 1.0, total) ** power
-    return L.where(zero, 0.0 if power > 0 else math.inf, y)
+    if not x.ndim:
+        return _vector_norm(x.reshape(1), ord).reshape(())
+    return L.p_norm(x, float(ord), axes(dim), keepdims=keepdim)
 
 
 def _logsumexp(x, dim, keepdim=False):
@@ -243,6 +226,8 @@ def _masked_arg(name, fill):
     def f(x, dim=None, keepdim=False, *, mask=None, dtype=None):
         if mask is not None:
             x = L.where(L.broadcast_to(mask, x.shape), x, fill)
+        if x.dtype.is_float:
+            raise Different("positions are integers, not floats")
         return _arg(name)(x, dim, keepdim)
     return f
 

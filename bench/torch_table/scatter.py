@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .common import L, number
+import math
+
+from .common import L
 
 _MODES = {"sum": "add", "add": "add", "prod": "mul", "multiply": "mul", "amax": "max",
           "amin": "min", "mean": "mean"}
@@ -18,12 +20,33 @@ def _scatter(x, dim, index, src, *, reduce=None):
 
 def _along(x, dim, index, src, mode, include=True):
     flat, index = _with_axis(x), _with_axis(index)
-    if isinstance(src, L.Array):
-        src = _with_axis(src)[tuple(slice(0, e) for e in index.shape)]
-    else:
-        src = L.full(index.shape, src, dtype=x.dtype)
-    return L.scatter_along_axis(flat, index, src, axis=dim, mode=mode,
-                                include_self=include).reshape(x.shape)
+    box = tuple(slice(0, e) for e in index.shape)
+    src = _with_axis(src)[box] if isinstance(src, L.Array) else L.full(index.shape, src,
+                                                                       dtype=x.dtype)
+    dim = dim % flat.ndim
+    part = tuple(slice(None) if d == dim else b for d, b in enumerate(box))
+    put = lambda to, values, how: L.put_along_axis(to, index, values, axis=dim, mode=how)
+    new = _joined(flat[part], put, src, mode, include)
+    if part != (slice(None),) * flat.ndim and new.shape != flat.shape:
+        new = _box(flat, new, part)
+    return new.reshape(x.shape)
+
+
+_IDENTITY = {"mul": 1.0, "max": -math.inf, "min": math.inf}
+
+
+def _joined(x, put, values, mode, include):
+    """x with values joined by a mode; means, and results that leave x out where something came."""
+    if mode == "set" or (include and mode != "mean"):
+        return put(x, values, mode)
+    counts = put(L.zeros_like(x), L.ones_like(values), "add")
+    hit = counts > 0
+    start = x if include else L.where(hit, _IDENTITY.get(mode, 0.0), x)
+    if mode != "mean":
+        return put(start, values, mode)
+    total = put(start, values, "add")
+    counts = L.stop_gradient(counts + 1 if include else counts)
+    return total / L.where(hit, counts, 1.0)
 
 
 def _scatter_reduce(x, dim, index, src, reduce, *, include_self=True):
@@ -32,28 +55,26 @@ def _scatter_reduce(x, dim, index, src, reduce, *, include_self=True):
 
 def _index(mode):
     def f(x, dim, index, source, *, alpha=1):
-        flat = _with_axis(x)
-        source = source.reshape(*flat.shape[:dim % flat.ndim], index.size,
-                                *flat.shape[dim % flat.ndim + 1:])
-        source = source if alpha == 1 else source * alpha
-        return L.scatter(flat, index.reshape(-1), source, axis=dim, mode=mode).reshape(x.shape)
+        return _by_slices(x, dim, index, source if alpha == 1 else source * alpha, mode)
     return f
 
 
+def _by_slices(x, dim, index, source, mode, include=True):
+    flat, index = _with_axis(x), index.reshape(-1)
+    d = dim % flat.ndim
+    source = source.reshape(*flat.shape[:d], index.size, *flat.shape[d + 1:])
+    put = lambda to, values, how: L.scatter(to, index, values, axis=d, mode=how)
+    return _joined(flat, put, source, mode, include).reshape(x.shape)
+
+
 def _index_reduce(x, dim, index, source, reduce, *, include_self=True):
-    flat = _with_axis(x)
-    source = source.reshape(*flat.shape[:dim % flat.ndim], index.size,
-                            *flat.shape[dim % flat.ndim + 1:])
-    return L.scatter(flat, index.reshape(-1), source, axis=dim, mode=_MODES[reduce],
-                     include_self=include_self).reshape(x.shape)
+    return _by_slices(x, dim, index, source, _MODES[reduce], include_self)
 
 
 def _index_fill(x, dim, index, value):
     flat, index = _with_axis(x), index.reshape(-1)
-    d = dim % flat.ndim
-    shape = (*flat.shape[:d], index.size, *flat.shape[d + 1:])
-    value = L.broadcast_to(L.astype(L.asarray(value), x.dtype), shape)
-    return L.scatter(flat, index, value, axis=d, mode="set").reshape(x.shape)
+    value = L.asarray(value, dtype=x.dtype)
+    return L.scatter(flat, index, value, axis=dim % flat.ndim, mode="set").reshape(x.shape)
 
 
 def _flat_positions(x, keys):
@@ -109,7 +130,7 @@ def _diagonal_scatter(x, src, offset=0, dim1=0, dim2=1):
 
 
 def _masked_fill(x, mask, value):
-    return L.where(mask, L.astype(L.asarray(value), x.dtype), x)
+    return L.where(mask, L.asarray(value, dtype=x.dtype), x)
 
 
 def _masked_scatter(x, mask, source):
@@ -130,5 +151,3 @@ TABLE = {
     "bincount": lambda x, *, weights=None, minlength=0: L.bincount(
         x, weights=weights, minlength=minlength),
 }
-
-__all__ = ["TABLE", "number"]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 from ..base.errors import ShapeError
 from ..ir.node import make
 from ..ops import normalization as ops
 from .array import Array, asarray, operands, wrap
-from .elementwise import maximum, rsqrt, sqrt, square, stop_gradient
+from .elementwise import abs, maximum, rsqrt, square, stop_gradient, where
 from .kinds import floating
 from .manipulation import pad
 from .shapes import some_axes
 from .values import error
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm",
-           "normalize", "rms_norm", "standardize"]
+           "normalize", "p_norm", "rms_norm", "standardize"]
 
 
 def standardize(x, *, axis=-1, eps: float = 1e-5) -> Array:
@@ -108,11 +110,27 @@ def local_response_norm(x, size: int, *, alpha: float = 1e-4, beta: float = 0.75
     return x / (total * (alpha / size) + k) ** beta
 
 
+def p_norm(x: Array, p: float, axis, *, keepdims: bool = False) -> Array:
+    """(sum |x|^p)^(1/p) over the axes; its derivative at 0 is 0. p may be infinite or 0 (a count).
+    """
+    size = abs(x)
+    if math.isinf(p):
+        return size.max(axis, keepdims=keepdims) if p > 0 else size.min(axis, keepdims=keepdims)
+    if p == 0:
+        return (x != 0).astype(x.dtype).sum(axis, keepdims=keepdims)
+    if p == 1:
+        return size.sum(axis, keepdims=keepdims)
+    total = (square(x) if p == 2 else power_at_zero(size, p)).sum(axis, keepdims=keepdims)
+    return power_at_zero(total, 1.0 / p)
+
+
+def power_at_zero(x: Array, p: float) -> Array:
+    """x^p for x >= 0, whose derivative at 0 is 0."""
+    zero = x == 0
+    return where(zero, 0.0 if p > 0 else math.inf, where(zero, 1.0, x) ** p)
+
+
 def normalize(x, *, p: float = 2.0, axis=-1, eps: float = 1e-12) -> Array:
     """x divided by its p-norm over the axes, which counts as eps where it is less."""
     x = wrap(floating(asarray(x).node))
-    if p == 2:
-        size = sqrt(square(x).sum(axis, keepdims=True))
-    else:
-        size = (abs(x) ** p).sum(axis, keepdims=True) ** (1.0 / p)
-    return x / maximum(size, eps)
+    return x / maximum(p_norm(x, p, axis, keepdims=True), eps)

@@ -15,9 +15,10 @@ from ..ops.reduce import keepdims, reduce
 from .array import Array, asarray, wrap
 from .convolution import each_axis, padding_pairs
 from .creation import arange
-from .elementwise import abs, sign, where
+from .elementwise import abs, sign
 from .kinds import floating
 from .manipulation import take
+from .normalization import power_at_zero
 from .values import error
 
 __all__ = ["adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "lp_pool", "max_pool"]
@@ -103,8 +104,7 @@ def lp_pool(x, p: float, window, *, stride=None, ceil: bool = False) -> Array:
     x = wrap(floating(asarray(x).node))
     w = _Windows("lp_pool", (x ** p).node, window, stride, 0, 1, ceil)
     total = wrap(w.pooled(pooling.SUM_POOL, 0.0))
-    size = abs(total)
-    return where(total == 0, 0.0, sign(total) * where(total == 0, 1.0, size) ** (1.0 / p))
+    return sign(total) * power_at_zero(abs(total), 1.0 / p)
 
 
 # ---- to a given extent --------------------------------------------------------------------------

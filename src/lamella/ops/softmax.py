@@ -13,6 +13,8 @@ from .reduce import keepdims, reduce
 
 def _shifted(x: Node, axis: int) -> Node:
     """x minus its largest along the axis (0 where that is infinite, so that no NaN arises)."""
+    if x.shape[axis] == 0:
+        return x
     top = keepdims(reduce("max", x, (axis,)), x, (axis,))
     top = apply("where", apply("eq", apply("abs", top), literal(math.inf, x.dtype)),
                 literal(0, x.dtype), top)
@@ -44,7 +46,7 @@ def _log_softmax_vjp(n: Node, g: Node):
 
 def _axis_samples():
     return [({"axis": 1}, [normal(3, 20)]), ({"axis": 0}, [normal(5, 4)]),
-            ({"axis": 2}, [normal(2, 3, 33, scale=30.0)])]
+            ({"axis": 2}, [normal(2, 3, 33, scale=30.0)]), ({"axis": 1}, [normal(2, 0)])]
 
 
 SOFTMAX = composite("softmax", "exp(x - m) / sum exp(x - m), m the largest along the axis.",
