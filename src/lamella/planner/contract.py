@@ -1,45 +1,33 @@
 """The contraction template: a register-tiled product of two operands with a fused epilogue.
 
 Axes fall into batch (both operands and the result), rows (left operand and result), columns (right
-operand and result) and summed. The right operand is read in panels of whole vectors of columns,
-packed first where its columns are not contiguous; the left operand is read in place when one stride
-steps through its rows and one through its summed axes, else from a packed copy. A tile of rows x
-columns stays in registers over the whole chain of fused multiply-adds (Goto & van de Geijn,
-"Anatomy of high-performance matrix multiplication", TOMS 2008, without the inner blocking).
+operand and result) and summed. A tile of rows x columns stays in registers over the whole chain of
+fused multiply-adds (Goto & van de Geijn, "Anatomy of high-performance matrix multiplication", TOMS
+2008, without the inner blocking).
+
+The left operand is read in place, one element for each row of the tile: rows that no single stride
+steps through (the pixels of a convolution) have an offset each, carried on from row to row, and
+summed axes that no single stride steps through (its taps) are read from a table of offsets. The
+right operand is read in panels of whole vectors of columns: packed first, or in place where its
+columns are contiguous and few rows, or overlapping windows, make a copy dearer than it is worth.
 """
 
 from __future__ import annotations
 
 from ..base import dtypes
 from ..base.extents import Extent, lower, product, upper
-from ..ir.node import Node, placeholder
-from ..ir.types import tensor
 from ..lang import expr, scalar
-from ..lang.definition import Definition
 from ..lang.expr import Expr, lit
 from ..lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index, trailing_zeros
 from ..lang.order import CONTRACT_CHUNK
-from .access import stored
-from .fuse import Fusion, Group, Seed
-from .nest import Builder, Nest, StridedRead, accumulator, decode, merged_axes, strides_of
-from .plan import Buffer, Launch
-from .rows import levels_of, schedule_rows, stores_after
+from .fuse import Fusion
+from .nest import Builder, Nest, accumulator, decode, merged_axes, strides_of
+from .packing import ZERO, Packing, Side, contiguous
+from .plan import Launch
+from .rows import levels_of, stores_after
 
-ZERO = lit(0, dtypes.index)
+LEAST_TASKS = 16        # of a product, where it has so many tiles
 DIRECT_ROWS = 32        # up to so many rows the right operand is not worth packing
-
-
-class Side:
-    """One operand: base node, element offset, and runs (extent, stride) of its summed axes."""
-
-    __slots__ = ("axes", "dtype", "read", "summed")
-
-    def __init__(self, read: StridedRead, axes: list[Expr], bound: list[Expr]):
-        self.read, self.axes, self.dtype = read, axes, read.dtype
-        self.summed = merged_axes(bound, [read.strides], set())
-
-    def runs(self, axes) -> list[tuple]:
-        return merged_axes(list(axes), [self.read.strides], set())
 
 
 def choose_tile(rows: Extent, columns: Extent, tiles) -> tuple[int, int]:
@@ -63,12 +51,12 @@ def schedule_contraction(nest: Nest, buffers, fusion: Fusion, target) -> list[La
 
 class _Contraction:
     def __init__(self, nest: Nest, buffers, fusion: Fusion, target):
-        self.nest, self.buffers, self.target = nest, dict(buffers), target
+        self.nest, self.buffers = nest, dict(buffers)
         self.access = dict(fusion.access)
-        self.before: list[Launch] = []
         self.dot = nest.bodies[0]
         self.axes = list(nest.group.seeds[0].definition.axes)
         self.bound = list(self.dot.attr[1])
+        self.packing = Packing(nest, self.buffers, self.access, self.bound)
         reads = [nest.reads[a] for a in self.dot.args]
         sides = [Side(r, [a for a in self.axes if a in r.strides], self.bound) for r in reads]
         self.left, self.right = self._oriented(*sides)
@@ -78,6 +66,7 @@ class _Contraction:
         self.rows = [a for a in self.axes if a not in both and a not in self.columns]
         self.count = product(a.attr[1] for a in self.bound)
         self.m = product(a.attr[1] for a in self.rows)
+        self.in_place = self._right_in_place()
         self.n = product(a.attr[1] for a in self.columns)
         self.tile = choose_tile(self.m, self.n, target.contract_tiles)
         self.acc = accumulator(self.dot.dtype)
@@ -89,244 +78,187 @@ class _Contraction:
                 return (b, a) if x in a.axes else (a, b)
         return a, b
 
-    def launches(self) -> list[Launch]:
-        self._pack_left()
-        direct = self._right_direct()
-        if not direct:
-            self._pack_right()
-        step = self._product(direct)
-        return [*self.before, step]
-
-    # -- operands --
-
-    def _pack_left(self) -> None:
-        """A copy [batch, summed, rows] where strides cannot step through rows and summed axes."""
-        if len(self.left.runs(self.rows)) <= 1 and len(self.left.summed) <= 1:
-            return
-        axes = [*self.batch_of(self.left), *self.bound, *self.rows]
-        self.left = self._copied(self.left, axes, "packed left operand")
+    def _right_in_place(self) -> bool:
+        """Whether the right operand is read where it lies; its outer columns become batch axes."""
+        side, runs = self.right, self.right.runs(self.columns)
+        if not contiguous(side, self.columns):
+            return False
+        copy = product(a.attr[1] for a in (*self.batch_of(side), *self.bound, *self.columns))
+        windows = upper(copy) >= 2 * upper(side.read.base.type.size)
+        if upper(self.m) > DIRECT_ROWS and not windows:
+            return False
+        hoisted = [a for run, _, _ in runs[:-1] for a in run]
+        self.batch += hoisted
+        self.columns = [a for a in self.columns if a not in hoisted]
+        return True
 
     def batch_of(self, side: Side) -> list[Expr]:
+        """The batch axes that the operand has."""
         return [a for a in self.batch if a in side.axes]
 
-    def _copied(self, side: Side, axes: list[Expr], label: str) -> Side:
-        """The operand's elements row-major over `axes`, written by a launch of its own."""
-        node, write = self._copy_nest(side, axes, None)
-        self._run_copy(node, write, label)
-        strides = dict(zip(axes, stored(node).strides, strict=True))
-        return Side(StridedRead(node, 0, strides, side.dtype), side.axes, self.bound)
-
-    def _copy_nest(self, side: Side, axes: list[Expr], body: Expr | None):
-        shape = tuple(a.attr[1] for a in axes)
-        node = placeholder(tensor(side.dtype, shape), "packed")
-        named = tuple(expr.axis(f"a{k}", e) for k, e in enumerate(shape))
-        rename = dict(zip(axes, named, strict=True))
-        source = self._flat_source(side)
-        at: Expr = ZERO
-        for a, s in side.read.strides.items():
-            at = at + rename.get(a, ZERO) * expr.size(s)
-        value = expr.read(0, (at,), side.dtype) if body is None else body
-        return node, Seed(node, "map", Definition((source.type,), named, value), [source])
-
-    def _flat_source(self, side: Side) -> Node:
-        """The operand's buffer as one flat axis from its offset on."""
-        read = side.read
-        flat = placeholder(tensor(side.dtype, (read.base.type.size,)), "flat")
-        access = stored(flat)
-        access.base, access.offset = read.base, read.offset
-        self.access[id(flat)] = access
-        return flat
-
-    def _run_copy(self, node: Node, write: Seed, label: str) -> None:
-        self.buffers[id(node)] = Buffer(node.dtype, node.type.size, "temporary", label)
-        self.access[id(node)] = stored(node)
-        group = Group(write, (node.shape[:-1], node.shape[-1]))
-        local = Fusion([], self.access, [])
-        launch = schedule_rows(Nest(group, local, {id(node)}), self.buffers)
-        launch.names = "pack"
-        launch.source = self.nest.group.seeds[0].node.source
-        self.before.append(launch)
-
-    def _right_direct(self) -> bool:
-        runs = self.right.runs(self.columns)
-        if len(self.right.summed) > 1 or len(runs) > 1 or upper(self.m) > DIRECT_ROWS:
-            return False
-        return not runs or self.right.read.strides.get(runs[0][2], 0) == 1
+    def launches(self) -> list[Launch]:
+        self.panel_stride: Extent = 0
+        if not self.in_place:
+            self._pack_right()
+        self.tables = {side: self.packing.offsets(side) for side in (self.left, self.right)
+                       if len(side.summed) > 1}
+        step = self._product()
+        return [*self.packing.before, step]
 
     def _pack_right(self) -> None:
-        """Panels [batch, panel, summed, columns of a panel], zeros beyond the last column."""
         if len(self.right.runs(self.columns)) > 1:
-            self.right = self._copied(
-                self.right, [*self.batch_of(self.right), *self.bound, *self.columns],
-                "flat right operand")
-        width = self.tile[1] * LANES
-        runs = self.right.runs(self.columns)
-        step = self.right.read.strides.get(runs[0][2], 0) if runs else 0
-        panel = expr.axis("panel", (self.n + (width - 1)) // width)
-        lane = expr.axis("lane", width)
-        axes = [*self.batch_of(self.right), panel, *self.bound, lane]
-        named = {a: expr.axis(f"a{k}", a.attr[1]) for k, a in enumerate(axes)}
-        at, low = ZERO, 0   # the place before the column; a flipped axis counts from its other end
-        for a, s in self.right.read.strides.items():
-            if a in named:
-                at = at + named[a] * expr.size(s)
-                low = low + (a.attr[1] - 1) * s if upper(s) < 0 else low
-        at = at + expr.size(low * -1)
-        source = self._columns_source(step, low)
-        column = named[panel] * width + named[lane]
-        value = expr.read(0, (at, column), self.right.dtype, 0)
-        node = placeholder(tensor(self.right.dtype, tuple(a.attr[1] for a in axes)), "packed")
-        seed = Seed(node, "map", Definition((source.type,), tuple(named.values()), value), [source])
-        self._run_copy(node, seed, "packed right operand")
-        strides = dict(zip(axes, stored(node).strides, strict=True))
-        read = StridedRead(node, 0, strides, self.right.dtype)
-        self.panel, self.panel_stride = panel, strides[panel]
-        self.right = Side(read, self.right.axes, self.bound)
-
-    def _columns_source(self, step: Extent, low: Extent) -> Node:
-        """The right operand's buffer as [anything, column]: only the column is bounded by fill."""
-        read = self.right.read
-        source = placeholder(tensor(self.right.dtype, (read.base.type.size + 1, self.n)), "columns")
-        access = stored(source)
-        access.base, access.offset, access.strides = read.base, read.offset + low, (1, step)
-        self.access[id(source)] = access
-        return source
+            axes = [*self.batch_of(self.right), *self.bound, *self.columns]
+            self.right = self.packing.copied(self.right, axes, "flat right operand")
+        columns = [run[-1] for run in self.right.runs(self.columns)]
+        self.right, self.panel_stride = self.packing.panels(
+            self.right, self.batch_of(self.right), columns, self.n, self.tile[1] * LANES)
 
     # -- the product --
 
-    def _product(self, direct: bool) -> Launch:
+    def _product(self) -> Launch:
         self.nest.access = self.access
         b = self.b = Builder(self.nest, self.buffers)
         rows, vectors = self.tile
         width = vectors * LANES
-        m, n = b.size(("m",), self.m), b.size(("n",), self.n)
+        self.row_count, self.column_count = b.size(("m",), self.m), b.size(("n",), self.n)
         panels: Extent = (self.n + (width - 1)) // width
         row_tiles: Extent = (self.m + (rows - 1)) // rows
-        group = self._group(row_tiles)
+        group = self._group(row_tiles, panels)
         row_groups: Extent = (row_tiles + (group - 1)) // group
         task = index_var("task")
         p_count, g_count = b.size(("panels",), panels), b.size(("groups",), row_groups)
-        p, g = task % p_count, task // p_count % g_count
-        batch = decode(task // p_count // g_count,
-                       [(a, b.size(("batch", k), a.attr[1])) for k, a in enumerate(self.batch)])
-        i0 = index_var("i0")
+        self.panel, g = task % p_count, task // p_count % g_count
+        self.places = decode(
+            task // p_count // g_count,
+            [(a, b.size(("batch", k), a.attr[1])) for k, a in enumerate(self.batch)])
         first = g * (group * rows)
-        high = scalar.minimum(first + group * rows, m)
-        tile = b.scratch(self.acc, lit(rows * width, dtypes.index))
-        body = self._tile(direct, i0, p, batch, m, n, tile)
-        body += self._epilogue(i0, p, batch, m, n, tile)
-        loop = Loop(i0, first, high, body, "serial", rows)
+        body = self._tiles(first, scalar.minimum(first + group * rows, self.row_count), group)
         tasks = product(a.attr[1] for a in self.batch) * row_groups * panels
-        outer = Loop(task, ZERO, b.size(("tasks",), tasks), [loop], "parallel")
+        outer = Loop(task, ZERO, b.size(("tasks",), tasks), body, "parallel")
         launch = b.launch("contract", [outer], tasks)
         launch.flops = 2 * self.m * self.n * self.count * product(a.attr[1] for a in self.batch)
         return launch
 
-    def _group(self, row_tiles: Extent) -> int:
+    def _group(self, row_tiles: Extent, panels: Extent) -> int:
         """Row tiles of one task: enough to reuse the panel, few enough for every thread."""
         tiles = max(1, lower(row_tiles) or upper(row_tiles))
-        return max(1, min(16, tiles // 4))
+        others = upper(panels) * upper(product(a.attr[1] for a in self.batch))
+        return max(1, min(16, tiles, tiles * others // LEAST_TASKS))
 
-    def _tile(self, direct: bool, i0: Expr, p: Expr, batch, m: Expr, n: Expr, tile: str) -> list:
-        """The chain over the summed positions, left in the tile's scratch."""
+    # -- tiles and chains --
+
+    def _tiles(self, first: Expr, high: Expr, group: int) -> list:
+        """The tiles of rows first..high: chains over the summed positions, then the epilogue."""
         rows, vectors = self.tile
-        registers = [[expr.var(f"c{r}_{v}", self.acc, LANES) for v in range(vectors)]
-                     for r in range(rows)]
-        flat = [x for line in registers for x in line]
-        count = self.b.size(("k",), self.count)
-        zero = [Set(x, lit(0, self.acc)) for x in flat]
-        save = [Store(tile, lit(k * LANES, dtypes.index), x) for k, x in enumerate(flat)]
-        left, right = self._left_loads(i0, batch, m), self._right_loads(direct, p, batch, n)
-        k = index_var("k")
-
-        def chain(low: Expr, high: Expr) -> list:
-            sums = []
-            columns = [right(k, v) for v in range(vectors)]
-            for r in range(rows):
-                value = left(k, r)
-                sums += [Set(x, self._fma(value, y, x))
-                         for x, y in zip(registers[r], columns, strict=True)]
-            return [*zero, Loop(k, low, high, sums, "serial")]
-
-        if upper(self.count) <= CONTRACT_CHUNK:
-            return [*chain(ZERO, count), *save]
-        return self._chunks(flat, chain, count, tile)
-
-    def _chunks(self, flat, chain, count: Expr, tile: str) -> list:
-        """Chains of CONTRACT_CHUNK positions joined as an aligned binary tree."""
+        self.registers = [[expr.var(f"c{r}_{v}", self.acc, LANES) for v in range(vectors)]
+                          for r in range(rows)]
+        flat = [x for line in self.registers for x in line]
         size = len(flat) * LANES
+        tile = self.b.scratch(self.acc, lit(size, dtypes.index))
+        save = [Store(tile, lit(k * LANES, dtypes.index), x) for k, x in enumerate(flat)]
+        count, i0 = self.b.size(("k",), self.count), index_var("i0")
+        right = self._right_loads()
+        if upper(self.count) <= CONTRACT_CHUNK:
+            body = [*self._chain(i0, right, ZERO, count), *save, *self._epilogue(i0, tile)]
+            return [Loop(i0, first, high, body, "serial", rows)]
         depth = levels_of(self.count, CONTRACT_CHUNK)
-        levels = self.b.scratch(self.acc, lit(depth * size, dtypes.index))
-        c, level = index_var("c"), index_var("level")
+        levels = self.b.scratch(self.acc, lit(group * depth * size, dtypes.index))
+        at = _Tree(levels, (i0 - first) // rows * depth, depth, flat)
+        c = index_var("c")
         chunks = (count + (CONTRACT_CHUNK - 1)) // CONTRACT_CHUNK
+        last = scalar.minimum(c * CONTRACT_CHUNK + CONTRACT_CHUNK, count)
+        chain = [*self._chain(i0, right, c * CONTRACT_CHUNK, last), *at.push(c)]
+        finish = [*at.joined(chunks, self.acc), *save, *self._epilogue(i0, tile)]
+        return [Loop(c, ZERO, chunks, [Loop(i0, first, high, chain, "serial", rows)]),
+                Loop(i0, first, high, finish, "serial", rows)]
 
-        def slot(at: Expr, k: int) -> Expr:
-            return at * size + k * LANES
-
-        def joined(at: Expr) -> list:
-            return [Set(x, expr.load(levels, slot(at, k), x.dtype, LANES) + x)
-                    for k, x in enumerate(flat)]
-
-        high = scalar.minimum(c * CONTRACT_CHUNK + CONTRACT_CHUNK, count)
-        top = trailing_zeros(c + 1)
-        body = chain(c * CONTRACT_CHUNK, high)
-        body.append(Loop(level, ZERO, top, joined(level)))
-        body += [Store(levels, slot(top, k), x) for k, x in enumerate(flat)]
-        first = trailing_zeros(scalar.maximum(chunks, 1))
-        present = scalar.ne((chunks >> level) & 1, 0)
-        return [*(Set(x, lit(0, self.acc)) for x in flat), Loop(c, ZERO, chunks, body),
-                When(chunks > 0, [Set(x, expr.load(levels, slot(first, k), x.dtype, LANES))
-                                  for k, x in enumerate(flat)]),
-                Loop(level, first + 1, lit(depth, dtypes.index), [When(present, joined(level))]),
-                *(Store(tile, lit(k * LANES, dtypes.index), x) for k, x in enumerate(flat))]
+    def _chain(self, i0: Expr, right, low: Expr, high: Expr) -> list:
+        """The tile's registers as sums over the positions low..high."""
+        k = index_var("k")
+        before, left = self._left_loads(i0)
+        columns = [right(k, v) for v in range(self.tile[1])]
+        sums = []
+        for r, line in enumerate(self.registers):
+            value = left(k, r)
+            sums += [Set(x, self._fma(value, y, x)) for x, y in zip(line, columns, strict=True)]
+        zero = [Set(x, lit(0, self.acc)) for line in self.registers for x in line]
+        return [*before, *zero, Loop(k, low, high, sums, "serial")]
 
     def _fma(self, a: Expr, b: Expr, c: Expr) -> Expr:
         if not self.acc.is_float:
             return a * b + c
         return scalar.fma(scalar.cast(a, self.acc), scalar.cast(b, self.acc), c)
 
-    def _left_loads(self, i0: Expr, batch, m: Expr):
-        """left(k, r): the element of row i0 + r (the last row again beyond it) at position k."""
+    def _left_loads(self, i0: Expr):
+        """(statements, left): left(k, r) is the element of row i0 + r (the last row again beyond
+        it) at position k."""
         side, b = self.left, self.b
         name = b.operand(side.read.base, side.read.offset, side.dtype)
+        start = b.address(name, {a: side.stride(a) for a in self.batch_of(side)}, self.places)
         runs = side.runs(self.rows)
-        row_step = self._step(name, "row", side, runs)
-        sum_step = self._step(name, "sum", side, side.summed)
-        start = b.address(name, {a: side.read.strides[a] for a in self.batch_of(side)}, batch)
+        if len(runs) > 1:
+            before, starts = self._row_starts(name, start, i0, runs)
+        else:
+            step = b.size((name, "row"), side.stride(runs[0][2]) if runs else 0)
+            last = self.row_count - 1
+            before, starts = [], [
+                start + (scalar.minimum(i0 + r, last) if r else i0) * step
+                for r in range(self.tile[0])]
+        return before, lambda k, r: expr.load(name, starts[r] + self._summed(name, side, k),
+                                              side.dtype)
 
-        def left(k: Expr, r: int) -> Expr:
-            row = scalar.minimum(i0 + r, m - 1) if r else i0
-            return expr.load(name, start + row * row_step + k * sum_step, side.dtype)
+    def _row_starts(self, name: str, start: Expr, i0: Expr, runs) -> tuple[list, list[Expr]]:
+        """Where each row of the tile begins: the places of row i0, carried on from row to row."""
+        b, side = self.b, self.left
+        counts = [b.size(("row", k), e) for k, (_, e, _) in enumerate(runs)]
+        steps = [b.size((name, "row", k), side.stride(a)) for k, (_, _, a) in enumerate(runs)]
+        axes = [a for _, _, a in runs]
+        found = decode(i0, list(zip(axes, counts, strict=True)))
+        at = [index_var(f"at{k}") for k in range(len(runs))]
+        before: list = [Set(x, found[a]) for x, a in zip(at, axes, strict=True)]
+        starts = []
+        for r in range(self.tile[0]):
+            if r:
+                before += _advance(at, counts, i0 + r < self.row_count, r)
+            row, place = index_var(f"row{r}"), start
+            for x, s in zip(at, steps, strict=True):
+                place = place + x * s
+            before.append(Set(row, place))
+            starts.append(row)
+        return before, starts
 
-        return left
+    def _summed(self, name: str, side: Side, k: Expr) -> Expr:
+        """What position k adds to the operand's offset."""
+        if side in self.tables:
+            table = self.b.operand(self.tables[side], 0, dtypes.index)
+            return expr.load(table, k, dtypes.index)
+        step = side.stride(side.summed[0][2]) if side.summed else 0
+        return k * self.b.size((name, "sum"), step)
 
-    def _step(self, name: str, role: str, side: Side, runs) -> Expr:
-        stride = side.read.strides.get(runs[0][2], 0) if runs else 0
-        return self.b.size((name, role), stride)
-
-    def _right_loads(self, direct: bool, p: Expr, batch, n: Expr):
-        """right(k, v): vector v of panel p at position k."""
+    def _right_loads(self):
+        """right(k, v): vector v of the panel at position k."""
         side, b = self.right, self.b
         width = self.tile[1] * LANES
         name = b.operand(side.read.base, side.read.offset, side.dtype)
-        start = b.address(name, {a: side.read.strides[a] for a in self.batch_of(side)}, batch)
-        if not direct:
-            start = start + p * b.size((name, "panel"), self.panel_stride)
+        start = b.address(name, {a: side.stride(a) for a in self.batch_of(side)}, self.places)
+        if not self.in_place:
+            start = start + self.panel * b.size((name, "panel"), self.panel_stride)
             return lambda k, v: expr.load(name, start + k * width + v * LANES, side.dtype, LANES)
-        step = self._step(name, "sum", side, side.summed)
 
         def right(k: Expr, v: int) -> Expr:
-            column = p * width + v * LANES
-            inside = column + lane_index() < n
-            return expr.load(name, start + column + k * step, side.dtype, LANES, inside, 0)
+            column = self.panel * width + v * LANES
+            inside = column + lane_index() < self.column_count
+            return expr.load(name, start + column + self._summed(name, side, k), side.dtype, LANES,
+                             inside, 0)
 
         return right
 
     # -- the epilogue --
 
-    def _epilogue(self, i0: Expr, p: Expr, batch, m: Expr, n: Expr, tile: str) -> list:
+    def _epilogue(self, i0: Expr, tile: str) -> list:
         """Rows of the tile through the fused maps to their outputs."""
         rows, vectors = self.tile
+        p = self.panel
         width = vectors * LANES
         i, j = index_var("i"), index_var("j")
         tables = [r.strides for e, r in self.nest.reads.items() if e not in self.dot.args]
@@ -335,7 +267,7 @@ class _Contraction:
             tables.append(strides_of(seed.definition.axes, seed.node.shape,
                                      self.access[id(seed.node)]))
         used = self.nest.loose_axes(self.nest.bodies, self.dot)
-        places = dict(batch)
+        places = dict(self.places)
         places |= self._places(self.rows, i, tables, used, "rows")
         places |= self._places(self.columns, j, tables, used, "columns")
         value = expr.load(tile, (i - i0) * width + (j - p * width), self.acc)
@@ -348,8 +280,8 @@ class _Contraction:
             pairs.append((name, self.b.address(name, strides, places),
                           self.b.lowered(body, places, memo)))
         stores = stores_after(pairs, LANES)
-        last_row = scalar.minimum(i0 + rows, m)
-        last_column = scalar.minimum(p * width + width, n)
+        last_row = scalar.minimum(i0 + rows, self.row_count)
+        last_column = scalar.minimum(p * width + width, self.column_count)
         return [Loop(i, i0, last_row, [Loop(j, p * width, last_column, stores, "vector")])]
 
     def _places(self, axes, flat: Expr, tables, used, label: str) -> dict[Expr, Expr]:
@@ -357,3 +289,54 @@ class _Contraction:
         counts = [(last, self.b.size((label, k), e)) for k, (_, e, last) in enumerate(runs)]
         places = dict.fromkeys(axes, ZERO)
         return places | decode(flat, counts)
+
+
+class _Tree:
+    """Partial sums of a tile's chunks, joined as an aligned binary tree; the levels that wait lie
+    in scratch `levels` from the level `base` on."""
+
+    def __init__(self, levels: str, base: Expr, depth: int, registers: list[Expr]):
+        self.levels, self.base, self.depth, self.registers = levels, base, depth, registers
+
+    def _slot(self, level: Expr, k: int) -> Expr:
+        return (self.base + level) * (len(self.registers) * LANES) + k * LANES
+
+    def _load(self, level: Expr, k: int, x: Expr) -> Expr:
+        return expr.load(self.levels, self._slot(level, k), x.dtype, LANES)
+
+    def _add(self, level: Expr) -> list:
+        return [Set(x, self._load(level, k, x) + x) for k, x in enumerate(self.registers)]
+
+    def push(self, c: Expr) -> list:
+        """Chunk c's sums, in the registers, meet those that wait for them."""
+        level, top = index_var("level"), trailing_zeros(c + 1)
+        return [Loop(level, ZERO, top, self._add(level)),
+                *(Store(self.levels, self._slot(top, k), x) for k, x in enumerate(self.registers))]
+
+    def joined(self, chunks: Expr, acc) -> list:
+        """The registers as the sum over all chunks; zeros where there are none."""
+        level = index_var("level")
+        first = trailing_zeros(scalar.maximum(chunks, 1))
+        present = scalar.ne((chunks >> level) & 1, 0)
+        return [*(Set(x, lit(0, acc)) for x in self.registers),
+                When(chunks > 0, [Set(x, self._load(first, k, x))
+                                  for k, x in enumerate(self.registers)]),
+                Loop(level, first + 1, lit(self.depth, dtypes.index),
+                     [When(present, self._add(level))])]
+
+
+def _advance(at: list[Expr], counts: list[Expr], more: Expr, r: int) -> list:
+    """The places of the next row, where there is one."""
+    out: list = []
+    carry = scalar.cast(more, dtypes.index)
+    for k in range(len(at) - 1, -1, -1):
+        ahead = index_var(f"ahead{r}_{k}")
+        out.append(Set(ahead, at[k] + carry))
+        if k == 0:
+            out.append(Set(at[k], ahead))
+            break
+        full = index_var(f"full{r}_{k}")
+        out.append(Set(full, scalar.cast(scalar.eq(ahead, counts[k]), dtypes.index)))
+        out.append(Set(at[k], ahead - full * counts[k]))
+        carry = full
+    return out
