@@ -16,6 +16,7 @@ from .control import schedule_control, temporary
 from .cost import price
 from .fuse import Fusion, Group, producer
 from .indexed import schedule_update
+from .narrow import narrow
 from .nest import Nest
 from .order import order_groups
 from .plan import Branch, Buffer, Copy, Loop, Order, Plan, Step
@@ -28,7 +29,8 @@ from .split import split
 
 def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
                fused: bool = True) -> Plan:
-    """The plan of a program: expand -> split -> share -> fuse -> schedule -> share bytes -> price.
+    """The plan of a program: expand -> narrow -> split -> share -> fuse -> schedule -> share bytes
+    -> price.
 
     `donated` numbers the inputs whose bytes the plan may reuse. With `fused` false every op keeps a
     kernel of its own (composites one for all of their parts where that is possible).
@@ -56,6 +58,7 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], target,
     inputs that it may overwrite. Programs inside of nodes are regions of their own."""
     tags: dict[int, int] | None = None if fused else {}
     program = expand(program, tags)
+    program = narrow(program, tags)
     program = split(program, tags)
     program = share(program, tags)
     fusion = fusing.fuse(program, tags)

@@ -27,6 +27,7 @@ from .plan import Launch
 from .rows import levels_of, stores_after
 
 LEAST_TASKS = 16        # of a product, where it has so many tiles
+BLOCK = 256             # positions of a chunk that all tiles of a task run over together
 DIRECT_ROWS = 32        # up to so many rows the right operand is not worth packing
 
 
@@ -158,22 +159,46 @@ class _Contraction:
         save = [Store(tile, lit(k * LANES, dtypes.index), x) for k, x in enumerate(flat)]
         count, i0 = self.b.size(("k",), self.count), index_var("i0")
         right = self._right_loads()
-        if upper(self.count) <= CONTRACT_CHUNK:
+        if upper(self.count) <= (BLOCK if self.in_place else CONTRACT_CHUNK):
             body = [*self._chain(i0, right, ZERO, count), *save, *self._epilogue(i0, tile)]
             return [Loop(i0, first, high, body, "serial", rows)]
-        depth = levels_of(self.count, CONTRACT_CHUNK)
-        levels = self.b.scratch(self.acc, lit(group * depth * size, dtypes.index))
-        at = _Tree(levels, (i0 - first) // rows * depth, depth, flat)
-        c = index_var("c")
-        chunks = (count + (CONTRACT_CHUNK - 1)) // CONTRACT_CHUNK
-        last = scalar.minimum(c * CONTRACT_CHUNK + CONTRACT_CHUNK, count)
-        chain = [*self._chain(i0, right, c * CONTRACT_CHUNK, last), *at.push(c)]
-        finish = [*at.joined(chunks, self.acc), *save, *self._epilogue(i0, tile)]
-        return [Loop(c, ZERO, chunks, [Loop(i0, first, high, chain, "serial", rows)]),
-                Loop(i0, first, high, finish, "serial", rows)]
+        return self._chunks(i0, right, (first, high, group), tile, save)
 
-    def _chain(self, i0: Expr, right, low: Expr, high: Expr) -> list:
-        """The tile's registers as sums over the positions low..high."""
+    def _chunks(self, i0: Expr, right, span: tuple[Expr, Expr, int], tile: str, save: list) -> list:
+        """The tiles of `span` where the summed positions are several chunks, joined as a tree.
+
+        A chunk is run in blocks of positions, all tiles over one block before the next, so that
+        what they read of the right operand stays near; their sums wait in scratch meanwhile.
+        """
+        first, high, group = span
+        flat = [x for line in self.registers for x in line]
+        size, count, rows = len(flat) * LANES, self.b.size(("k",), self.count), self.tile[0]
+        depth = levels_of(self.count, CONTRACT_CHUNK)
+        sums = self.b.scratch(self.acc, lit(group * size, dtypes.index))
+        levels = self.b.scratch(self.acc, lit(group * depth * size, dtypes.index))
+        number = (i0 - first) // rows
+        tree = _Tree(levels, number * depth, depth, flat)
+        load = [Set(x, expr.load(sums, number * size + k * LANES, self.acc, LANES))
+                for k, x in enumerate(flat)]
+        store = [Store(sums, number * size + k * LANES, x) for k, x in enumerate(flat)]
+        c, low = index_var("c"), index_var("low")
+        chunks = (count + (CONTRACT_CHUNK - 1)) // CONTRACT_CHUNK
+        start = c * CONTRACT_CHUNK
+        end = scalar.minimum(start + CONTRACT_CHUNK, count)
+        block = self._chain(i0, right, low, scalar.minimum(low + BLOCK, end),
+                            [When(low > start, load)])
+
+        def tiles(body: list) -> Loop:
+            return Loop(i0, first, high, body, "serial", rows)
+
+        return [Loop(c, ZERO, chunks, [
+                    Loop(low, start, end, [tiles([*block, *store])], "serial", BLOCK),
+                    tiles([*load, *tree.push(c)])]),
+                tiles([*tree.joined(chunks, self.acc), *save, *self._epilogue(i0, tile)])]
+
+    def _chain(self, i0: Expr, right, low: Expr, high: Expr, begin=()) -> list:
+        """The tile's registers as sums over the positions low..high, from 0 or what `begin` sets
+        them to."""
         k = index_var("k")
         before, left = self._left_loads(i0)
         columns = [right(k, v) for v in range(self.tile[1])]
@@ -182,7 +207,7 @@ class _Contraction:
             value = left(k, r)
             sums += [Set(x, self._fma(value, y, x)) for x, y in zip(line, columns, strict=True)]
         zero = [Set(x, lit(0, self.acc)) for line in self.registers for x in line]
-        return [*before, *zero, Loop(k, low, high, sums, "serial")]
+        return [*before, *zero, *begin, Loop(k, low, high, sums, "serial")]
 
     def _fma(self, a: Expr, b: Expr, c: Expr) -> Expr:
         if not self.acc.is_float:
