@@ -6,7 +6,7 @@ back to the image); padding that no window reads is not laid down; nested pads b
 
 from __future__ import annotations
 
-from ..base.extents import Extent
+from ..base.extents import Extent, Size
 from ..ir.node import Node, at_source, topological
 from ..ir.program import Program, rebuild
 from ..ops.contract import contract, extents, index_text, parse_index
@@ -89,15 +89,13 @@ def _fitted(x: Node, index, found: dict[str, Extent]) -> tuple[Node, list[str]]:
         return x, texts
     low, high = list(x.params["low"]), list(x.params["high"])
     for d, text in enumerate(index):
-        reach = _reach(text, found)
-        if reach is None or not isinstance(x.shape[d], int):
+        reach, whole, a, z = _reach(text, found), x.shape[d], low[d], high[d]
+        if reach is None or isinstance(whole, Size) or isinstance(a, Size) or isinstance(z, Size):
             continue
-        first, last = reach
-        before = min(first, low[d]) if isinstance(low[d], int) else 0
-        after = min(x.shape[d] - 1 - last, high[d]) if isinstance(high[d], int) else 0
+        before, after = min(reach[0], a), min(whole - 1 - reach[1], z)
         if before or after:
             constant, terms = parse_index(text)
-            low[d], high[d] = low[d] - before, high[d] - after
+            low[d], high[d] = a - before, z - after
             texts[d] = index_text(constant - before, terms)
     if (tuple(low), tuple(high)) == (x.params["low"], x.params["high"]):
         return x, texts
