@@ -12,8 +12,6 @@ from ..ir.program import Program, rebuild
 from ..ops.contract import contract, extents, index_text, parse_index
 from ..ops.move import PAD, pad, slice_
 
-Range = tuple[Extent, Extent]
-
 
 def narrow(p: Program, tags: dict[int, int] | None = None) -> Program:
     """The program with its slices taken into products, and their pads cut to what they need."""
@@ -45,21 +43,23 @@ def _sliced(node: Node) -> Node:
         return node
     p = product.params
     found = extents(p, *(i.type for i in product.inputs))
-    cut: dict[str, Range] = {}
+    cut: dict[str, tuple[int, int]] = {}
     for name, start, stop in zip(p["out"], q["starts"], q["stops"], strict=True):
-        if start != 0 or stop != found[name]:
-            cut[name] = (start, stop)
-            found[name] = stop - start
-    if not all(isinstance(x, int) for r in cut.values() for x in r):
-        return node
+        if start == 0 and stop == found[name]:
+            continue
+        if isinstance(start, Size) or isinstance(stop, Size):
+            return node
+        cut[name] = (start, stop)
+        found[name] = stop - start
     sides = [_cut(i, p[key], cut) for i, key in zip(product.inputs, "ab", strict=True)]
     return _trimmed(contract(sides[0][0], sides[1][0], sides[0][1], sides[1][1], p["out"],
                              p["sum"], found))
 
 
-def _cut(x: Node, index, cut: dict[str, Range]) -> tuple[Node, list[str]]:
+def _cut(x: Node, index, cut: dict[str, tuple[int, int]]) -> tuple[Node, list[str]]:
     """The operand and its index where the axes in `cut` start later and stop earlier."""
-    starts, stops, texts = [0] * x.type.rank, list(x.shape), list(index)
+    starts, stops = [0] * x.type.rank, list(x.shape)
+    texts = list(index)
     for d, text in enumerate(index):
         constant, terms = parse_index(text)
         if constant == 0 and len(terms) == 1 and terms[0][1] == 1 and terms[0][0] in cut:
