@@ -8,7 +8,8 @@ from importlib import import_module as _import
 __version__ = "0.1.0"
 
 _PACKAGES = ("api", "base", "cli", "data", "formats", "nn", "optim", "serve", "train")
-_MODULES = {"random": "api.random", "errors": "base.errors", "tree": "base.tree"}
+_MODULES = {"errors": "base.errors", "linalg": "api.matrices", "random": "api.random",
+            "tree": "base.tree"}
 _HOMES = {
     "api.transforms": ("grad", "hessian", "jacobian", "jvp", "value_and_grad", "vjp", "vmap"),
     "api.compile": ("compile", "explain", "measure", "plan", "spec", "trace"),

@@ -10,14 +10,16 @@ from ..ops import contract, move
 from ..ops import reduce as red
 from ..ops.pointwise import normal_axis
 from .array import Array, asarray, matmul, operands, wrap
+from .elementwise import conj
 from .values import error, located
 
 __all__ = ["einsum", "matmul", "outer", "tensordot", "vecdot"]
 
 
 def vecdot(a, b, *, axis: int = -1) -> Array:
-    """The sum of a * b along an axis counted from the end."""
+    """The sum of conj(a) * b along an axis counted from the end."""
     a, b = asarray(a), asarray(b)
+    a = conj(a)
     if not a.shape[axis] == b.shape[axis]:
         raise error(ShapeError, f"vecdot: axis {axis} is {a.shape[axis]} in one operand and "
                                 f"{b.shape[axis]} in the other")

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from ..base.extents import evaluate
 from ..ir.types import TensorType, tensor
 from ..planner.place import Layout, aligned, place
-from ..planner.plan import Branch, Buffer, Copy, Launch, Loop, Plan, Step
+from ..planner.plan import Branch, Buffer, Copy, Host, Launch, Loop, Plan, Step
 from ..runtime import steps as native
 from ..runtime.table import Table
+from .host import host_call
 from .kernels import compile_kernels
 
 ARENA = 0
@@ -93,6 +94,8 @@ class _Writer:
             elif isinstance(s, Copy):
                 self.add(native.Copy(self.address(s.target), self.address(s.source_buffer),
                                      evaluate(s.source_buffer.bytes, self.env)), s)
+            elif isinstance(s, Host):
+                self.host(s)
             elif isinstance(s, Branch):
                 self.branch(s)
             elif s.trips is None:
@@ -110,6 +113,12 @@ class _Writer:
         self.scratch = max(self.scratch, code.source.scratch_bytes(sizes))
         tasks, grain = evaluate(s.tasks, env), max(1, evaluate(s.grain, env))
         self.add(native.Launch(code.address, at, tasks, grain, serial=tasks <= grain), s)
+
+    def host(self, s: Host) -> None:
+        at = len(self.image)
+        for b in s.buffers():
+            self.address(b)
+        self.add(native.Host(host_call(s, self.env), at), s)
 
     def loop(self, s: Loop) -> None:
         strides: list[tuple[int, int]] = []

@@ -12,8 +12,10 @@ from . import (
     contract,
     control,
     convolution,
+    foreign,
     index,
     loss,
+    matrices,
     move,
     normalization,
     notation,
@@ -26,6 +28,6 @@ from . import (
     softmax,
 )
 
-__all__ = ["activation", "attention", "composite", "contract", "control", "convolution", "index",
-           "loss", "move", "normalization", "notation", "pointwise", "pooling", "random", "reduce",
-           "scan", "search", "softmax"]
+__all__ = ["activation", "attention", "composite", "contract", "control", "convolution", "foreign",
+           "index", "loss", "matrices", "move", "normalization", "notation", "pointwise", "pooling",
+           "random", "reduce", "scan", "search", "softmax"]

@@ -15,6 +15,7 @@ from .contract import schedule_contraction
 from .control import schedule_control, temporary
 from .cost import price
 from .fuse import Fusion, Group, producer
+from .host import schedule_host
 from .indexed import schedule_update
 from .narrow import narrow
 from .nest import Nest
@@ -66,7 +67,9 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], target,
     buffers = _buffers(program, given, fusion, kept)
     steps: list[Step] = []
     for group in order_groups(program, fusion, owned):
-        if group.kind == "step":
+        if group.kind == "step" and "host" in producer(group.seeds[0].node).op.facts:
+            steps.append(schedule_host(group, fusion, buffers, kept))
+        elif group.kind == "step":
             steps += schedule_control(group, fusion, buffers,
                                       lambda p, b, o: region(p, b, o, target, fused))
         elif any(id(s.node) in kept for s in group.seeds):

@@ -6,8 +6,11 @@ Sizes are extents: a Plan of a program with symbols is bound to their values by 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..base.dtypes import DType
 from ..base.extents import Extent
+from ..ir.types import TensorType
 from ..lang.loops import Kernel
 
 ALIGN = 64
@@ -102,6 +105,30 @@ class Copy:
         return [self.source_buffer, self.target]
 
 
+class Host:
+    """A step: a registered host function, called on the thread that entered the program.
+
+    `call(arrays)` gives the results' arrays. `operands` and `results` pair buffers with types (a
+    result that nobody reads has no buffer). `workspace` bounds what the call allocates itself;
+    where `same_bits` is false, its bits are as the function's library gives them.
+    """
+
+    __slots__ = ("call", "flops", "names", "operands", "results", "same_bits", "source", "traffic",
+                 "workspace")
+
+    def __init__(self, call: Callable, operands: list[tuple[Buffer, TensorType]],
+                 results: list[tuple[Buffer | None, TensorType]], workspace: Extent,
+                 same_bits: bool, names: str, source=None):
+        self.call, self.operands, self.results = call, operands, results
+        self.workspace, self.same_bits = workspace, same_bits
+        self.names, self.source = names, source
+        self.flops: Extent = 0
+        self.traffic: Extent = sum((b.bytes for b in self.buffers()), start=0)
+
+    def buffers(self) -> list[Buffer]:
+        return [*(b for b, _ in self.operands), *(b for b, _ in self.results if b is not None)]
+
+
 class Loop:
     """A step: `body` run `trips` times. An open loop (`trips` is None) runs `head` before each
     trip, which writes the boolean in `flag`, and ends where that is false.
@@ -143,7 +170,7 @@ def inner_steps(s) -> list[list]:
     return s.arms if isinstance(s, Branch) else []
 
 
-Step = Launch | Copy | Loop | Branch
+Step = Launch | Copy | Host | Loop | Branch
 
 
 class Plan:

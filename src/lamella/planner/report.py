@@ -11,7 +11,7 @@ from ..codegen.emit import evaluate as evaluate_expr
 from ..codegen.memory import scratch_size
 from .cost import total
 from .place import Layout, aligned, lower_bound, place
-from .plan import Launch, Loop, Order, Plan, inner_steps
+from .plan import Host, Launch, Loop, Order, Plan, inner_steps
 from .profile import Profile
 
 
@@ -72,6 +72,22 @@ class Report:
         return self.memory.peak
 
     @property
+    def hosts(self) -> list[Host]:
+        """The steps that are calls of host functions."""
+        return [s for s in Order(self.plan.steps).leaves if isinstance(s, Host)]
+
+    @property
+    def workspace(self) -> int:
+        """Bytes that calls of host functions may allocate beside the peak: the largest bound."""
+        return max((evaluate(s.workspace, self.env) for s in self.hosts), default=0)
+
+    @property
+    def same_bits(self) -> bool:
+        """Whether the bits of the results depend on the arguments alone: no host function says that
+        its own depend on more."""
+        return all(s.same_bits for s in self.hosts)
+
+    @property
     def flops(self) -> int:
         """Floating-point operations of a run; of an open loop, one trip's."""
         return self._total(lambda s: evaluate(s.flops, self.env))
@@ -91,7 +107,7 @@ class Report:
 
     def step_seconds(self, s) -> float:
         """Predicted time of one step: its operations or its bytes, whichever takes longer."""
-        kind = s.kernel.name if isinstance(s, Launch) else "copy"
+        kind = s.kernel.name if isinstance(s, Launch) else type(s).__name__.lower()
         return self.profile.seconds(kind, evaluate(s.flops, self.env),
                                     evaluate(s.traffic, self.env), self.threads)
 
@@ -119,6 +135,10 @@ class Report:
                  f"  operations   {count_text(self.flops):>12}flop",
                  f"  traffic      {bytes_text(self.traffic):>12}",
                  f"  predicted    {time_text(self.seconds):>12}"]
+        if self.hosts:
+            own = "" if self.same_bits else "; bits are their libraries'"
+            lines.append(f"  host calls   {len(self.hosts):>12}   at most "
+                         f"{bytes_text(self.workspace)} of their own beside the peak{own}")
         if self.plan.symbols:
             f = self.formulas()
             lines += [f"  flops(...)   {f['flops']}", f"  traffic(...) {f['traffic']}"]
