@@ -12,6 +12,7 @@ _MODULES = {"errors": "base.errors", "linalg": "api.matrices", "random": "api.ra
             "tree": "base.tree"}
 _HOMES = {
     "api.transforms": ("grad", "hessian", "jacobian", "jvp", "value_and_grad", "vjp", "vmap"),
+    "api.control": ("cond", "fori_loop", "map", "scan", "switch", "while_loop"),
     "api.compile": ("compile", "explain", "measure", "plan", "spec", "trace"),
     "api.op": ("op",),
     "base.extents": ("symbol",),

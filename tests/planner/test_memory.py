@@ -14,6 +14,7 @@ from lamella.api import functions as F
 from lamella.base import tree
 from lamella.engine import executable as running
 from lamella.planner.place import aligned, lower_bound
+from lamella.planner.plan import Copy, Loop, Order
 from lamella.runtime.arena import Arena, paint, touched
 
 GUARD = 4096
@@ -78,7 +79,48 @@ def narrow_types():
     return f, (numbers(33, 7),)
 
 
-PROGRAMS = [mlp_step, attention_block, conv_net, softmax_rows, long_sums, narrow_types]
+def recurrent_step():
+    """A loop forward and one backward, with sums for the weights."""
+    def f(w, u, xs):
+        def cell(h, x):
+            h = F.tanh(h @ w + x @ u)
+            return h, h * 2
+
+        def loss(w):
+            return lamella.scan(cell, F.zeros((4, 33)), xs)[1].sum()
+        return lamella.value_and_grad(loss)(w)
+    return f, (numbers(33, 33), numbers(17, 33, seed=1), numbers(7, 4, 17, seed=2))
+
+
+def cache_of_keys():
+    """Values written into a carried array, and all of it read again."""
+    def step(c, x):
+        cache, at = c
+        cache[at] = x
+        return (cache, at + 1), (cache @ x)
+    return lambda cache, xs: lamella.scan(step, (cache, 0), xs), (numbers(65, 16), numbers(9, 16))
+
+
+def loop_in_loop():
+    """A scan inside of a scan, with a product in both, and carries that change places."""
+    def inner(c, x):
+        return (c[1], c[0] @ x), c[0].sum(axis=0)
+    def outer(c, x):
+        (a, b), ys = lamella.scan(inner, c, x)
+        return (b + 1, a), ys @ x[0]
+    return lambda a, xs: lamella.scan(outer, (a, a * 2), xs), (
+        numbers(17, 17), numbers(3, 2, 17, 17, seed=1))
+
+
+def open_loop():
+    def f(a, x):
+        return lamella.while_loop(lambda s: s[1] < 6, lambda s: (F.tanh(s[0] @ a) + x, s[1] + 1),
+                                  (x, 0))
+    return f, (numbers(33, 33), numbers(5, 33, seed=1))
+
+
+PROGRAMS = [mlp_step, attention_block, conv_net, softmax_rows, long_sums, narrow_types,
+            recurrent_step, cache_of_keys, loop_in_loop, open_loop]
 
 
 class Watched:
@@ -142,10 +184,38 @@ def test_a_buffer_is_alive_from_its_first_write_to_its_last_read(make, monkeypat
     """Every step's buffers lie within the lifetime that placement gave their owner."""
     watched = Watched(make, monkeypatch)
     life = {id(i.buffer): i for i in watched.bound.layout.intervals}
-    for at, step in enumerate(watched.plan.steps):
+    order = Order(watched.plan.steps)
+    for at, step in enumerate(order.leaves):
         for b in step.buffers():
             if id(b.root) in life:
                 assert life[id(b.root)].first <= at <= life[id(b.root)].last
+
+
+@pytest.mark.parametrize("make", [recurrent_step, loop_in_loop, open_loop, cache_of_keys])
+def test_what_a_loop_finds_and_leaves_is_alive_during_all_trips(make, monkeypatch):
+    watched = Watched(make, monkeypatch)
+    life = {id(i.buffer): i for i in watched.bound.layout.intervals}
+    order = Order(watched.plan.steps)
+    assert order.loops
+    for _, begin, end in order.loops:
+        inside = [b.root for s in order.leaves[begin:end] for b in s.buffers()]
+        beyond = {id(b.root) for s in (*order.leaves[:begin], *order.leaves[end:])
+                  for b in s.buffers()}
+        for b in inside:
+            if id(b) in life and id(b) in beyond:
+                assert life[id(b)].first <= begin and life[id(b)].last >= end
+
+
+def test_a_carried_array_is_updated_in_place():
+    """A cache that is given away is never copied; one that is not is copied once, before."""
+    f, args = cache_of_keys()
+    for donated, copies in (("cache",), 0), ((), 1):
+        plan = lamella.plan(lamella.compile(f, donate=donated), *args).plan
+        cache = [s for s in Order(plan.steps).leaves if isinstance(s, Copy)
+                 and s.source_buffer.count == 65 * 16]
+        assert len(cache) == copies, donated
+        loop, = [s for s in plan.steps if isinstance(s, Loop)]
+        assert not any(isinstance(s, Copy) for s in loop.body)
 
 
 def test_a_plan_with_a_symbol_touches_its_bytes_at_every_size(monkeypatch):

@@ -98,7 +98,7 @@ class Compiled:
         self.sizes = {self._position(k): v for k, v in sizes.items()}
         self.entries: dict[tuple, Entry] = {}
         self.fast: dict[tuple, tuple[Entry, tuple, list]] = {}
-        self.last: tuple[list, tuple, Any] = [], (), None  # types, structures, entry of a call
+        self.last: tuple[Any, tuple, Any] = None, (), None  # types, structures, entry of a call
 
     def _position(self, parameter: str | int) -> int:
         if isinstance(parameter, int):

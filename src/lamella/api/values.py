@@ -122,8 +122,9 @@ def _not_known() -> TraceError:
         return error(TraceError, "this array belongs to a function that was traced by compile or "
                                  "vmap and has no value outside of it; return it from the function")
     return error(TraceError, f"{scope}: the value of this array is not known while the function is "
-                             "traced; choose by lamella.where(condition, a, b) instead of "
-                             "if (cond), or return it and look at it outside")
+                             "traced; choose by lamella.where(condition, a, b) or "
+                             "lamella.cond(condition, f, g) instead of if, loop by "
+                             "while_loop or scan, or return it and look at it outside")
 
 
 def value(node: Node) -> np.ndarray:

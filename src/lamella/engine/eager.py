@@ -11,7 +11,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from ..ir.node import CONSTANT, INPUT, Node, placeholder
+from ..ir.node import CONSTANT, INPUT, ITEM, Node, items, placeholder
 from ..ir.op import exact
 from ..ir.program import Program, rebuild
 from ..planner.build import build_plan
@@ -31,6 +31,7 @@ class Unknown(Exception):
 
 def evaluate(wanted: list[Node]) -> None:
     """Compute the data of the nodes, which have none; Unknown where an input has none."""
+    wanted = _with_siblings(wanted)
     order, leaves, key = _signature(wanted)
     values = [_number(n) if n.op is CONSTANT else n.data for n in leaves]
     if None in values:
@@ -44,6 +45,20 @@ def evaluate(wanted: list[Node]) -> None:
             _executables.popitem(last=False)
     for node, value in zip(wanted, run(values), strict=True):
         node.data = value
+    for node in wanted:
+        if node.op is ITEM and node.inputs[0].data is None:
+            of = {n.params["index"]: n.data for n in wanted if n.inputs == node.inputs}
+            node.inputs[0].data = tuple(of[k] for k in range(len(of)))
+
+
+def _with_siblings(wanted: list[Node]) -> list[Node]:
+    """The nodes, and all other results of nodes with several results: these run once."""
+    sources = {id(n.inputs[0]): n.inputs[0] for n in wanted if n.op is ITEM}
+    if not sources:
+        return wanted
+    own = {(id(n.inputs[0]), n.params["index"]) for n in wanted if n.op is ITEM}
+    return wanted + [n for s in sources.values() if s.data is None for n in items(s)
+                     if (id(s), n.params["index"]) not in own]
 
 
 def _signature(wanted: list[Node]):
@@ -63,6 +78,8 @@ def _signature(wanted: list[Node]):
             index[node] = -1 - len(leaves)
             leaves.append(node)
             key.append(node.type)
+        elif node.op is ITEM and node.inputs[0].data is not None:
+            node.data = node.inputs[0].data[node.params["index"]]
         else:
             waiting = [i for i in node.inputs if i not in index]
             if waiting:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from ..base import source as _source
@@ -18,14 +20,18 @@ _PYTHON: dict = {"bool": bool, "complex": complex}
 _DEFAULTS = ((bool, bool_dtype), (int, int32), (complex, complex64))
 
 
+next_born = itertools.count(1).__next__
+
+
 class Node(Arithmetic):
     """One value, or several (its type a TupleType), which only `item` nodes read. Pure unless
     `token` names the order it takes part in.
 
-    `data` is the evaluated value (a runtime buffer) of an uncompiled node, else None.
+    `data` is the evaluated value (a runtime buffer) of an uncompiled node, else None. `born` counts
+    nodes in the order in which they were made: a loop's body tells by it what lies outside.
     """
 
-    __slots__ = ("__weakref__", "data", "inputs", "op", "params", "source", "token", "type")
+    __slots__ = ("__weakref__", "born", "data", "inputs", "op", "params", "source", "token", "type")
 
     type: TensorType  # a TupleType where there are several results: then read by items alone
 
@@ -34,6 +40,7 @@ class Node(Arithmetic):
         self.op, self.inputs, self.params = op, inputs, params
         self.type = type  # type: ignore[assignment]
         self.source, self.token, self.data = source, token, data
+        self.born = next_born()
 
     @property
     def shape(self):

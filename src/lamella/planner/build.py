@@ -21,6 +21,7 @@ from .narrow import narrow
 from .nest import Nest
 from .order import order_groups
 from .plan import Branch, Buffer, Copy, Loop, Order, Plan, Step
+from .prune import prune
 from .reduction import schedule_reduction
 from .routine import schedule_routine
 from .rows import schedule_rows
@@ -58,7 +59,7 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], target,
     """(the steps of a program over its inputs' buffers, its outputs' buffers). `owned` numbers the
     inputs that it may overwrite. Programs inside of nodes are regions of their own."""
     tags: dict[int, int] | None = None if fused else {}
-    program = expand(program, tags)
+    program = expand(prune(program), tags)
     program = narrow(program, tags)
     program = split(program, tags)
     program = share(program, tags)
