@@ -39,6 +39,7 @@ V = 'program p\n%0 = input "x" : float32[4]\n%1 = input "i" : int32[2]\n'
 IMAGE = 'program p\n%0 = input "x" : float32[1, 999, 999, 1]\n'
 SCATTER = ('program p\n%0 = input "x" : float32[1, 1, {}, 1]\n%1 = input "i" : int32[1, {}]\n'
            '%2 = input "u" : float32[1, 1, {}, 1]\n%3 = scatter(%0, %1, %2) ')
+ROW3 = 'program p\n%0 = input "x" : float32[1, 4, 1]\n'
 KEY = 'program p\n%0 = input "k" : uint32[2]\n'
 MM = ('program p\n%0 = input "a" : float32[3, 4]\n%1 = input "b" : float32[4, 5]\n'
       '%2 = contract(%0, %1) ')
@@ -162,6 +163,20 @@ REFUSED = {
                           "%2 = take(%0, %1) axis=1 batch=1 : float32[4]",
     "take batch of scalar": 'program p\n%0 = input "x" : float32[4, 3]\n%1 = input "i" : int32[]\n'
                             "%2 = take(%0, %1) axis=1 batch=1 : float32[4]",
+    "sort rank": V + "%2 = sort(%0) descending=True : float32[4]",
+    "argsort too many": ROW3 + "%1 = argsort(%0) count=5 descending=True dtype=int32 : "
+                               "int32[1, 5, 1]",
+    "argsort negative": ROW3 + "%1 = argsort(%0) count=-1 descending=True dtype=int32 : "
+                               "int32[1, 4, 1]",
+    "argsort as float": ROW3 + "%1 = argsort(%0) count=4 descending=True dtype=float32 : "
+                               "float32[1, 4, 1]",
+    "cumulative rank": V + '%2 = cumulative(%0) exclusive=True monoid="sum" reverse=True : '
+                           "float32[4]",
+    "cumulative monoid": ROW3 + '%1 = cumulative(%0) exclusive=True monoid="any" reverse=True : '
+                                "float32[1, 4, 1]",
+    "searchsorted rows": 'program p\n%0 = input "x" : float32[2, 4]\n'
+                         '%1 = input "v" : float32[3, 4]\n'
+                         "%2 = searchsorted(%0, %1) right=True : int32[3, 4]",
     "scatter rank": V + '%2 = scatter(%0, %1, %0) monoid="sum" : float32[4]',
     "scatter monoid": SCATTER.format(4, 2, 2) + 'monoid="any" : float32[1, 1, 4, 1]',
     "scatter updates": SCATTER.format(4, 2, 3) + 'monoid="sum" : float32[1, 1, 4, 1]',

@@ -3,6 +3,8 @@
 Nothing of the project computes the expected values; its own functions only give the found ones.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -60,6 +62,18 @@ def rule_r(x: np.ndarray) -> np.ndarray:
     if len(x) == 0:
         return np.zeros(x.shape[1:], f32)
     return tree([chunk(x[c:c + 1024]) for c in range(0, len(x), 1024)])
+
+
+def rule_c(x: np.ndarray, join, none) -> np.ndarray:
+    """Running totals along axis 0."""
+    out, before = np.empty_like(x), np.full(x.shape[1:], none, f32)
+    for c in range(0, len(x), 1024):
+        inside = np.full(x.shape[1:], none, f32)
+        for k in range(c, min(c + 1024, len(x))):
+            inside = join(inside, x[k])
+            out[k] = join(before, inside)
+        before = join(before, inside)
+    return out
 
 
 def rule_g(pairs, shape) -> np.ndarray:
@@ -170,6 +184,16 @@ def test_a_sum_over_two_axes_counts_the_last_fastest():
     x = normal(40, 3, 61, spread=10.0)
     for found in both(lambda a: a.sum(axis=(0, 2)), x):
         assert_bits(found, rule_r(x.transpose(0, 2, 1).reshape(-1, 3)))
+
+
+@pytest.mark.parametrize("size", (1, 17, 1024, 1025, 3000))
+def test_a_running_sum_over_the_last_and_the_first_axis(size):
+    x = normal(5, size, spread=10.0)
+    for join, none, f in ((np.add, 0, F.cumulative_sum), (np.multiply, 1, F.cumulative_prod)):
+        for found in both(partial(f, axis=1), x):
+            assert_bits(found, rule_c(x.T, join, none).T)
+        for found in both(partial(f, axis=0, reverse=True), np.ascontiguousarray(x.T)):
+            assert_bits(found, rule_c(x.T[::-1], join, none)[::-1])
 
 
 @pytest.mark.parametrize("k", (0, 1, 33, 4096, 4097, 9000))

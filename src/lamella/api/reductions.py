@@ -5,23 +5,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ..base import dtypes
-from ..base.errors import DTypeError, ShapeError, TraceError
+from ..base.errors import DTypeError, ShapeError
 from ..base.extents import product
 from ..ir.node import make
 from ..ops import reduce as red
 from ..ops import search
 from ..ops.pointwise import normal_axis
-from .array import Array, asarray, from_numpy, wrap
+from .array import Array, asarray, wrap
 from .elementwise import abs, exp, isinf, log, sqrt, stop_gradient, where
 from .kinds import floating
 from .shapes import some_axes
-from .values import error, unknown
+from .values import error
 
 __all__ = ["all", "allclose", "any", "argmax", "argmin", "count_nonzero", "logsumexp", "max",
-           "mean", "min", "nonzero", "norm", "prod", "std", "sum", "var"]
+           "mean", "min", "norm", "prod", "std", "sum", "var"]
 
 
 def sum(x, *, axis=None, dtype=None, keepdims: bool = False) -> Array:
@@ -128,15 +126,6 @@ def argmax(x, *, axis: int | None = None, keepdims: bool = False) -> Array:
 def argmin(x, *, axis: int | None = None, keepdims: bool = False) -> Array:
     """The first position of the smallest (a NaN counts as such), int32; None takes all axes."""
     return _extreme("argmin", "min", x, axis, keepdims)
-
-
-def nonzero(x) -> tuple[Array, ...]:
-    """The positions of elements that are not 0, one array per axis; looks at the values."""
-    x = asarray(x)
-    if unknown([x.node]):
-        raise error(TraceError, "nonzero: the count is not known while the function is traced; use "
-                                "lamella.where(condition, a, b)")
-    return tuple(from_numpy(p) for p in np.nonzero(x.numpy()))
 
 
 def norm(x, *, axis=None, keepdims: bool = False) -> Array:

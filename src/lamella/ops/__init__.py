@@ -8,10 +8,12 @@ Read first: `pointwise`, `reduce`, `contract`, `composite`.
 from . import (
     activation,
     attention,
+    bisect,
     composite,
     contract,
     control,
     convolution,
+    cumulative,
     foreign,
     index,
     loss,
@@ -26,8 +28,11 @@ from . import (
     scan,
     search,
     softmax,
+    sort,
 )
 
-__all__ = ["activation", "attention", "composite", "contract", "control", "convolution", "foreign",
-           "index", "loss", "matrices", "move", "normalization", "notation", "pointwise", "pooling",
-           "random", "reduce", "scan", "search", "softmax"]
+__all__ = [
+    "activation", "attention", "bisect", "composite", "contract", "control", "convolution",
+    "cumulative", "foreign", "index", "loss", "matrices", "move", "normalization", "notation",
+    "pointwise", "pooling", "random", "reduce", "scan", "search", "softmax", "sort",
+]

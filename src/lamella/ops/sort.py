@@ -1,0 +1,418 @@
+"""Sorting along an axis: the sorted values, and the positions that sort.
+
+The operand is [o, n, p] and the axis is the middle one; `sort` and `argsort` shape any array so.
+The order is total and stable: elements by `order_key`, equal ones by position. NaN comes last, with
+`descending` too; -0 and +0 are equal. Long rows are sorted by a radix sort from the lowest digit
+(Knuth, The Art of Computer Programming 3, 5.2.5), short ones by counting who comes before whom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..base import dtypes
+from ..base.dtypes import DType
+from ..base.errors import DTypeError, ShapeError
+from ..base.extents import lower, product, upper
+from ..ir.node import Node, make
+from ..ir.op import Op, in_range, is_bool, is_dtype, is_extent
+from ..ir.types import TensorType
+from ..lang import expr, scalar
+from ..lang.expr import Expr, lit
+from ..lang.loops import LANES, Loop, Set, Store, When, index_var, lane_tree
+from ..lang.routine import RESULT, ZERO, Part, Routine, serial, vector
+from .index import scatter_along, take_along
+from .move import reshape, zeros_like
+
+_SHORT = 96       # rows up to here are sorted by counting
+_LONG = 50_000    # rows from here on have digits of 11 bits instead of 8
+_FEW = 64         # so many first positions are found by insertion
+_PASS = 256       # elements that are passed over at once there
+
+
+# ---- the order of elements ----------------------------------------------------------------------
+
+def raw_dtype(d: DType) -> DType:
+    """The unsigned dtype of an element's bits."""
+    return dtypes.by_name(f"uint{d.bits if d is not dtypes.bool_ else 8}")
+
+
+def raw(x: Expr) -> Expr:
+    """An element's bits."""
+    if x.dtype is dtypes.bool_:
+        return scalar.cast(x, dtypes.uint8)
+    return scalar.bitcast(x, raw_dtype(x.dtype))
+
+
+def cooked(x: Expr, d: DType) -> Expr:
+    """The element of those bits."""
+    return scalar.cast(x, d) if d is dtypes.bool_ else scalar.bitcast(x, d)
+
+
+def key_dtype(d: DType) -> DType:
+    """The dtype of keys of elements."""
+    return dtypes.uint64 if d.bits == 64 else dtypes.uint32
+
+
+def order_key(bits: Expr, d: DType, descending: bool) -> Expr:
+    """An unsigned number for an element's bits, below 2^(bits of d), that grows in its order."""
+    wide = key_dtype(d)
+    u = scalar.cast(bits, wide)
+    width = bits.dtype.bits
+    top, full = lit(1 << (width - 1), wide), lit((1 << width) - 1, wide)
+    if not d.is_float:
+        if d.kind == "int":
+            u = u ^ top
+        return full - u if descending else u
+    size = u & (full ^ top)
+    negative = scalar.eq(u, size)  # of positive numbers
+    up, down = (size + top, top - size) if not descending else (top - size, size + top)
+    key = scalar.where(negative, up, down)
+    return scalar.where(lit(_infinity(d), wide) < size, full, key)
+
+
+def _infinity(d: DType) -> int:
+    """The bits of infinity."""
+    return int(np.array(np.inf, d.numpy).view(raw_dtype(d).numpy))
+
+
+def key_of(x: Expr, descending: bool = False) -> Expr:
+    """The key of an element."""
+    return order_key(raw(x), x.dtype, descending)
+
+
+# ---- sorting one row ----------------------------------------------------------------------------
+
+class _Record:
+    """What is moved for each element: fields, the key in them, and what becomes the result."""
+
+    def __init__(self, fields: list[DType], first: Callable, key: Callable, last: Callable,
+                 bits: int):
+        self.fields, self.first, self.key, self.last = fields, first, key, last
+        self.bits = bits
+
+
+def _values(d: DType, descending: bool) -> _Record:
+    """The element itself, of 32 bits below its key."""
+    if d.bits == 64:
+        return _Record([dtypes.uint64], lambda x, i: [raw(x)],
+                       lambda f: order_key(f[0], d, descending), lambda f: cooked(f[0], d), 64)
+    bits = raw_dtype(d)
+    return _packed(d, descending, lambda x, i: raw(x), lambda low: cooked(
+        scalar.cast(low, bits), d))
+
+
+def _positions(d: DType, descending: bool, out: DType) -> _Record:
+    """The position, below a key of 32 bits or beside one of 64."""
+    if d.bits == 64:
+        return _Record([dtypes.uint64, dtypes.uint32],
+                       lambda x, i: [key_of(x, descending), scalar.cast(i, dtypes.uint32)],
+                       lambda f: f[0], lambda f: scalar.cast(f[1], out), 64)
+    return _packed(d, descending, lambda x, i: i, lambda low: scalar.cast(low, out))
+
+
+def _packed(d: DType, descending: bool, below: Callable, last: Callable) -> _Record:
+    """One word: the key, and 32 bits below it."""
+    word = dtypes.uint64
+    return _Record([word], lambda x, i: [(scalar.cast(key_of(x, descending), word) << 32)
+                                         | scalar.cast(below(x, i), word)],
+                   lambda f: scalar.cast(f[0] >> 32, dtypes.uint32),
+                   lambda f: last(f[0] & lit(0xFFFFFFFF, word)), raw_dtype(d).bits)
+
+
+class _Row:
+    """One row [o, :, p] of the operand and of the result."""
+
+    def __init__(self, x: TensorType, count):
+        self.type, self.n, self.count = x, expr.size(x.shape[1]), expr.size(count)
+        self.width = expr.size(x.shape[2])
+        self.task = index_var("task")
+        self.tasks = x.shape[0] * x.shape[2]
+        self.o, self.q = self.task // self.width, self.task % self.width
+
+    def read(self, i: Expr) -> Expr:
+        return expr.read(0, (self.o, i, self.q), self.type.dtype)
+
+    def store(self, i: Expr, value: Expr) -> Store:
+        return Store(RESULT, (self.o * self.count + i) * self.width + self.q, value)
+
+    def part(self, body: list, scratch) -> Part:
+        return Part("sort", self.task, self.tasks, body, 1, tuple(scratch))
+
+
+def _by_keys(row: _Row, record: _Record) -> Part:
+    n = row.type.shape[1]
+    return _by_counting(row, record) if isinstance(n, int) and n <= _SHORT else \
+        _by_radix(row, record)
+
+
+def _by_counting(row: _Row, record: _Record) -> Part:
+    """Each element goes to the place that says how many come before it."""
+    n, wide = row.n, dtypes.uint64 if record.bits == 64 else dtypes.uint32
+    names = [f"f{k}" for k in range(len(record.fields))]
+    rank, key = expr.var("rank", dtypes.int32), expr.var("key", wide)
+
+    def loaded(i: Expr) -> list[Expr]:
+        return [expr.load(name, i, d) for name, d in zip(names, record.fields, strict=True)]
+
+    def fill(i: Expr) -> list:
+        first = record.first(row.read(i), i)
+        return [*(Store(name, i, v) for name, v in zip(names, first, strict=True)),
+                Store("keys", i, record.key(first))]
+
+    def place(j: Expr) -> list:
+        one, none = lit(1, dtypes.int32), lit(0, dtypes.int32)
+        other = index_var("i")
+        k = expr.load("keys", other, wide)
+        before = scalar.where(other < j, k <= key, k < key)
+        at = scalar.cast(rank, dtypes.index)
+        out = row.store(at, record.last(loaded(j)))
+        return [Set(rank, none), Set(key, expr.load("keys", j, wide)),
+                Loop(other, ZERO, n, [Set(rank, rank + scalar.where(before, one, none))]),
+                Store(out.buffer, out.offset, out.value, at < row.count)]
+
+    scratch = [(name, d, n) for name, d in zip(names, record.fields, strict=True)]
+    return row.part([vector("a", n, fill), vector("j", n, place)], [*scratch, ("keys", wide, n)])
+
+
+def _by_radix(row: _Row, record: _Record) -> Part:
+    """Counts of all digits in one pass, then one stable distribution for each digit that differs
+    anywhere, between the halves of a scratch buffer."""
+    n, width = row.n, 11 if lower(row.type.shape[1]) >= _LONG and record.bits > 16 else 8
+    digits, passes = 1 << width, range(0, record.bits, width)
+    names = [f"f{k}" for k in range(len(record.fields))]
+    source = index_var("source")
+
+    def loaded(i: Expr) -> list[Expr]:
+        return [expr.load(name, i, d) for name, d in zip(names, record.fields, strict=True)]
+
+    def bucket(fields: list[Expr], shift: int) -> Expr:
+        digit = (record.key(fields) >> shift) & (digits - 1)
+        return scalar.cast(digit, dtypes.index) + shift // width * digits
+
+    def tally(i: Expr) -> list:
+        first = record.first(row.read(i), i)
+        slots = [bucket(first, s) for s in passes]
+        return [*(Store(name, i, v) for name, v in zip(names, first, strict=True)),
+                *(Store("count", b, expr.load("count", b, dtypes.index) + 1) for b in slots)]
+
+    def distribute(shift: int) -> list:
+        total, here = index_var(f"total{shift}"), index_var(f"here{shift}")
+        at = index_var(f"at{shift}")
+        base = shift // width * digits
+
+        def prefix(d: Expr) -> list:
+            return [Set(here, expr.load("count", d + base, dtypes.index)),
+                    Store("count", d + base, total), Set(total, total + here)]
+
+        def move(i: Expr) -> list:
+            fields = loaded(source + i)
+            slot = bucket(fields, shift)
+            return [Set(at, expr.load("count", slot, dtypes.index)),
+                    *(Store(name, n - source + at, v) for name, v in
+                      zip(names, fields, strict=True)), Store("count", slot, at + 1)]
+
+        same = scalar.eq(expr.load("count", bucket(loaded(source), shift), dtypes.index), n)
+        return [When(scalar.not_(same), [Set(total, ZERO), serial(f"d{shift}", digits, prefix),
+                                         serial(f"i{shift}", n, move), Set(source, n - source)])]
+
+    body = [vector("z", len(passes) * digits, lambda d: [Store("count", d, ZERO)]),
+            serial("a", n, tally), Set(source, ZERO),
+            When(n > 0, [s for shift in passes for s in distribute(shift)]),
+            vector("j", row.count, lambda j: [row.store(j, record.last(loaded(source + j)))])]
+    scratch = [(name, d, n * 2) for name, d in zip(names, record.fields, strict=True)]
+    return row.part(body, [*scratch, ("count", dtypes.index, expr.size(len(passes) * digits))])
+
+
+def _by_insertion(row: _Row, descending: bool, count: int, out: DType) -> Part:
+    """The first `count` positions only: a sorted list of them, into which the rare better element
+    goes. Blocks of the row whose least key is no better are passed over."""
+    wide = key_dtype(row.type.dtype)
+    key, worst = expr.var("key", wide), expr.var("worst", wide)
+    least = expr.var("least", wide, LANES)
+    hole, block = index_var("hole"), index_var("block")
+    full = lit((1 << wide.bits) - 1, wide)
+    last = count - 1
+
+    def insert(i: Expr, end: Expr | int) -> list:
+        """Those behind it move by one, from the place `end` on, and it goes before them."""
+        def shift(s: Expr) -> list:
+            at = end - 1 - s
+            before = expr.load("keys", at, wide)
+            return [When(key < before, [
+                Store("keys", at + 1, before), Set(hole, at),
+                Store("places", at + 1, expr.load("places", at, dtypes.index))])]
+
+        return [Set(hole, end + ZERO), serial("s", end, shift), Store("keys", hole, key),
+                Store("places", hole, i), Set(worst, expr.load("keys", last + ZERO, wide))]
+
+    def take(i: Expr) -> list:
+        return [Set(key, key_of(row.read(i), descending))]
+
+    first = serial("a", scalar.minimum(row.n, expr.size(count)), lambda i: [
+        *take(i), *insert(i, i)])
+    low = block * _PASS + count
+    high = scalar.minimum(low + _PASS, row.n)
+    rest = Loop(block, ZERO, (row.n - count + (_PASS - 1)) // _PASS, [
+        Set(least, full),
+        vector("v", high, lambda i: [Set(least, scalar.minimum(least, key_of(
+            row.read(i), descending)))], low),
+        When(lane_tree("min", least) < worst, [serial("b", high, lambda i: [
+            *take(i), When(key < worst, insert(i, last))], low)])])
+    body = [Set(worst, full), first, rest, vector("j", row.count, lambda j: [row.store(
+        j, scalar.cast(expr.load("places", j, dtypes.index), out))])]
+    return row.part(body, [("keys", wide, expr.size(count)),
+                           ("places", dtypes.index, expr.size(count))])
+
+
+# ---- the ops ------------------------------------------------------------------------------------
+
+def _check(name: str, x: TensorType) -> None:
+    if x.rank != 3:
+        raise ShapeError(f"{name}: the operand is [o, n, p], got {x.shape}")
+    require_order(name, x.dtype)
+    if upper(x.shape[1]) >= 1 << 32:
+        raise ShapeError(f"{name}: sorts at most 2**32 - 1 elements, got {x.shape[1]}")
+
+
+def require_order(name: str, d: DType) -> None:
+    """Raise for a dtype whose numbers have no order."""
+    if d.kind in ("complex", "float8"):
+        raise DTypeError(f"{name}: {d} has no order; cast with astype")
+
+
+def _sort_infer(p: dict, x: TensorType) -> TensorType:
+    _check("sort", x)
+    return x
+
+
+def _argsort_infer(p: dict, x: TensorType) -> TensorType:
+    _check("argsort", x)
+    if upper(p["count"]) > upper(x.shape[1]) or lower(p["count"]) > lower(x.shape[1]):
+        raise ShapeError(f"argsort: an axis of {x.shape[1]} has no first {p['count']}")
+    if not in_range(max(upper(x.shape[1]) - 1, 0), p["dtype"]):
+        raise DTypeError(f"argsort: {p['dtype']} has not all positions of an axis of {x.shape[1]}; "
+                         f"choose a wider integer dtype")
+    return x.with_shape((x.shape[0], p["count"], x.shape[2])).with_dtype(p["dtype"])
+
+
+def order_of(x: np.ndarray, descending: bool) -> np.ndarray:
+    """Stable positions that sort axis 1, NaN last."""
+    wide = x.astype(np.float32) if x.dtype.kind == "V" else x
+    nan = np.isnan(wide) if wide.dtype.kind == "f" else np.zeros(x.shape, bool)
+    clean = np.where(nan, np.zeros((), wide.dtype), wide)
+    by_value = np.argsort(np.flip(clean, 1) if descending else clean, 1, kind="stable")
+    if descending:  # the flipped order of the flipped row is stable too
+        by_value = np.flip(x.shape[1] - 1 - by_value, 1)
+    last = np.argsort(np.take_along_axis(nan, by_value, 1), 1, kind="stable")
+    return np.take_along_axis(by_value, last, 1)
+
+
+def _sort_reference(p: dict, x: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(x, order_of(x, p["descending"]), 1)
+
+
+def _sort_loops(p: dict, x: TensorType) -> Routine:
+    row = _Row(x, x.shape[1])
+    return Routine([_by_keys(row, _values(x.dtype, p["descending"]))])
+
+
+def _argsort_loops(p: dict, x: TensorType) -> Routine:
+    row = _Row(x, p["count"])
+    if isinstance(p["count"], int) and isinstance(x.shape[1], int) and \
+            p["count"] * 8 <= x.shape[1] and 0 < p["count"] <= _FEW:
+        return Routine([_by_insertion(row, p["descending"], p["count"], p["dtype"])])
+    return Routine([_by_keys(row, _positions(x.dtype, p["descending"], p["dtype"]))])
+
+
+def _permutation(n: Node) -> Node:
+    """The positions that sort the operand of a sort."""
+    x = n.inputs[0]
+    return make(ARGSORT, (x,), {"descending": n.params["descending"], "count": x.shape[1],
+                                "dtype": position_dtype(x.shape[1])})
+
+
+def position_dtype(extent) -> DType:
+    """The dtype of positions along an axis: int32 where that is wide enough."""
+    return dtypes.int32 if upper(extent) <= 1 << 31 else dtypes.int64
+
+
+def _sort_vjp(n: Node, g: Node):
+    x = n.inputs[0]
+    if not x.dtype.is_float:
+        return (None,)
+    return (scatter_along(zeros_like(x), _permutation(n), g, 1, "set"),)
+
+
+def _sort_jvp(n: Node, t):
+    if t[0] is None or not n.dtype.is_float:
+        return None
+    return take_along(t[0], _permutation(n), 1)
+
+
+def _batch(n: Node, inputs, batched):
+    x, = inputs
+    y = make(n.op, (reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:])),), n.params)
+    return reshape(y, (*x.shape[:2], *y.shape[1:]))
+
+
+def _arrays() -> list[np.ndarray]:
+    rng = np.random.default_rng(8)
+    hard = np.array([1, -0.0, 0.0, np.nan, 2, np.inf, -np.inf, 1e-40, -1e-40, 1, np.nan, -3])
+    found = [rng.standard_normal(s).astype(np.float32) for s in
+             ((3, 17, 5), (2, 200, 1), (2, 130, 3), (4, 1, 2), (2, 0, 3))]
+    found += [hard.astype(np.float32).reshape(1, 12, 1),
+              rng.permutation(np.append(hard, np.arange(9.0, 237.0))).reshape(1, 240, 1)]
+    for kind in ("int8", "uint8", "int32", "uint16", "int64", "uint64"):
+        info = np.iinfo(kind)
+        found.append(rng.integers(info.min, info.max, (2, 110, 1), dtype=kind, endpoint=True))
+    return [*found, rng.random((3, 9, 2)) < 0.5]
+
+
+def _sort_samples():
+    return [({"descending": d}, [x]) for x in _arrays() for d in (False, True)]
+
+
+def _argsort_samples():
+    found = [({"descending": d, "count": x.shape[1], "dtype": dtypes.int32}, [x])
+             for x in _arrays() for d in (False, True)]
+    return found + [({"descending": d, "count": k, "dtype": dtypes.int64}, [x])
+                    for x in _arrays() if x.shape[1] > 100 for d in (False, True) for k in (3, 90)]
+
+
+def _is_integer(v, p, types) -> bool:
+    """an integer dtype"""
+    return is_dtype(v) and v.is_int
+
+
+SORT = Op("sort", doc="y[o, :, p] = x[o, :, p] in ascending (descending) order, NaN last.", arity=1,
+          params={"descending": is_bool}, infer=_sort_infer, reference=_sort_reference,
+          loops=_sort_loops, vjp=_sort_vjp, jvp=_sort_jvp, batch=_batch, samples=_sort_samples)
+
+ARGSORT = Op("argsort", doc="The first `count` positions of x[o, :, p] in its stable order, NaN "
+             "last.", arity=1,
+             params={"descending": is_bool, "count": is_extent, "dtype": _is_integer},
+             infer=_argsort_infer,
+             reference=lambda p, x: order_of(x, p["descending"])[:, :p["count"]].astype(
+                 p["dtype"].numpy),
+             loops=_argsort_loops, vjp=lambda n, g: (None,), jvp=lambda n, t: None, batch=_batch,
+             samples=_argsort_samples)
+
+
+def sort(x: Node, axis: int, descending: bool = False) -> Node:
+    """x's elements in order along an axis."""
+    return reshape(make(SORT, (_rows(x, axis),), {"descending": descending}), x.shape)
+
+
+def argsort(x: Node, axis: int, descending: bool = False, count=None) -> Node:
+    """The positions that sort x along an axis, or the first `count` of them."""
+    count = x.shape[axis] if count is None else count
+    y = make(ARGSORT, (_rows(x, axis),), {"descending": descending, "count": count,
+                                          "dtype": position_dtype(x.shape[axis])})
+    return reshape(y, (*x.shape[:axis], count, *x.shape[axis + 1:]))
+
+
+def _rows(x: Node, axis: int) -> Node:
+    return reshape(x, (product(x.shape[:axis]), x.shape[axis], product(x.shape[axis + 1:])))
