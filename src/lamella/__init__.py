@@ -8,8 +8,8 @@ from importlib import import_module as _import
 __version__ = "0.1.0"
 
 _PACKAGES = ("api", "base", "cli", "data", "formats", "nn", "optim", "serve", "train")
-_MODULES = {"errors": "base.errors", "linalg": "api.matrices", "random": "api.random",
-            "tree": "base.tree"}
+_MODULES = {"errors": "base.errors", "fft": "api.fourier", "linalg": "api.matrices",
+            "random": "api.random", "tree": "base.tree"}
 _HOMES = {
     "api.transforms": ("grad", "hessian", "jacobian", "jvp", "value_and_grad", "vjp", "vmap"),
     "api.control": ("cond", "fori_loop", "map", "scan", "switch", "while_loop"),

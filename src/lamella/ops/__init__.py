@@ -15,6 +15,7 @@ from . import (
     convolution,
     cumulative,
     foreign,
+    fourier,
     index,
     loss,
     matrices,
@@ -31,8 +32,7 @@ from . import (
     sort,
 )
 
-__all__ = [
-    "activation", "attention", "bisect", "composite", "contract", "control", "convolution",
-    "cumulative", "foreign", "index", "loss", "matrices", "move", "normalization", "notation",
-    "pointwise", "pooling", "random", "reduce", "scan", "search", "softmax", "sort",
-]
+__all__ = ["activation", "attention", "bisect", "composite", "contract", "control", "convolution",
+           "cumulative", "foreign", "fourier", "index", "loss", "matrices", "move",
+           "normalization", "notation", "pointwise", "pooling", "random", "reduce", "scan",
+           "search", "softmax", "sort"]
