@@ -6,6 +6,8 @@ count: "backward" (the inverse), "forward", or "ortho" (both by its square root)
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..base.dtypes import complex_of
@@ -64,11 +66,11 @@ def _numbers(*shape: int, kind=np.float32) -> np.ndarray:
         else x.astype(kind)
 
 
-def _fft(x: np.ndarray, axes: tuple, inverse: bool, norm: str) -> np.ndarray:
+def _fft(x: np.ndarray, axes: tuple, inverse: bool, norm: Any) -> np.ndarray:
     return (np.fft.ifftn if inverse else np.fft.fftn)(x, axes=axes, norm=norm)
 
 
-FFT = Foreign("fft", _fft, _complex_rule,
+FFT: Foreign = Foreign("fft", _fft, _complex_rule,
               doc="y[k] = sum of x[j] exp(-+2 pi i j k / n) over the axes.",
               options={"axes": _are_negative, "inverse": _is_flag, "norm": _is_norm},
               vjp=lambda node, g: (FFT(g, **dict(node.params["options"])),),  # it is symmetric
@@ -141,7 +143,7 @@ def _inverse_vjp(node: Node, g: Node):
     return (found * cast(weight, found.dtype),)
 
 
-def _irfft(x: np.ndarray, axis: int, n: int, norm: str) -> np.ndarray:
+def _irfft(x: np.ndarray, axis: int, n: int, norm: Any) -> np.ndarray:
     return np.fft.irfft(x, n, axis=axis, norm=norm)
 
 
