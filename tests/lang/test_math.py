@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-import lamella.lang.math  # noqa: F401  (installs the expansions)
+import lamella.lang.functions  # noqa: F401  (installs the expansions)
 from lamella.base import dtypes
 from lamella.base.dtypes import float32, float64, index, int64
 from lamella.lang import expr, scalar
@@ -16,8 +16,11 @@ from lamella.lang.loops import Buffer, Kernel, Loop, Store, index_var
 from lamella.lang.scalar import bitcast, cast, where
 
 INF, NAN = np.inf, np.nan
-NAMES = ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "erf")
-BOUND = {float32: 2.0**44, float64: 2.0**30}  # of sin's and cos' arguments
+NAMES = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin",
+         "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sigmoid", "erf")
+PAIRS = ("pow", "atan2", "hypot")
+SINES = ("sin", "cos", "tan")
+BOUND = {float32: 2.0**44, float64: 2.0**30}  # of the sines' arguments
 
 
 def _stated() -> dict:
@@ -38,6 +41,7 @@ def _sigmoid(x):
 
 REFERENCE = {name: getattr(np, name) for name in NAMES if hasattr(np, name)} | {
     "sigmoid": _sigmoid, "erf": erf_array}
+assert set(REFERENCE) == set(NAMES)
 
 
 def compute(name: str, dtype, *values) -> np.ndarray:
@@ -76,7 +80,7 @@ def _patterns(step: int) -> np.ndarray:
 @pytest.mark.parametrize("name", NAMES)
 def test_error_float32(name):
     x = _patterns(4099)
-    if name in ("sin", "cos"):
+    if name in SINES:
         x = x[~(np.abs(x) >= BOUND[float32]) | np.isinf(x)]
     with np.errstate(all="ignore"):
         exact = REFERENCE[name](x.astype(np.float64))
@@ -86,14 +90,15 @@ def test_error_float32(name):
 def _float64_samples(name: str, count: int = 10_000) -> np.ndarray:
     """Ordinary numbers, those where the function bends, and all magnitudes."""
     rng = np.random.default_rng(0)
-    reach = {"exp": 750, "expm1": 720, "sigmoid": 750, "tanh": 25, "erf": 6.5}.get(name, 20)
+    reach = {"exp": 750, "expm1": 720, "sigmoid": 750, "tanh": 25, "erf": 6.5, "exp2": 1075,
+             "sinh": 720, "cosh": 720, "asin": 1, "acos": 1, "atanh": 1}.get(name, 20)
     magnitudes = [np.ldexp(rng.uniform(-1, 1, count), rng.integers(low, high, count))
                   for low, high in ((-1074, 1024), (-60, 8))]
     x = np.concatenate([rng.uniform(-reach, reach, count), rng.uniform(-2, 2, count), *magnitudes,
                         [0.0, -0.0, INF, -INF, NAN, 1, -1, 5e-324, -5e-324, 1.7e308]])
-    if name in ("sin", "cos"):
+    if name in SINES:
         x = x[(np.abs(x) < BOUND[float64]) | ~np.isfinite(x)]
-    return np.abs(x) if name == "log" else x
+    return np.abs(x) if name.startswith("log") and name != "log1p" else x
 
 
 @pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="needs a wider float")
@@ -155,12 +160,28 @@ def test_error_pow(dtype, wide):
     check("pow", dtype, compute("pow", dtype, x, y), exact, x, y)
 
 
+@pytest.mark.parametrize("dtype,wide", [(float32, np.float64), (float64, np.longdouble)])
+@pytest.mark.parametrize("name", ["atan2", "hypot"])
+def test_error_of_two_arguments(name, dtype, wide):
+    if np.finfo(wide).nmant < np.finfo(dtype.numpy).nmant + 11:
+        pytest.skip("needs a wider float")
+    rng, count = np.random.default_rng(0), 20_000
+    low, high = (-148, 127) if dtype is float32 else (-1073, 1023)
+    a = np.concatenate([rng.normal(size=count),
+                        np.ldexp(rng.uniform(-1, 1, count), rng.integers(low, high, count))])
+    with np.errstate(all="ignore"):
+        b = np.concatenate([rng.normal(size=count), a[count:] * rng.normal(size=count)])
+        a, b = a.astype(dtype.numpy), b.astype(dtype.numpy)
+        exact = getattr(np, {"atan2": "arctan2"}.get(name, name))(a.astype(wide), b.astype(wide))
+    check(name, dtype, compute(name, dtype, a, b), exact, a, b)
+
+
 @pytest.mark.parametrize("dtype", [dtypes.float16, dtypes.bfloat16])
 @pytest.mark.parametrize("name", NAMES)
 def test_error_of_narrow_floats(name, dtype):
     """At every input; the second rounding moves a result only where float32's was next to a tie."""
     x = np.arange(2**16, dtype=np.uint16).view(dtype.numpy)
-    if name in ("sin", "cos"):
+    if name in SINES:
         x = x[~(np.abs(x.astype(np.float32)) >= BOUND[float32])]
     with np.errstate(all="ignore"):
         exact = REFERENCE[name](x.astype(np.float64))
@@ -178,7 +199,7 @@ def _error_kernel(name: str) -> Kernel:
     """err[i] = the error of f(x[i]) in ulp, 0 where it is rounded correctly; against float64."""
     i, n = index_var("i"), index_var("n")
     f, x = scalar.ALL[name], expr.load("x", i, float32)
-    if name in ("sin", "cos"):
+    if name in SINES:
         x = where(abs(x) < BOUND[float32], x, 0)
     y, exact = f(x), f(cast(x, float64))
     exponent = scalar.maximum((bitcast(abs(exact), int64) >> 52) - 23, 1023 - 149)
@@ -215,7 +236,7 @@ def test_operations_are_as_stated(name, dtype):
 
 
 def test_the_table_is_complete():
-    assert set(STATED) == {(n, d) for n in (*NAMES, "pow") for d in (float32, float64)}
+    assert set(STATED) == {(n, d) for n in (*NAMES, *PAIRS) for d in (float32, float64)}
 
 
 # ---- special values -----------------------------------------------------------------------------
@@ -229,7 +250,19 @@ SPECIAL = {
     "cos": [(0.0, 1), (-0.0, 1), (INF, NAN), (-INF, NAN)],
     "tanh": [(0.0, 0), (-0.0, -0.0), (INF, 1), (-INF, -1), (30, 1), (-30, -1)],
     "sigmoid": [(0.0, 0.5), (-0.0, 0.5), (INF, 1), (-INF, 0), (800, 1), (-800, 0)],
-    "erf": [(0.0, 0), (-0.0, -0.0), (INF, 1), (-INF, -1), (7, 1), (-7, -1)]}
+    "erf": [(0.0, 0), (-0.0, -0.0), (INF, 1), (-INF, -1), (7, 1), (-7, -1)],
+    "exp2": [(0.0, 1), (-0.0, 1), (3, 8), (-4, 0.0625), (INF, INF), (-INF, 0), (2000, INF)],
+    "log2": [(0.0, -INF), (-0.0, -INF), (1, 0), (8, 3), (0.25, -2), (INF, INF), (-1, NAN)],
+    "log10": [(0.0, -INF), (-0.0, -INF), (1, 0), (1000, 3), (INF, INF), (-INF, NAN), (-1, NAN)],
+    "tan": [(0.0, 0), (-0.0, -0.0), (INF, NAN), (-INF, NAN)],
+    "asin": [(0.0, 0), (-0.0, -0.0), (1.5, NAN), (-INF, NAN), (INF, NAN)],
+    "acos": [(1, 0), (1.5, NAN), (-1.5, NAN), (-INF, NAN), (INF, NAN)],
+    "atan": [(0.0, 0), (-0.0, -0.0)],
+    "sinh": [(0.0, 0), (-0.0, -0.0), (INF, INF), (-INF, -INF), (800, INF), (-800, -INF)],
+    "cosh": [(0.0, 1), (-0.0, 1), (INF, INF), (-INF, INF), (800, INF), (-800, INF)],
+    "asinh": [(0.0, 0), (-0.0, -0.0), (INF, INF), (-INF, -INF)],
+    "acosh": [(1, 0), (0.5, NAN), (-2, NAN), (INF, INF), (-INF, NAN)],
+    "atanh": [(0.0, 0), (-0.0, -0.0), (1, INF), (-1, -INF), (1.5, NAN), (-INF, NAN)]}
 
 
 def _same(got, want) -> np.ndarray:
@@ -258,6 +291,67 @@ def test_special_powers(dtype):
     assert not bad.any(), list(zip(x[bad], y[bad], got[bad], want[bad]))
 
 
+ODD = [0.0, -0.0, 1, -1, 2.5, -2.5, INF, -INF, NAN, 1e30, -1e-30]
+
+
+@pytest.mark.parametrize("dtype", dtypes.FLOATS, ids=str)
+@pytest.mark.parametrize("name", ["atan2", "hypot", "logaddexp", "copysign", "nextafter"])
+def test_special_pairs(name, dtype):
+    """All pairs of awkward numbers, as NumPy has them."""
+    x, y = (g.ravel() for g in np.meshgrid(*[np.array(ODD).astype(dtype.numpy)] * 2))
+    got = compute(name, dtype, x, y).astype(np.float64)
+    with np.errstate(all="ignore"):
+        want = getattr(np, {"atan2": "arctan2"}.get(name, name))(x, y).astype(np.float64)
+        near = np.abs(got - want) <= 4 * float(ml_dtypes.finfo(dtype.numpy).eps) * np.abs(want)
+    near &= (want != 0) | (dtype.bits == 16)  # NumPy's nextafter of halves: -0 next to +0 is -0
+    bad = ~(_same(got, want) | near)
+    assert not bad.any(), list(zip(x[bad], y[bad], got[bad], want[bad]))
+
+
+def test_sums_of_exponentials():
+    """The error is small against the larger operand, where the logarithm itself may vanish."""
+    a, b = np.random.default_rng(0).normal(size=(2, 40_000)).astype(np.float32) * 10
+    exact = np.logaddexp(a.astype(np.float64), b.astype(np.float64))
+    size = np.spacing(np.maximum(np.maximum(np.abs(a), np.abs(b)), 1))
+    assert (np.abs(compute("logaddexp", float32, a, b) - exact) <= 2 * size).all()
+
+
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+@pytest.mark.parametrize("name", ["mod", "floordiv"])
+def test_quotients_and_remainders(name, dtype):
+    """Exact where Python's own are: also next to integers, where a division rounds up."""
+    rng, count = np.random.default_rng(0), 4000
+    b = (rng.normal(size=count) * 10.0 ** rng.integers(-1, 4, count)).astype(dtype.numpy)
+    a = np.where(rng.random(count) < 0.5, b * rng.integers(-99, 99, count).astype(dtype.numpy),
+                 (rng.normal(size=count) * 1e4).astype(dtype.numpy))
+    f = {"mod": np.remainder, "floordiv": np.floor_divide}[name]
+    want = f(a.astype(np.float64), b.astype(np.float64)).astype(dtype.numpy)
+    assert np.array_equal(compute(name, dtype, a, b), want)
+
+
+def test_remainders_of_special_numbers():
+    x, y = (g.ravel() for g in np.meshgrid(*[np.array(ODD[:-2])] * 2))
+    with np.errstate(all="ignore"):
+        assert _same(compute("mod", float64, x, y), np.remainder(x, y)).all()
+    assert compute("mod", float64, 1e300, 3.0) == 0  # too far: as the page says
+    assert _same(compute("floordiv", float64, [-1.0, 1.0, INF, 5.0], [INF, -INF, 2.0, 0.0]),
+                 np.array([-1.0, -1.0, INF, INF])).all()
+
+
+@pytest.mark.parametrize("dtype", dtypes.INTS, ids=str)
+def test_integer_powers(dtype):
+    info = np.iinfo(dtype.numpy)
+    values = [v for v in (info.min, -7, -2, -1, 0, 1, 2, 3, 7, 100, info.max) if v >= info.min]
+    for a in values:
+        for b in values:
+            if b >= 0:
+                want = pow(a, b, 1 << dtype.bits)
+                want -= (want > info.max) << dtype.bits
+            else:
+                want = {1: 1, -1: -1 if b % 2 else 1}.get(a, 0)
+            assert int(compute("pow", dtype, a, b)) == want, (a, b)
+
+
 @pytest.mark.parametrize("dtype", [float32, float64], ids=str)
 @pytest.mark.parametrize("name", ["sin", "cos"])
 def test_sines_stay_within_one(name, dtype):
@@ -273,7 +367,12 @@ JOINTS = {"exp": [LN2 / 2, -LN2 / 2, 3 * LN2 / 2, -87.33, -103.2, 88.7],
           "expm1": [LN2 / 2, -LN2 / 2, 3 * LN2 / 2, 2.0**-25, -2.0**-25, -17, 88.7],
           "log": [2 / 3, 1, 4 / 3, 2.0**-126, 8 / 3], "log1p": [1 / 3, -1 / 3, 5 / 3, 1e-30],
           "tanh": [LN2 / 4, -LN2 / 4, 3 * LN2 / 4, 9.0, 30.0],
-          "sigmoid": [LN2 / 2, -LN2 / 2, 18.0, -87.3, -103.2], "erf": [1.25, -1.25, 3.9375]}
+          "sigmoid": [LN2 / 2, -LN2 / 2, 18.0, -87.3, -103.2], "erf": [1.25, -1.25, 3.9375],
+          "exp2": [0.5, -0.5, 127.9, -126.0, -148.9], "log2": [2 / 3, 1, 4 / 3, 2.0**-126],
+          "log10": [2 / 3, 1, 4 / 3, 2.0**-126], "asin": [0.5, -0.5, 0.999],
+          "atan": [0.4142135, -0.4142135, 2.414213, 1e20], "asinh": [2.0**60, 1.0, 1e-3],
+          "acosh": [2.0**60, 1.5], "sinh": [LN2 / 2, 2.0**-13, -2.0**-13, 89.4],
+          "atanh": [0.3333333, -0.3333333, 0.999]}
 
 
 @pytest.mark.parametrize("name,joint", [(n, j) for n, js in JOINTS.items() for j in js])

@@ -351,28 +351,24 @@ def _index(key):
 
 
 @located
-def matmul(a, b) -> Array:
+def matmul(a, b, /) -> Array:
     """a @ b over the last two axes; leading axes broadcast, a 1-d operand is a vector."""
     return wrap(contract.matmul(*operands("matmul", (a, b))))
 
 
-def divide(a, b) -> Array:
+def divide(a, b, /) -> Array:
     """a / b; integers divide as float32."""
     return wrap(apply("div", *map(floating, operands("divide", (a, b)))))
 
 
-def floor_divide(a, b) -> Array:
+def floor_divide(a, b, /) -> Array:
     """floor(a / b); 0 where an integer b is 0."""
-    x, y = operands("floor_divide", (a, b))
-    return wrap(apply("floordiv", x, y) if x.dtype.is_int else apply("floor", apply("div", x, y)))
+    return wrap(apply("floordiv", *operands("floor_divide", (a, b))))
 
 
-def remainder(a, b) -> Array:
+def remainder(a, b, /) -> Array:
     """a - floor(a / b) * b, of b's sign; 0 where an integer b is 0."""
-    x, y = operands("remainder", (a, b))
-    if x.dtype.is_int:
-        return wrap(apply("mod", x, y))
-    return wrap(x - apply("floor", apply("div", x, y)) * y)
+    return wrap(apply("mod", *operands("remainder", (a, b))))
 
 
 def power(a, b) -> Array:

@@ -7,20 +7,21 @@ import math
 
 from ..base import dtypes
 from ..base.errors import DTypeError
-from ..ir.node import literal, make
+from ..ir.node import make
 from ..ops.move import zeros_like
-from ..ops.pointwise import BITCAST, STOP, apply, cast
+from ..ops.pointwise import STOP, apply, cast
 from .array import Array, asarray, divide, floor_divide, operands, power, remainder, wrap
 from .kinds import floating
 from .values import error
 
-__all__ = ["abs", "acosh", "add", "angle", "asinh", "atanh", "ceil", "clip", "complex", "conj",
-           "copysign", "cos", "cosh", "divide", "equal", "erf", "exp", "exp2", "expm1", "floor",
-           "floor_divide", "greater", "greater_equal", "hypot", "imag", "isfinite", "isinf",
-           "isnan", "less", "less_equal", "log", "log10", "log1p", "log2", "logaddexp", "maximum",
-           "minimum", "multiply", "negative", "not_equal", "positive", "pow", "real", "reciprocal",
-           "remainder", "round", "rsqrt", "sigmoid", "sign", "signbit", "sin", "sinh", "sqrt",
-           "square", "stop_gradient", "subtract", "tan", "tanh", "trunc", "where"]
+__all__ = ["abs", "acos", "acosh", "add", "angle", "asin", "asinh", "atan", "atan2", "atanh",
+           "ceil", "clip", "complex", "conj", "copysign", "cos", "cosh", "divide", "equal", "erf",
+           "exp", "exp2", "expm1", "floor", "floor_divide", "greater", "greater_equal", "hypot",
+           "imag", "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log10", "log1p",
+           "log2", "logaddexp", "maximum", "minimum", "multiply", "negative", "nextafter",
+           "not_equal", "positive", "pow", "real", "reciprocal", "remainder", "round", "rsqrt",
+           "sigmoid", "sign", "signbit", "sin", "sinh", "sqrt", "square", "stop_gradient",
+           "subtract", "tan", "tanh", "trunc", "where"]
 
 
 def unary(name: str, x) -> Array:
@@ -38,6 +39,10 @@ def _rounded(name: str, x) -> Array:
     return x if x.dtype.is_int or x.dtype is dtypes.bool_ else wrap(apply(name, x.node))
 
 
+def _floats(name: str, a, b) -> Array:
+    return wrap(apply(name, *map(floating, operands(name, (a, b)))))
+
+
 def binary(name: str, a, b) -> Array:
     """The pointwise op of that name over two operands in their common dtype."""
     return wrap(apply(name, *operands(name, (a, b))))
@@ -45,226 +50,238 @@ def binary(name: str, a, b) -> Array:
 
 # ---- arithmetic ---------------------------------------------------------------------------------
 
-def add(a, b) -> Array:
+def add(a, b, /) -> Array:
     """a + b."""
     return binary("add", a, b)
 
 
-def subtract(a, b) -> Array:
+def subtract(a, b, /) -> Array:
     """a - b."""
     return binary("sub", a, b)
 
 
-def multiply(a, b) -> Array:
+def multiply(a, b, /) -> Array:
     """a * b."""
     return binary("mul", a, b)
 
 
-def pow(a, b) -> Array:
+def pow(a, b, /) -> Array:
     """a to the b; constant integer exponents become multiplications."""
     return power(a if isinstance(a, Array) else asarray(a), b)
 
 
-def negative(x) -> Array:
+def negative(x, /) -> Array:
     """-x."""
     return unary("neg", x)
 
 
-def positive(x) -> Array:
+def positive(x, /) -> Array:
     """x."""
     return asarray(x)
 
 
-def abs(x) -> Array:
+def abs(x, /) -> Array:
     """|x|."""
     return unary("abs", x)
 
 
-def sign(x) -> Array:
+def sign(x, /) -> Array:
     """-1, 0 or 1; NaN for NaN."""
     return unary("sign", x)
 
 
-def square(x) -> Array:
+def square(x, /) -> Array:
     """x * x."""
     x = asarray(x)
     return x * x
 
 
-def reciprocal(x) -> Array:
+def reciprocal(x, /) -> Array:
     """1 / x, float."""
     return divide(1, asarray(x))
 
 
-def maximum(a, b) -> Array:
+def maximum(a, b, /) -> Array:
     """The larger; NaN if either is. Ties share the gradient."""
     return binary("max", a, b)
 
 
-def minimum(a, b) -> Array:
+def minimum(a, b, /) -> Array:
     """The smaller; NaN if either is. Ties share the gradient."""
     return binary("min", a, b)
 
 
-def clip(x, min=None, max=None) -> Array:
+def clip(x, /, min=None, max=None) -> Array:
     """x kept within min..max; None leaves a side open."""
     x = asarray(x)
     x = x if min is None else maximum(x, min)
     return x if max is None else minimum(x, max)
 
 
-def copysign(a, b) -> Array:
+def copysign(a, b, /) -> Array:
     """|a| with b's sign, float."""
-    a, b = map(floating, operands("copysign", (a, b)))
-    size = apply("abs", a)
-    return wrap(apply("where", _negative_sign(b), -size, size))
+    return _floats("copysign", a, b)
 
 
-def hypot(a, b) -> Array:
-    """sqrt(a*a + b*b), float, scaled so that it neither overflows nor underflows."""
-    a, b = (abs(wrap(floating(n))) for n in operands("hypot", (a, b)))
-    top = maximum(a, b)
-    safe = where((top == 0) | isinf(top), 1.0, top)
-    return where(isinf(top), top, safe * sqrt(square(a / safe) + square(b / safe)))
+def hypot(a, b, /) -> Array:
+    """sqrt(a*a + b*b), float; neither overflows nor underflows on the way."""
+    return _floats("hypot", a, b)
 
 
-def logaddexp(a, b) -> Array:
+def logaddexp(a, b, /) -> Array:
     """log(exp(a) + exp(b)), float, without overflow."""
-    a, b = (wrap(floating(n)) for n in operands("logaddexp", (a, b)))
-    gap = abs(a - b)
-    top = maximum(a, b)
-    return where(isnan(gap), top, top + log1p(exp(-gap)))
+    return _floats("logaddexp", a, b)
+
+
+def nextafter(a, b, /) -> Array:
+    """The number next to a in the direction of b, float; b itself where they are equal."""
+    return _floats("nextafter", a, b)
 
 
 # ---- rounding -----------------------------------------------------------------------------------
 
-def floor(x) -> Array:
+def floor(x, /) -> Array:
     """The largest integer <= x."""
     return _rounded("floor", x)
 
 
-def ceil(x) -> Array:
+def ceil(x, /) -> Array:
     """The smallest integer >= x."""
     return _rounded("ceil", x)
 
 
-def round(x) -> Array:
+def round(x, /) -> Array:
     """The nearest integer, ties to even."""
     return _rounded("round", x)
 
 
-def trunc(x) -> Array:
+def trunc(x, /) -> Array:
     """The integer part."""
     return _rounded("trunc", x)
 
 
 # ---- exponentials and powers, float -------------------------------------------------------------
 
-def exp(x) -> Array:
+def exp(x, /) -> Array:
     """e to the x."""
     return _float("exp", x)
 
 
-def exp2(x) -> Array:
-    """2 to the x."""
-    return _float("exp", asarray(x) * math.log(2))
+def exp2(x, /) -> Array:
+    """2 to the x, exact at integers."""
+    return _float("exp2", x)
 
 
-def expm1(x) -> Array:
+def expm1(x, /) -> Array:
     """exp(x) - 1, exact near 0."""
     return _float("expm1", x)
 
 
-def log(x) -> Array:
+def log(x, /) -> Array:
     """The natural logarithm; NaN below 0, -inf at 0."""
     return _float("log", x)
 
 
-def log1p(x) -> Array:
+def log1p(x, /) -> Array:
     """log(1 + x), exact near 0."""
     return _float("log1p", x)
 
 
-def log2(x) -> Array:
-    """The logarithm to base 2."""
-    return _float("log", x) * (1 / math.log(2))
+def log2(x, /) -> Array:
+    """The logarithm to base 2, exact at powers of two."""
+    return _float("log2", x)
 
 
-def log10(x) -> Array:
+def log10(x, /) -> Array:
     """The logarithm to base 10."""
-    return _float("log", x) * (1 / math.log(10))
+    return _float("log10", x)
 
 
-def sqrt(x) -> Array:
+def sqrt(x, /) -> Array:
     """The square root; NaN below 0."""
     return _float("sqrt", x)
 
 
-def rsqrt(x) -> Array:
+def rsqrt(x, /) -> Array:
     """1 / sqrt(x)."""
     return _float("rsqrt", x)
 
 
-def sigmoid(x) -> Array:
+def sigmoid(x, /) -> Array:
     """1 / (1 + exp(-x))."""
     return _float("sigmoid", x)
 
 
-def erf(x) -> Array:
+def erf(x, /) -> Array:
     """The error function."""
     return _float("erf", x)
 
 
 # ---- circular and hyperbolic, float -------------------------------------------------------------
 
-def sin(x) -> Array:
+def sin(x, /) -> Array:
     """Sine."""
     return _float("sin", x)
 
 
-def cos(x) -> Array:
+def cos(x, /) -> Array:
     """Cosine."""
     return _float("cos", x)
 
 
-def tan(x) -> Array:
-    """Tangent, sin(x) / cos(x)."""
-    return sin(x) / cos(x)
+def tan(x, /) -> Array:
+    """Tangent."""
+    return _float("tan", x)
 
 
-def tanh(x) -> Array:
+def asin(x, /) -> Array:
+    """Inverse of sin; NaN outside of -1..1."""
+    return _float("asin", x)
+
+
+def acos(x, /) -> Array:
+    """Inverse of cos, within 0..pi; NaN outside of -1..1."""
+    return _float("acos", x)
+
+
+def atan(x, /) -> Array:
+    """Inverse of tan, within -pi/2..pi/2."""
+    return _float("atan", x)
+
+
+def atan2(a, b, /) -> Array:
+    """The angle of the point (b, a), within -pi..pi, float; the signs of zeros count."""
+    return _floats("atan2", a, b)
+
+
+def tanh(x, /) -> Array:
     """Hyperbolic tangent."""
     return _float("tanh", x)
 
 
-def sinh(x) -> Array:
-    """Hyperbolic sine, by expm1: exact near 0."""
-    e = expm1(abs(x))
-    return copysign(where(isinf(e), e, 0.5 * (e + e / (e + 1))), x)
+def sinh(x, /) -> Array:
+    """Hyperbolic sine."""
+    return _float("sinh", x)
 
 
-def cosh(x) -> Array:
+def cosh(x, /) -> Array:
     """Hyperbolic cosine."""
-    e = exp(abs(x))
-    return 0.5 * (e + 1 / e)
+    return _float("cosh", x)
 
 
-def asinh(x) -> Array:
+def asinh(x, /) -> Array:
     """Inverse of sinh."""
-    a = abs(wrap(floating(asarray(x).node)))
-    return copysign(log1p(a + a * a / (1 + sqrt(a * a + 1))), x)
+    return _float("asinh", x)
 
 
-def acosh(x) -> Array:
+def acosh(x, /) -> Array:
     """Inverse of cosh; NaN below 1."""
-    x = wrap(floating(asarray(x).node))
-    return log(x + sqrt((x - 1) * (x + 1)))
+    return _float("acosh", x)
 
 
-def atanh(x) -> Array:
+def atanh(x, /) -> Array:
     """Inverse of tanh; NaN outside of -1..1."""
-    x = wrap(floating(asarray(x).node))
-    return 0.5 * (log1p(x) - log1p(-x))
+    return _float("atanh", x)
 
 
 # ---- complex numbers ----------------------------------------------------------------------------
@@ -303,42 +320,42 @@ def angle(x) -> Array:
 
 # ---- comparison ---------------------------------------------------------------------------------
 
-def equal(a, b) -> Array:
+def equal(a, b, /) -> Array:
     """a == b, bool."""
     return binary("eq", a, b)
 
 
-def not_equal(a, b) -> Array:
+def not_equal(a, b, /) -> Array:
     """a != b, bool."""
     return binary("ne", a, b)
 
 
-def less(a, b) -> Array:
+def less(a, b, /) -> Array:
     """a < b, bool."""
     return binary("lt", a, b)
 
 
-def less_equal(a, b) -> Array:
+def less_equal(a, b, /) -> Array:
     """a <= b, bool."""
     return binary("le", a, b)
 
 
-def greater(a, b) -> Array:
+def greater(a, b, /) -> Array:
     """a > b, bool."""
     return binary("lt", b, a)
 
 
-def greater_equal(a, b) -> Array:
+def greater_equal(a, b, /) -> Array:
     """a >= b, bool."""
     return binary("le", b, a)
 
 
-def isnan(x) -> Array:
+def isnan(x, /) -> Array:
     """Where x is NaN, bool."""
     return binary("ne", x := asarray(x), x)
 
 
-def isinf(x) -> Array:
+def isinf(x, /) -> Array:
     """Where x is infinite, bool."""
     x = asarray(x)
     if x.dtype.is_complex:
@@ -346,7 +363,7 @@ def isinf(x) -> Array:
     return abs(x) == math.inf if x.dtype.is_float else binary("ne", x, x)
 
 
-def isfinite(x) -> Array:
+def isfinite(x, /) -> Array:
     """Where x is neither infinite nor NaN, bool."""
     x = asarray(x)
     if x.dtype.is_complex:
@@ -354,20 +371,13 @@ def isfinite(x) -> Array:
     return abs(x) < math.inf if x.dtype.is_float else binary("eq", x, x)
 
 
-def signbit(x) -> Array:
+def signbit(x, /) -> Array:
     """Where the sign bit is set (of -0.0 too), bool."""
     x = asarray(x)
-    return wrap(_negative_sign(x.node)) if x.dtype.is_float else x < 0
+    return unary("signbit", x) if x.dtype.is_float else x < 0
 
 
-def _negative_sign(x):
-    """A bool node: the sign bit of a floating node."""
-    bits = dtypes.by_name(f"int{x.dtype.bits}")
-    seen = make(BITCAST, (x,), {"dtype": bits})
-    return apply("lt", seen, literal(0, bits))
-
-
-def where(condition, a, b) -> Array:
+def where(condition, a, b, /) -> Array:
     """a where the bool condition holds, else b; all broadcast."""
     condition = asarray(condition)
     if condition.dtype is not dtypes.bool_:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..base import dtypes
 from ..base.dtypes import DType
 from ..base.errors import UnsupportedError
-from ..lang import math as _expansions  # noqa: F401 (importing installs Scalar.expand)
+from ..lang import functions as _expansions  # noqa: F401 (importing installs Scalar.expand)
 from ..lang import scalar
 from ..lang.expr import Expr, free_axes, lit, make
 from ..lang.loops import LANES

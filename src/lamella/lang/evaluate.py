@@ -1,8 +1,8 @@
 """Scalar expressions evaluated with NumPy: what they mean, or the bits of compiled code.
 
 `evaluate` computes each scalar by its `reference`; with `use_expand` a scalar that has an `expand`
-is computed through it instead, operation by operation, and the result has the bits that generated
-code has. `fma_array` and `erf_array` are the references that NumPy lacks.
+is computed through it instead (where it states one for the dtype), operation by operation, and has
+the bits of generated code. `fma_array` and `erf_array` are the references that NumPy lacks.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ def evaluate(e: Expr, env: dict[Expr, np.ndarray], use_expand: bool = False) -> 
             return np.asarray(value_of(x), x.dtype.numpy)
         if x.kind != "apply":
             raise NotationError(f"no value is given for {show(x)}")
-        if use_expand and x.op.expand is not None:
-            return value(x.op.expand(*x.args))
+        expanded = x.op.expand(*x.args) if use_expand and x.op.expand is not None else None
+        if expanded is not None:
+            return value(expanded)
         return _apply(x, [value(a) for a in x.args])
 
     with np.errstate(all="ignore"):

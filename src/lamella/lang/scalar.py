@@ -2,7 +2,7 @@
 
 A tensor-level pointwise op is made of each of them (ops/pointwise.py), index notation applies them
 to expressions, and a target either has an instruction for one or uses its `expand`, which states
-the operation in simpler ones (lang/math.py holds the polynomials).
+the operation in simpler ones (lang/math.py, circular.py, hyperbolic.py and ieee.py).
 
 `rule(g, y, *args)` gives the cotangent of each argument for the cotangent g of y = f(*args);
 being linear in g, the same rule gives tangents. None stands for zero. Over complex numbers it is
@@ -16,6 +16,7 @@ complex, else an expression. lang/complex.py installs them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -104,6 +105,7 @@ class Scalar:
 ALL: dict[str, Scalar] = {}
 _RESULTS: dict[str, Callable] = {"same": lambda d: d, "bool": lambda d: dtypes.bool_,
                                  "real": lambda d: d.real, "complex": dtypes.complex_of}
+LN2, LN10 = math.log(2), math.log(10)
 
 
 # ---- index arithmetic keeps itself simple -------------------------------------------------------
@@ -153,11 +155,31 @@ _INDEX_RULES: dict[str, Callable] = {"add": _index_add, "sub": _index_sub, "mul"
 
 # ---- references that NumPy leaves undefined -----------------------------------------------------
 
-def _divide_integers(f: Callable) -> Callable:
+def _divided(floats: Callable, integers: Callable) -> Callable:
     def reference(a, b):
         with np.errstate(all="ignore"):
-            return np.where(b == 0, np.zeros_like(a), f(a, np.where(b == 0, np.ones_like(b), b)))
+            if a.dtype.kind not in "iu":
+                return floats(a, b)
+            zero = b == 0
+            return np.where(zero, np.zeros_like(a), integers(a, np.where(zero, np.ones_like(b), b)))
     return reference
+
+
+def _floor_quotient(a, b):
+    """floor(a / b), less one where the division rounds up to an integer; infinities stay."""
+    q, r = np.floor(a / b), np.remainder(a, b)
+    exact = np.round((a - r) / b)
+    return np.where(np.isfinite(q) & np.isfinite(exact) & np.isfinite(b), exact,
+                    np.where(np.isinf(b) & np.isfinite(a), np.floor_divide(a, b), q))
+
+
+def _integer_power(a, b):
+    """Modulo 2^bits; of a negative exponent the integer part."""
+    with np.errstate(all="ignore"):
+        if a.dtype.kind not in "iu":
+            return np.power(a, b)
+        small = (b < 0) & ~((a == 1) | (a == -1)) if a.dtype.kind == "i" else b < 0
+        return np.where(small, np.zeros_like(a), np.power(a, np.abs(b)))
 
 
 def _shift(f: Callable, overflow: Callable) -> Callable:
@@ -222,9 +244,10 @@ minimum = Scalar("min", 2, "the smaller; NaN if either is; ties share the gradie
                  lambda g, y, a, b: (_share(g, b, a), _share(g, a, b)), kinds=NUMBER + ("bool",),
                  facts="commutative associative idempotent")
 floordiv = Scalar("floordiv", 2, "floor(a / b); 0 where an integer b is 0",
-                  _divide_integers(np.floor_divide), kinds=INTEGER, samples=(1, 7))
+                  _divided(_floor_quotient, np.floor_divide), kinds=NUMBER, samples=(1, 7))
 mod = Scalar("mod", 2, "a - b floor(a / b), of b's sign; 0 where an integer b is 0",
-             _divide_integers(np.remainder), kinds=INTEGER, samples=(1, 7))
+             _divided(np.remainder, np.remainder),
+             lambda g, y, a, b: (g, -(g * floor(a / b))), kinds=NUMBER, samples=(1, 7))
 
 
 def _share(g, a, b):
@@ -319,9 +342,9 @@ sigmoid = Scalar("sigmoid", 1, "1 / (1 + exp(-x))",
                  lambda g, y, x: (g * (y * (1 - y)),))
 erf = Scalar("erf", 1, "error function", None,
              lambda g, y, x: (g * (exp(-(x * x)) * 1.1283791670955126),))
-pow_: Scalar = Scalar("pow", 2, "a to the b", np.power,
+pow_: Scalar = Scalar("pow", 2, "a to the b; of integers modulo 2^bits", _integer_power,
               lambda g, y, a, b: (g * (b * pow_(a, b - 1)), _by_exponent(g, y, a)),
-              kinds=INEXACT, samples=(0.2, 3.0))
+              kinds=FIELD, samples=(0.2, 3.0))
 
 
 def _by_exponent(g, y, a):
@@ -329,6 +352,50 @@ def _by_exponent(g, y, a):
     outside = eq(a, 0.0) if a.dtype.is_complex else a <= 0
     return where(outside, 0.0, g * (y * log(where(outside, 1.0, a))))
 
+
+exp2 = Scalar("exp2", 1, "2 to the x", np.exp2, lambda g, y, x: (g * (y * LN2),))
+log2 = Scalar("log2", 1, "logarithm to base 2", np.log2, lambda g, y, x: (g / (x * LN2),),
+              samples=(0.05, 8.0))
+log10 = Scalar("log10", 1, "logarithm to base 10", np.log10, lambda g, y, x: (g / (x * LN10),),
+               samples=(0.05, 8.0))
+logaddexp = Scalar("logaddexp", 2, "log(exp(a) + exp(b))", np.logaddexp,
+                   lambda g, y, a, b: (g * sigmoid(a - b), g * sigmoid(b - a)),
+                   facts="commutative")
+hypot = Scalar("hypot", 2, "sqrt(a^2 + b^2) without overflow", np.hypot,
+               lambda g, y, a, b: (g * _ratio(a, y), g * _ratio(b, y)), facts="commutative")
+
+
+def _ratio(a, b):
+    """a / b, 0 where b is."""
+    return a / where(eq(b, 0.0), 1.0, b)
+
+
+# ---- circular and hyperbolic functions ----------------------------------------------------------
+
+tan = Scalar("tan", 1, "tangent", np.tan, lambda g, y, x: (g * (y * y + 1),), samples=(-1.4, 1.4))
+asin = Scalar("asin", 1, "inverse of sin; NaN outside of -1..1", np.arcsin,
+              lambda g, y, x: (g / sqrt((1 - x) * (x + 1)),), samples=(-0.9, 0.9))
+acos = Scalar("acos", 1, "inverse of cos; NaN outside of -1..1", np.arccos,
+              lambda g, y, x: (-(g / sqrt((1 - x) * (x + 1))),), samples=(-0.9, 0.9))
+atan = Scalar("atan", 1, "inverse of tan", np.arctan, lambda g, y, x: (g / (x * x + 1),))
+atan2 = Scalar("atan2", 2, "the angle of the point (b, a)", np.arctan2,
+               lambda g, y, a, b: (g * _ratio(b, a * a + b * b), -(g * _ratio(a, a * a + b * b))))
+sinh = Scalar("sinh", 1, "hyperbolic sine", np.sinh, lambda g, y, x: (g * cosh(x),))
+cosh: Scalar = Scalar("cosh", 1, "hyperbolic cosine", np.cosh, lambda g, y, x: (g * sinh(x),))
+asinh = Scalar("asinh", 1, "inverse of sinh", np.arcsinh,
+               lambda g, y, x: (g / hypot(x, where(eq(x, x), 1.0, x)),))
+acosh = Scalar("acosh", 1, "inverse of cosh; NaN below 1", np.arccosh,
+               lambda g, y, x: (g / (sqrt(x - 1) * sqrt(x + 1)),), samples=(1.1, 8.0))
+atanh = Scalar("atanh", 1, "inverse of tanh; NaN outside of -1..1", np.arctanh,
+               lambda g, y, x: (g / ((1 - x) * (x + 1)),), samples=(-0.9, 0.9))
+
+# ---- bits of floats: lang/ieee.py ---------------------------------------------------------------
+
+copysign: Scalar = Scalar("copysign", 2, "|a| with b's sign", np.copysign,
+                          lambda g, y, a, b: (g * (sign(a) * copysign(1.0, b)), None))
+signbit = Scalar("signbit", 1, "whether the sign bit is set", np.signbit, result="bool")
+nextafter = Scalar("nextafter", 2, "the number next to a towards b", np.nextafter,
+                   lambda g, y, a, b: (g, None))
 
 # ---- conversions (the target dtype is the attribute) --------------------------------------------
 

@@ -17,9 +17,8 @@ from ..base.extents import Extent, Shape, lower
 from ..ir.node import CONSTANT, Node, broadcast_to, make
 from ..ir.op import Op, is_dtype, op_named
 from ..ir.types import TensorType, tensor
-from ..lang import complex as _parts  # noqa: F401  (installs the scalars' parts)
 from ..lang import expr, scalar
-from ..lang import math as _expansions  # noqa: F401  (installs the scalars' expansions)
+from ..lang import functions as _expansions  # noqa: F401  (installs the scalars' expansions)
 from ..lang.definition import Definition, axes_for
 from ..lang.scalar import Scalar, cast_array, fitted
 

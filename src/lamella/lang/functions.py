@@ -1,0 +1,3 @@
+"""Every file that states a scalar's expansion; importing this one installs them all."""
+
+from . import circular, complex, hyperbolic, ieee, math  # noqa: F401
