@@ -67,7 +67,7 @@ def force(nodes: list[Node]) -> None:
     if not wanted:
         return
     try:
-        eager.evaluate(wanted)
+        located(eager.evaluate)(wanted)
     except eager.Unknown:
         raise _not_known() from None
     if not state.scopes:

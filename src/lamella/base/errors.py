@@ -35,6 +35,10 @@ class BudgetError(LamellaError, MemoryError):
     """A memory budget that cannot be kept; says what would fit."""
 
 
+class AllocationError(LamellaError, MemoryError):
+    """A value that does not fit into the machine's memory."""
+
+
 class FormatError(LamellaError, ValueError):
     """A file that is damaged, too large, or of another format."""
 

@@ -9,6 +9,7 @@ from ..ir.types import TensorType, tensor
 from ..planner.place import Layout, aligned, place
 from ..planner.plan import Branch, Buffer, Copy, Host, Launch, Loop, Plan, Step
 from ..runtime import steps as native
+from ..runtime.available import require
 from ..runtime.table import Table
 from .host import host_call
 from .kernels import compile_kernels
@@ -43,6 +44,8 @@ class Bound:
         self.types = [t for _, t in self.outputs]
         first = 1 + len(plan.arguments)
         self.one_to_one = [b for b, _ in self.outputs] == [*range(first, first + len(self.fresh))]
+        total = sum(self.fresh_bytes) + self.arena_bytes
+        require(total, f"{plan.program.name}: {' and '.join(str(t) for _, t in self.outputs[:4])}")
         w = _Writer(plan, env, self.layout, bases)
         self.scratch_bytes, self.origins = aligned(w.scratch), w.origins
         self.table = Table(w.steps, w.image or [0], w.patches,

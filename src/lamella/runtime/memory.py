@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from lamella.base import knobs
+from ..base import knobs
+from ..base.errors import AllocationError
+from .available import require
 
 ALIGN = 64
 PAGE = mmap.PAGESIZE
@@ -29,7 +31,11 @@ _SLAB = 256 << 10
 
 def map_bytes(nbytes: int) -> tuple[int, mmap.mmap]:
     """A private mapping of zeroed pages: its address, and the object whose end unmaps it."""
-    owner = mmap.mmap(-1, max(nbytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    require(nbytes)
+    try:
+        owner = mmap.mmap(-1, max(nbytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except (OSError, OverflowError) as e:
+        raise AllocationError(f"the system refuses {nbytes} bytes: {e}") from None
     if nbytes >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
         owner.madvise(mmap.MADV_HUGEPAGE)
     return ctypes.addressof(ctypes.c_char.from_buffer(owner)), owner
