@@ -6,6 +6,7 @@ The public names are imported when they are first used, so that `import lamella`
 from importlib import import_module as _import
 
 __version__ = "0.1.0"
+__array_api_version__ = "2024.12"
 
 _PACKAGES = ("api", "base", "cli", "data", "formats", "nn", "optim", "serve", "train")
 _MODULES = {"errors": "base.errors", "fft": "api.fourier", "linalg": "api.matrices",
@@ -15,6 +16,7 @@ _HOMES = {
     "api.control": ("cond", "fori_loop", "map", "scan", "switch", "while_loop"),
     "api.compile": ("compile", "explain", "measure", "plan", "spec", "trace"),
     "api.op": ("op",),
+    "api.inspection": ("__array_namespace_info__",),
     "base.extents": ("symbol",),
     "base.dtypes": ("DType", "bfloat16", "complex128", "complex64", "float16", "float32", "float64",
                     "float8_e4m3fn", "float8_e5m2", "int16", "int32", "int64", "int8", "uint16",
@@ -24,7 +26,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str):
-    if name.startswith("__"):
+    if name.startswith("__") and name not in _HOME_OF:
         raise AttributeError(name)
     if name in _PACKAGES or name in _MODULES:
         found = _import(f"{__name__}.{_MODULES.get(name, name)}")
@@ -42,5 +44,5 @@ def __getattr__(name: str):
 
 def __dir__() -> list[str]:
     functions = _import(f"{__name__}.api.functions")
-    return sorted({"bool", "__version__", *_PACKAGES, *_MODULES, *_HOME_OF,
+    return sorted({"bool", "__version__", "__array_api_version__", *_PACKAGES, *_MODULES, *_HOME_OF,
                    *(n for n in vars(functions) if not n.startswith("_") and n != "annotations")})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
+import sys
 from weakref import ref
 
 import numpy as np
 
 from ..base import dtypes, tree
 from ..base.dtypes import DType, as_dtype, complex_of, promote
-from ..base.errors import DTypeError, ShapeError
+from ..base.errors import CopyError, DTypeError, ShapeError, UnsupportedError
 from ..base.extents import Size
 from ..ir.arithmetic import Arithmetic
 from ..ir.node import Node, literal, make
@@ -18,14 +19,17 @@ from ..ops import contract, move
 from ..ops import reduce as red
 from ..ops.pointwise import apply, cast, normal_axis
 from . import indexing, values
-from .imports import DEFAULTS, imported, number_node, number_rank
+from .exchange import CPU, exported
+from .imports import DEFAULTS, imported, is_number, number_node, number_rank, shares
 from .kinds import floating, powered, wide
+from .placing import device_named
 from .scope import state
 from .shapes import some_axes, whole_shape
 from .values import error, located, register
 
 _KINDS = {"bool": 0, "uint": 1, "int": 1, "float": 2, "complex": 3, "float8": 4}
 _NUMBERS = (float, int, Size, complex)
+API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
 _PLAIN = (int, slice, type(None), type(...))
 
 
@@ -208,14 +212,28 @@ class Array(Arithmetic):
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)
 
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
-        found = self.numpy()
-        if copy or max_version is None or max_version[0] < 1:  # cannot say "read-only" otherwise
-            return found.copy().__dlpack__()
-        return found.__dlpack__(max_version=max_version)
+        return exported(self.numpy(), stream, max_version, dl_device, copy)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
+        return CPU
+
+    def __array_namespace__(self, *, api_version=None):
+        """The module of the array functions; raises ValueError for a standard it does not know."""
+        if api_version not in (None, *API_VERSIONS):
+            raise error(UnsupportedError, f"__array_namespace__: version {api_version!r} of the "
+                                          f"array API; known: {', '.join(API_VERSIONS)}")
+        return sys.modules[__name__.partition(".")[0]]
+
+    def to_device(self, device, /, *, stream=None) -> Array:
+        """The array on a device: itself on the one there is."""
+        device_named("to_device", device)
+        if stream is not None:
+            raise error(UnsupportedError, "to_device: the cpu has no streams; pass stream=None")
+        return self
 
     # ---- a small set of methods; the functions of the same names say more -----------------------
 
@@ -276,21 +294,33 @@ def from_numpy(x: np.ndarray, *, copy: bool = True) -> Array:
     return Array(values.leaf(x, copy=copy))
 
 
-def asarray(x, *, dtype=None, copy: bool | None = None) -> Array:
+def asarray(x, /, *, dtype=None, device=None, copy: bool | None = None) -> Array:
     """An Array from an Array, a number, (nested) sequences, a NumPy array or a DLPack exporter.
 
     dtype: of the result; by default x's own, int32 for Python integers, float32 for floats and
     complex64 for complex numbers.
-    copy: None and True copy what is imported; False shares memory, or raises ValueError.
+    copy: True gives a handle of its own, so that writing to it leaves x as it is, and copies what
+        is imported, as None does; False shares memory, or raises ValueError.
     """
+    device_named("asarray", device)
     dtype = None if dtype is None else as_dtype(dtype)
     if isinstance(x, Array):
-        return x if dtype is None or dtype is x.dtype else x.astype(dtype)
-    if isinstance(x, bool | int | float | complex):
+        if dtype is not None and dtype is not x.dtype:
+            if copy is False:
+                raise error(CopyError, f"asarray: {x.dtype} as {dtype} is a copy; drop copy=False")
+            return x.astype(dtype)
+        return wrap(x.node) if copy else x
+    if is_number(x) or isinstance(x, Size):
+        if copy is False:
+            raise error(CopyError, "asarray: an array of a number is a copy; drop copy=False")
+        if isinstance(x, Size):
+            return wrap(red.extent_value(x, literal(0, dtype or dtypes.int32)))
         return wrap(number_node(x, dtype or DEFAULTS[number_rank(x)]))
-    if isinstance(x, Size):
-        return wrap(red.extent_value(x, literal(0, dtype or dtypes.int32)))
-    return from_numpy(imported(x, dtype), copy=copy is not False)
+    found = imported(x, dtype)
+    if copy is False and not shares(found, x):
+        raise error(CopyError, f"asarray: {type(x).__name__} cannot share its memory; drop "
+                               "copy=False")
+    return from_numpy(found, copy=copy is not False)
 
 
 def operands(name: str, args) -> tuple[Node, ...]:
@@ -338,7 +368,7 @@ def _operand(name: str, a) -> Array:
 
 
 def _index(key):
-    """An index whose arrays are nodes."""
+    """An index whose arrays are nodes; lists are NumPy arrays, which are known."""
     if type(key) in _PLAIN:
         return key
     if isinstance(key, tuple):
@@ -346,8 +376,8 @@ def _index(key):
     if isinstance(key, Array):
         return key.node
     if isinstance(key, list):
-        return asarray(key if key else np.zeros(0, np.int32)).node
-    return asarray(key).node if isinstance(key, np.ndarray | np.bool_ | bool) else key
+        return imported(key if key else np.zeros(0, np.int32), None)
+    return np.asarray(key) if isinstance(key, np.bool_ | bool) else key
 
 
 @located

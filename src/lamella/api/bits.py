@@ -24,52 +24,52 @@ def _bools(name: str, *args):
     return found
 
 
-def logical_and(a, b) -> Array:
+def logical_and(a, b, /) -> Array:
     """Both, bool."""
     return binary("and", *_bools("logical_and", a, b))
 
 
-def logical_or(a, b) -> Array:
+def logical_or(a, b, /) -> Array:
     """Either, bool."""
     return binary("or", *_bools("logical_or", a, b))
 
 
-def logical_xor(a, b) -> Array:
+def logical_xor(a, b, /) -> Array:
     """One but not both, bool."""
     return binary("xor", *_bools("logical_xor", a, b))
 
 
-def logical_not(x) -> Array:
+def logical_not(x, /) -> Array:
     """The opposite, bool."""
     return unary("not", *_bools("logical_not", x))
 
 
-def bitwise_and(a, b) -> Array:
+def bitwise_and(a, b, /) -> Array:
     """a & b over integers or bools."""
     return binary("and", a, b)
 
 
-def bitwise_or(a, b) -> Array:
+def bitwise_or(a, b, /) -> Array:
     """a | b over integers or bools."""
     return binary("or", a, b)
 
 
-def bitwise_xor(a, b) -> Array:
+def bitwise_xor(a, b, /) -> Array:
     """a ^ b over integers or bools."""
     return binary("xor", a, b)
 
 
-def bitwise_invert(x) -> Array:
+def bitwise_invert(x, /) -> Array:
     """~x over integers or bools."""
     return unary("not", x)
 
 
-def bitwise_left_shift(a, b) -> Array:
+def bitwise_left_shift(a, b, /) -> Array:
     """a << b; 0 where b is outside of the word."""
     return binary("shl", a, b)
 
 
-def bitwise_right_shift(a, b) -> Array:
+def bitwise_right_shift(a, b, /) -> Array:
     """a >> b, filling with the sign."""
     return binary("shr", a, b)
 

@@ -15,7 +15,8 @@ from ..ir.node import literal
 from ..ops import index as ix
 from ..ops.pointwise import apply, broadcast_shapes, broadcast_to, cast
 from .array import _KINDS, Array, asarray, from_numpy, wrap
-from .imports import DEFAULTS, number_node, number_rank
+from .imports import DEFAULTS, is_number, number_node, number_rank
+from .placing import device_named
 from .shapes import as_shape
 from .values import error
 
@@ -24,61 +25,69 @@ __all__ = ["arange", "astype", "broadcast_arrays", "can_cast", "empty", "empty_l
            "meshgrid", "ones", "ones_like", "result_type", "tril", "triu", "zeros", "zeros_like"]
 
 
-def from_dlpack(x, *, copy: bool | None = None) -> Array:
+def from_dlpack(x, /, *, device=None, copy: bool | None = None) -> Array:
     """An array of a DLPack exporter's values; `copy=False` shares its memory."""
+    device_named("from_dlpack", device)
+    if isinstance(x, Array):
+        return asarray(x, copy=copy)
     return from_numpy(np.from_dlpack(x), copy=copy is not False)
 
 
-def full(shape, fill_value, *, dtype=None) -> Array:
+def full(shape, fill_value, *, dtype=None, device=None) -> Array:
     """`fill_value` (a number or a 0-d array) in every element; dtype as of the value by default."""
-    shape = as_shape(shape)
+    device_named("full", device)
+    shape = as_shape(shape, "full")
     if isinstance(fill_value, Array):
         x = fill_value.node if dtype is None else cast(fill_value.node, as_dtype(dtype))
         return wrap(broadcast_to(x, shape))
+    if not is_number(fill_value):
+        raise error(DTypeError, f"full: takes a number or a 0-d array, got {fill_value!r}")
     dtype = DEFAULTS[number_rank(fill_value)] if dtype is None else as_dtype(dtype)
     return wrap(literal(number_node(fill_value, dtype).params["value"], dtype, shape))
 
 
-def zeros(shape, *, dtype=None) -> Array:
+def zeros(shape, *, dtype=None, device=None) -> Array:
     """0 in every element; float32 by default."""
-    return full(shape, 0, dtype=dtype or dtypes.float32)
+    return full(shape, 0, dtype=dtype or dtypes.float32, device=device)
 
 
-def ones(shape, *, dtype=None) -> Array:
+def ones(shape, *, dtype=None, device=None) -> Array:
     """1 in every element; float32 by default."""
-    return full(shape, 1, dtype=dtype or dtypes.float32)
+    return full(shape, 1, dtype=dtype or dtypes.float32, device=device)
 
 
-def empty(shape, *, dtype=None) -> Array:
+def empty(shape, *, dtype=None, device=None) -> Array:
     """The same as `zeros`: no array ever shows what memory held before."""
-    return zeros(shape, dtype=dtype)
+    return zeros(shape, dtype=dtype, device=device)
 
 
-def full_like(x: Array, fill_value, *, dtype=None) -> Array:
+def full_like(x: Array, /, fill_value, *, dtype=None, device=None) -> Array:
     """`fill_value` in x's shape, of x's dtype by default."""
-    return full(x.shape, fill_value, dtype=dtype or x.dtype)
+    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device)
 
 
-def zeros_like(x: Array, *, dtype=None) -> Array:
+def zeros_like(x: Array, /, *, dtype=None, device=None) -> Array:
     """0 in x's shape, of x's dtype by default."""
-    return full_like(x, 0, dtype=dtype)
+    return full_like(x, 0, dtype=dtype, device=device)
 
 
-def ones_like(x: Array, *, dtype=None) -> Array:
+def ones_like(x: Array, /, *, dtype=None, device=None) -> Array:
     """1 in x's shape, of x's dtype by default."""
-    return full_like(x, 1, dtype=dtype)
+    return full_like(x, 1, dtype=dtype, device=device)
 
 
-def empty_like(x: Array, *, dtype=None) -> Array:
+def empty_like(x: Array, /, *, dtype=None, device=None) -> Array:
     """The same as `zeros_like`."""
-    return zeros_like(x, dtype=dtype)
+    return zeros_like(x, dtype=dtype, device=device)
 
 
-def arange(start, stop=None, step=1, *, dtype=None) -> Array:
+def arange(start, /, stop=None, step=1, *, dtype=None, device=None) -> Array:
     """start, start + step, ... up to stop (left out): [ceil((stop - start) / step)].
 
-    int32 where all numbers are integers, else float32. Raises ShapeError for a step of 0.
+    int32 where all numbers are integers, else float32. Raises ShapeError for a step of 0 and for
+    limits that are not finite.
     """
+    device_named("arange", device)
     start, stop = (0, start) if stop is None else (start, stop)
     if step == 0:
         raise error(ShapeError, "arange: a step of 0 never ends")
@@ -88,14 +97,27 @@ def arange(start, stop=None, step=1, *, dtype=None) -> Array:
     if isinstance(start, Size) or isinstance(stop, Size):
         extent = (stop - start + step - 1) // step
     else:
-        extent = max(math.ceil((stop - start) / step), 0)
+        extent = _steps(start, stop, step)
     at = ix.iota((extent,), 0, dtype)
     at = at if step == 1 else at * step
     return wrap(at if not isinstance(start, Size) and start == 0 else at + start)
 
 
-def linspace(start, stop, num: int, *, dtype=None, endpoint: bool = True) -> Array:
+def _steps(start, stop, step) -> int:
+    """How many values arange has."""
+    if all(isinstance(v, int) for v in (start, stop, step)):
+        return max(-((start - stop) // step), 0)
+    count = (stop - start) / step
+    if not math.isfinite(count):
+        raise error(ShapeError, f"arange: from {start} to {stop} by {step} never ends")
+    return max(math.ceil(count), 0)
+
+
+def linspace(start, stop, /, num: int, *, dtype=None, device=None,
+             endpoint: bool = True) -> Array:
     """`num` evenly spaced values from start to stop: [num], float32 by default."""
+    device_named("linspace", device)
+    num, = as_shape(num, "linspace")
     dtype = dtypes.float32 if dtype is None else as_dtype(dtype)
     if not dtype.is_float:
         raise error(DTypeError, f"linspace: takes a floating dtype, got {dtype}")
@@ -107,10 +129,13 @@ def linspace(start, stop, num: int, *, dtype=None, endpoint: bool = True) -> Arr
     return wrap(x)
 
 
-def eye(n_rows: int, n_cols: int | None = None, *, k: int = 0, dtype=None) -> Array:
+def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype=None,
+        device=None) -> Array:
     """1 on the k-th diagonal, else 0: [n_rows, n_cols], float32 by default."""
     dtype = dtypes.float32 if dtype is None else as_dtype(dtype)
-    rows, cols = _grid((n_rows, n_rows if n_cols is None else n_cols))
+    device_named("eye", device)
+    shape = as_shape((n_rows, n_rows if n_cols is None else n_cols), "eye")
+    rows, cols = _grid(shape)
     return wrap(apply("where", apply("eq", cols - k, rows), literal(1, dtype), literal(0, dtype)))
 
 
@@ -128,12 +153,12 @@ def _triangle(name: str, x: Array, k: int, lower: bool) -> Array:
     return wrap(apply("where", inside, x.node, zero))
 
 
-def tril(x: Array, *, k: int = 0) -> Array:
+def tril(x: Array, /, *, k: int = 0) -> Array:
     """x on and below the k-th diagonal of its last two axes, else 0."""
     return _triangle("tril", asarray(x), k, True)
 
 
-def triu(x: Array, *, k: int = 0) -> Array:
+def triu(x: Array, /, *, k: int = 0) -> Array:
     """x on and above the k-th diagonal of its last two axes, else 0."""
     return _triangle("triu", asarray(x), k, False)
 
@@ -157,9 +182,10 @@ def broadcast_arrays(*arrays: Array) -> list[Array]:
 
 # ---- dtypes -------------------------------------------------------------------------------------
 
-def astype(x: Array, dtype, *, copy: bool = True) -> Array:
+def astype(x: Array, dtype, /, *, copy: bool = True, device=None) -> Array:
     """x as another dtype: nearest value; to integers saturating, NaN gives 0."""
-    return x.astype(dtype)
+    device_named("astype", device)
+    return asarray(x.astype(dtype), copy=copy or None)
 
 
 def result_type(*arrays_and_dtypes) -> DType:
@@ -178,7 +204,7 @@ def result_type(*arrays_and_dtypes) -> DType:
     return complex_of(found) if rank == 3 else DEFAULTS[rank]
 
 
-def can_cast(from_, to) -> bool:
+def can_cast(from_, to, /) -> bool:
     """Whether every value of the dtype (or array) `from_` keeps its kind and fits `to`."""
     source, to = as_dtype(getattr(from_, "dtype", from_)), as_dtype(to)
     try:
@@ -202,7 +228,7 @@ def isdtype(dtype, kind) -> bool:
     return dtype.kind in kinds[kind]
 
 
-def finfo(dtype):
+def finfo(dtype, /):
     """Limits of a floating dtype, or of a complex one's parts: bits, eps, max, min,
     smallest_normal."""
     dtype = as_dtype(getattr(dtype, "dtype", dtype)).real
@@ -211,7 +237,7 @@ def finfo(dtype):
     return ml_dtypes.finfo(dtype.numpy)
 
 
-def iinfo(dtype):
+def iinfo(dtype, /):
     """Limits of an integer dtype: bits, max, min."""
     dtype = as_dtype(getattr(dtype, "dtype", dtype))
     if not dtype.is_int:

@@ -29,6 +29,12 @@ def imported(x, dtype: DType | None) -> np.ndarray:
     return found if found.dtype == wanted.numpy else found.astype(wanted.numpy)
 
 
+def shares(found: np.ndarray, x) -> bool:
+    """Whether `found`, imported from x, can be used where it lies: packed, and x's own memory."""
+    return (not isinstance(x, list | tuple) and found.flags.c_contiguous and found.flags.aligned
+            and (not isinstance(x, np.ndarray | np.generic) or np.may_share_memory(found, x)))
+
+
 def _from_sequence(x, dtype: DType | None) -> np.ndarray:
     """Nested sequences: Python numbers take our default dtypes, arrays inside keep theirs."""
     leaves: list = []
@@ -41,11 +47,18 @@ def _from_sequence(x, dtype: DType | None) -> np.ndarray:
 
     try:
         found = np.array(plain(x))
+    except OverflowError as e:
+        raise error(DTypeError, f"asarray: {e}; integers have at most 64 bits") from None
     except ValueError as e:
         raise error(ShapeError, f"asarray: the nested sequence has no one shape: {e}") from None
     if dtype is None and all(isinstance(i, bool | int | float | complex) for i in leaves):
         dtype = DEFAULTS[max(map(number_rank, leaves), default=2)]
     return found if dtype is None else found.astype(dtype.numpy)
+
+
+def is_number(x) -> bool:
+    """Whether x is a Python number of a kind that arrays have."""
+    return isinstance(x, bool | int | float | complex)
 
 
 def number_rank(number) -> int:

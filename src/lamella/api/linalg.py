@@ -16,7 +16,7 @@ from .values import error, located
 __all__ = ["einsum", "matmul", "outer", "tensordot", "vecdot"]
 
 
-def vecdot(a, b, *, axis: int = -1) -> Array:
+def vecdot(a, b, /, *, axis: int = -1) -> Array:
     """The sum of conj(a) * b along an axis counted from the end."""
     a, b = asarray(a), asarray(b)
     a = conj(a)
@@ -26,13 +26,13 @@ def vecdot(a, b, *, axis: int = -1) -> Array:
     return (a * b).sum(axis)
 
 
-def outer(a, b) -> Array:
+def outer(a, b, /) -> Array:
     """a[i] * b[j] of two vectors."""
     return einsum("i,j->ij", a, b)
 
 
 @located
-def tensordot(a, b, *, axes=2) -> Array:
+def tensordot(a, b, /, *, axes=2) -> Array:
     """The product summed over axes: the last n of a with the first n of b, or the given pairs."""
     a, b = asarray(a), asarray(b)
     if isinstance(axes, int):

@@ -24,22 +24,23 @@ __all__ = ["broadcast_to", "concat", "diff", "dynamic_slice", "expand_dims", "fl
            "unstack", "update_slice"]
 
 
-def reshape(x, shape, *, copy: bool | None = None) -> Array:
+def reshape(x, /, shape, *, copy: bool | None = None) -> Array:
     """The elements in row-major order in another shape; one extent may be -1."""
-    return asarray(x).reshape(as_shape(shape))
+    shape = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
+    return asarray(asarray(x).reshape(shape), copy=copy or None)
 
 
-def broadcast_to(x, shape) -> Array:
+def broadcast_to(x, /, shape) -> Array:
     """x repeated to the shape, aligned at the last axis; extents must be equal or 1."""
-    return wrap(repeat_to(asarray(x).node, as_shape(shape)))
+    return wrap(repeat_to(asarray(x).node, as_shape(shape, "broadcast_to")))
 
 
-def permute_dims(x, axes) -> Array:
+def permute_dims(x, /, axes) -> Array:
     """The axes in another order: axis d of the result is axis axes[d] of x."""
     return asarray(x).transpose(tuple(axes))
 
 
-def moveaxis(x, source, destination) -> Array:
+def moveaxis(x, source, destination, /) -> Array:
     """The axes `source` stand at `destination`; the others keep their order."""
     x = asarray(x)
     from_ = _axes_in_order("moveaxis", source, x.ndim)
@@ -57,12 +58,12 @@ def _axes_in_order(name: str, axes, rank: int) -> list[int]:
     return [normal_axis(name, operator.index(a), rank) for a in given]
 
 
-def matrix_transpose(x) -> Array:
+def matrix_transpose(x, /) -> Array:
     """The last two axes exchanged."""
     return asarray(x).mT
 
 
-def expand_dims(x, axis=0) -> Array:
+def expand_dims(x, /, axis) -> Array:
     """New axes of extent 1 at the positions `axis` of the result."""
     x = asarray(x)
     given = axis if isinstance(axis, tuple | list) else (axis,)
@@ -72,7 +73,7 @@ def expand_dims(x, axis=0) -> Array:
     return x.reshape(tuple(1 if d in new else next(rest) for d in range(rank)))
 
 
-def squeeze(x, axis) -> Array:
+def squeeze(x, /, axis) -> Array:
     """x without the axes `axis`; raises ShapeError where an extent is not 1."""
     x = asarray(x)
     axes = some_axes("squeeze", axis, x.ndim)
@@ -81,13 +82,13 @@ def squeeze(x, axis) -> Array:
     return x.reshape(tuple(e for d, e in enumerate(x.shape) if d not in axes))
 
 
-def flip(x, *, axis=None) -> Array:
+def flip(x, /, *, axis=None) -> Array:
     """The order of elements reversed along the axes (all where None)."""
     x = asarray(x)
     return wrap(move.flip(x.node, some_axes("flip", axis, x.ndim)))
 
 
-def roll(x, shift, *, axis=None) -> Array:
+def roll(x, /, shift, *, axis=None) -> Array:
     """Elements moved on by `shift`, the last ones to the front; over all elements for None."""
     x = asarray(x)
     if axis is None:
@@ -115,7 +116,7 @@ def _same_dtype(name: str, arrays) -> list:
     return [cast(a.node, dtype) for a in found]
 
 
-def concat(arrays, *, axis: int | None = 0) -> Array:
+def concat(arrays, /, *, axis: int | None = 0) -> Array:
     """The arrays one after another along an axis (flattened first for None)."""
     nodes = _same_dtype("concat", arrays)
     if axis is None:
@@ -123,7 +124,7 @@ def concat(arrays, *, axis: int | None = 0) -> Array:
     return wrap(move.concat(nodes, normal_axis("concat", axis, nodes[0].type.rank)))
 
 
-def stack(arrays, *, axis: int = 0) -> Array:
+def stack(arrays, /, *, axis: int = 0) -> Array:
     """The arrays, of one shape, along a new axis."""
     nodes = _same_dtype("stack", arrays)
     shape = nodes[0].shape
@@ -134,7 +135,7 @@ def stack(arrays, *, axis: int = 0) -> Array:
     return wrap(move.concat(parts, at))
 
 
-def unstack(x, *, axis: int = 0) -> tuple[Array, ...]:
+def unstack(x, /, *, axis: int = 0) -> tuple[Array, ...]:
     """The slices along an axis, as a tuple of arrays without it."""
     x = asarray(x)
     lead = (slice(None),) * normal_axis("unstack", axis, x.ndim)
@@ -156,10 +157,10 @@ def split(x, sections, *, axis: int = 0) -> list[Array]:
     return [x[(*lead, slice(low, high))] for low, high in zip(ends, ends[1:], strict=False)]
 
 
-def tile(x, repetitions) -> Array:
+def tile(x, repetitions, /) -> Array:
     """x laid out repetitions[d] times along each axis, aligned at the last."""
     x = asarray(x)
-    times = as_shape(repetitions)
+    times = as_shape(repetitions, "tile")
     rank = max(x.ndim, len(times))
     shape = (1,) * (rank - x.ndim) + x.shape
     times = (1,) * (rank - len(times)) + times
@@ -169,7 +170,7 @@ def tile(x, repetitions) -> Array:
     return wrap(move.reshape(y, tuple(t * e for t, e in zip(times, shape, strict=True))))
 
 
-def repeat(x, repeats: int, *, axis: int | None = None) -> Array:
+def repeat(x, repeats, /, *, axis: int | None = None) -> Array:
     """Each element `repeats` times in a row along the axis (of the flat array for None)."""
     x = asarray(x)
     if axis is None:
@@ -190,7 +191,7 @@ def pad(x, width, *, value=0) -> Array:
     return wrap(move.pad(x.node, low, high, None, value))
 
 
-def diff(x, *, axis: int = -1) -> Array:
+def diff(x, /, *, axis: int = -1) -> Array:
     """Each element less the one before it along the axis."""
     x = asarray(x)
     lead = (slice(None),) * normal_axis("diff", axis, x.ndim)
@@ -199,7 +200,7 @@ def diff(x, *, axis: int = -1) -> Array:
 
 # ---- by position --------------------------------------------------------------------------------
 
-def take(x, indices, *, axis: int | None = None) -> Array:
+def take(x, indices, /, *, axis: int | None = None) -> Array:
     """x's slices at the positions along an axis; negative ones count from the end."""
     x, indices = asarray(x), asarray(indices)
     if axis is None:
@@ -210,7 +211,7 @@ def take(x, indices, *, axis: int | None = None) -> Array:
     return wrap(indexing.get(x.node, (*lead, indices.node)))
 
 
-def take_along_axis(x, indices, *, axis: int = -1) -> Array:
+def take_along_axis(x, indices, /, *, axis: int = -1) -> Array:
     """y[..., j, ...] = x[..., indices[..., j, ...], ...]; other extents are equal or 1."""
     x, indices = asarray(x), asarray(indices)
     if x.ndim != indices.ndim:

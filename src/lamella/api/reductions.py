@@ -22,24 +22,24 @@ __all__ = ["all", "allclose", "any", "argmax", "argmin", "count_nonzero", "logsu
            "mean", "min", "norm", "prod", "std", "sum", "var"]
 
 
-def sum(x, *, axis=None, dtype=None, keepdims: bool = False) -> Array:
+def sum(x, /, *, axis=None, dtype=None, keepdims: bool = False) -> Array:
     """The sum; integers below 32 bits and bools add up as 32 bits."""
     x = asarray(x)
     return (x if dtype is None else x.astype(dtype)).sum(axis, keepdims=keepdims)
 
 
-def prod(x, *, axis=None, dtype=None, keepdims: bool = False) -> Array:
+def prod(x, /, *, axis=None, dtype=None, keepdims: bool = False) -> Array:
     """The product; integers below 32 bits and bools multiply as 32 bits."""
     x = asarray(x)
     return (x if dtype is None else x.astype(dtype)).prod(axis, keepdims=keepdims)
 
 
-def mean(x, *, axis=None, keepdims: bool = False) -> Array:
+def mean(x, /, *, axis=None, keepdims: bool = False) -> Array:
     """The arithmetic mean, floating."""
     return asarray(x).mean(axis, keepdims=keepdims)
 
 
-def var(x, *, axis=None, correction: float = 0.0, keepdims: bool = False) -> Array:
+def var(x, /, *, axis=None, correction: float = 0.0, keepdims: bool = False) -> Array:
     """The variance: the sum of squared deviations over the count minus `correction`."""
     x = wrap(floating(asarray(x).node))
     axes = some_axes("var", axis, x.ndim)
@@ -49,22 +49,22 @@ def var(x, *, axis=None, correction: float = 0.0, keepdims: bool = False) -> Arr
     return (deviation * deviation).sum(axes, keepdims=keepdims) / count
 
 
-def std(x, *, axis=None, correction: float = 0.0, keepdims: bool = False) -> Array:
+def std(x, /, *, axis=None, correction: float = 0.0, keepdims: bool = False) -> Array:
     """The square root of the variance."""
     return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
 
 
-def max(x, *, axis=None, keepdims: bool = False) -> Array:
+def max(x, /, *, axis=None, keepdims: bool = False) -> Array:
     """The largest; NaN where there is one. Raises ShapeError for an empty axis."""
     return asarray(x).max(axis, keepdims=keepdims)
 
 
-def min(x, *, axis=None, keepdims: bool = False) -> Array:
+def min(x, /, *, axis=None, keepdims: bool = False) -> Array:
     """The smallest; NaN where there is one. Raises ShapeError for an empty axis."""
     return asarray(x).min(axis, keepdims=keepdims)
 
 
-def logsumexp(x, *, axis=None, keepdims: bool = False) -> Array:
+def logsumexp(x, /, *, axis=None, keepdims: bool = False) -> Array:
     """log(sum(exp(x))), floating, without overflow."""
     x = wrap(floating(asarray(x).node))
     top = stop_gradient(x.max(axis, keepdims=True))
@@ -87,17 +87,17 @@ def _tested(monoid: str, x, axis, keepdims: bool) -> Array:
     return wrap(red.keepdims(y, x.node, axes) if keepdims else y)
 
 
-def all(x, *, axis=None, keepdims: bool = False) -> Array:
+def all(x, /, *, axis=None, keepdims: bool = False) -> Array:
     """Whether all elements are true (not 0), bool."""
     return _tested("all", x, axis, keepdims)
 
 
-def any(x, *, axis=None, keepdims: bool = False) -> Array:
+def any(x, /, *, axis=None, keepdims: bool = False) -> Array:
     """Whether any element is true (not 0), bool."""
     return _tested("any", x, axis, keepdims)
 
 
-def count_nonzero(x, *, axis=None, keepdims: bool = False) -> Array:
+def count_nonzero(x, /, *, axis=None, keepdims: bool = False) -> Array:
     """How many elements are not 0, int32."""
     x = asarray(x)
     return (x if x.dtype is dtypes.bool_ else x != 0).sum(axis, keepdims=keepdims)
@@ -118,12 +118,12 @@ def _extreme(name: str, monoid: str, x, axis, keepdims: bool) -> Array:
     return y.reshape(tuple(1 if axis is None or d == at else e for d, e in enumerate(x.shape)))
 
 
-def argmax(x, *, axis: int | None = None, keepdims: bool = False) -> Array:
+def argmax(x, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
     """The first position of the largest (a NaN counts as such), int32; None takes all axes."""
     return _extreme("argmax", "max", x, axis, keepdims)
 
 
-def argmin(x, *, axis: int | None = None, keepdims: bool = False) -> Array:
+def argmin(x, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
     """The first position of the smallest (a NaN counts as such), int32; None takes all axes."""
     return _extreme("argmin", "min", x, axis, keepdims)
 

@@ -19,6 +19,14 @@ class TraceError(LamellaError, RuntimeError):
     """A value was looked at, or a rule broken, while a function was being traced."""
 
 
+class PositionError(ShapeError, IndexError):
+    """A position outside of an axis, or an index that does not fit the array."""
+
+
+class CopyError(LamellaError, BufferError, ValueError):
+    """Memory that was to be shared and cannot be."""
+
+
 class DonatedError(LamellaError, RuntimeError):
     """An array was used after it had been donated."""
 

@@ -54,7 +54,7 @@ def cos(form: Form, x: Expr) -> Expr:
 
 @expands("tan")
 def tan(form: Form, x: Expr) -> Expr:
-    """sin(x) / cos(x). float32: 3.50 ulp; float64: 3.5; arguments as sin's."""
+    """sin(x) / cos(x). float32: 3.83 ulp; float64: 3.8; arguments as sin's."""
     return _sine(form, x, 0) / _sine(form, x, 0.5)
 
 
@@ -64,7 +64,7 @@ def tan(form: Form, x: Expr) -> Expr:
 def atan(form: Form, x: Expr) -> Expr:
     """b + t + t^3 q(t^2), |t| <= tan(pi/8): t = x, (x-1)/(x+1) or -1/x and b = 0, pi/4 or pi/2.
 
-    float32: 1.50 ulp; float64: 1.5.
+    float32: 2.11 ulp; float64: 1.9.
     """
     a = abs(x)
     steep, middle = a > math.tan(3 * math.pi / 8), a > math.tan(math.pi / 8)
@@ -86,7 +86,7 @@ def _arc(form: Form, x: Expr) -> tuple[Expr, Expr, Expr]:
 
 @expands("asin")
 def asin(form: Form, x: Expr) -> Expr:
-    """asin(s) for |x| <= 1/2, else pi/2 - 2 asin(s). float32: 2.00 ulp; float64: 2.0."""
+    """asin(s) for |x| <= 1/2, else pi/2 - 2 asin(s). float32: 2.34 ulp; float64: 2.3."""
     small, _, y = _arc(form, x)
     high, low = form.half_pi
     far = fma(y, -2, low) + high
@@ -97,7 +97,7 @@ def asin(form: Form, x: Expr) -> Expr:
 def acos(form: Form, x: Expr) -> Expr:
     """pi/2 - asin(s) for |x| <= 1/2, else 2 asin(s), or pi - 2 asin(s) for x < -1/2.
 
-    float32: 2.00 ulp; float64: 2.0.
+    float32: 1.11 ulp; float64: 1.2.
     """
     small, _, y = _arc(form, x)
     high, low = form.half_pi
@@ -110,7 +110,7 @@ def acos(form: Form, x: Expr) -> Expr:
 def atan2(form: Form, y: Expr, x: Expr) -> Expr:
     """The angle of (x, y): atan of the smaller over the larger, in its octant.
 
-    float32: 2.00 ulp; float64: 2.0.
+    float32: 2.60 ulp; float64: 2.6.
     """
     a, b = abs(y), abs(x)
     steep = a > b
