@@ -19,7 +19,7 @@ PLAIN = ALL[np.isfinite(ALL.real) & np.isfinite(ALL.imag)]
 def agrees(found, exact, rtol) -> np.ndarray:
     """Where two complex arrays agree: both parts to within rtol of the larger, or not finite as
     the standard says of the part (a sign of zero or of an unspecified infinity does not count)."""
-    size = rtol * np.maximum(abs(exact.real), abs(exact.imag)) + 1e-300
+    size = rtol * np.fmax(abs(exact.real), abs(exact.imag)) + 1e-300
     with np.errstate(all="ignore"):
         def part(a, b):
             near = abs(a - b) <= size
@@ -27,15 +27,22 @@ def agrees(found, exact, rtol) -> np.ndarray:
         return part(found.real, exact.real) & part(found.imag, exact.imag)
 
 
-FUNCTIONS = ("exp", "log", "sqrt", "abs", "angle", "conj", "real", "imag", "sin", "cos", "tanh")
+FUNCTIONS = ("exp", "log", "sqrt", "abs", "angle", "conj", "real", "imag", "sin", "cos", "tanh",
+             "log2", "log10", "tan", "sinh", "cosh")
+ARCS = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh",
+        "acosh": "arccosh", "atanh": "arctanh"}
 
 
 @pytest.mark.parametrize("dtype", COMPLEX, ids=str)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_at_awkward_finite_values_are_numpy_s(name, dtype):
     z = PLAIN.astype(dtype.numpy)
-    if name in ("sin", "cos"):
+    if name in ("sin", "cos", "tan"):
         z = z[abs(z.imag) < 100]
+    if name in ("sinh", "cosh"):
+        z = z[abs(z.real) < 100]
+    if name in ("log2", "log10"):
+        z = z[z != 0]  # NumPy's imaginary part is then NaN
     with np.errstate(all="ignore"):
         exact = np.asarray(getattr(np, name)(z.astype(np.complex128)), np.complex128)
     found = np.asarray(getattr(lamella, name)(lamella.asarray(z)), np.complex128)
@@ -51,6 +58,23 @@ def test_functions_at_infinities_and_nans_are_c99_s(name):
         exact = np.asarray(getattr(np, name)(z), np.complex128)
     found = np.asarray(getattr(lamella, name)(lamella.asarray(z)), np.complex128)
     wrong = ~agrees(found, exact, 1e-12)
+    assert not wrong.any(), list(zip(z[wrong], found[wrong], exact[wrong], strict=True))[:5]
+
+
+@pytest.mark.parametrize("dtype", COMPLEX, ids=str)
+@pytest.mark.parametrize("name", ARCS)
+def test_inverses_are_numpy_s(name, dtype):
+    """At ordinary numbers of all sizes, on both sides of the cuts, at infinities and NaNs."""
+    rng = np.random.default_rng(0)
+    size = 10.0 ** rng.uniform(-6, 6, 500)
+    z = size * (rng.standard_normal(500) + 1j * rng.standard_normal(500))
+    z = np.concatenate([z, ALL[~np.isin(abs(ALL.real), [700])]]).astype(dtype.numpy)
+    with np.errstate(all="ignore"):
+        exact = getattr(np, ARCS[name])(z.astype(np.complex128))
+    found = np.asarray(getattr(lamella, name)(lamella.asarray(z)), np.complex128)
+    wrong = ~agrees(found, exact, 8 * np.finfo(dtype.real.numpy).eps)
+    signs = (np.signbit(found.imag) != np.signbit(exact.imag)) & ~np.isnan(exact.imag)
+    wrong |= signs & np.isfinite(z) & (z.imag == 0) & (name != "atan")
     assert not wrong.any(), list(zip(z[wrong], found[wrong], exact[wrong], strict=True))[:5]
 
 
@@ -108,6 +132,9 @@ LOSSES = {
     "angle": lambda m, z: m.angle(z * z),
     "imag": lambda m, z: m.imag(m.sqrt(z) * m.log(z)),
     "power": lambda m, z: m.abs(z ** (0.5 + 1j)),
+    "tangents": lambda m, z: m.abs(m.tan(z) + m.sinh(z) * m.cosh(z)),
+    "arcs": lambda m, z: m.abs(m.asin(z) * m.acos(z) + m.atan(z)),
+    "hyperbolic arcs": lambda m, z: m.abs(m.asinh(z) * m.acosh(z) + m.atanh(z)),
 }
 
 

@@ -212,9 +212,6 @@ class Array(Arithmetic):
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)
 
-    def __complex__(self) -> complex:
-        return complex(self.item())
-
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
         return exported(self.numpy(), stream, max_version, dl_device, copy)
 

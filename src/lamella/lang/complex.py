@@ -16,19 +16,26 @@ from ..base.dtypes import DType, float32, float64, int32, int64
 from . import scalar
 from .expr import Expr, lit
 from .math import INF, NAN
-from .scalar import bitcast, cast, cos, exp, fma, log, log1p, maximum, minimum, sin, sqrt, where
+from .scalar import (
+    atan2,
+    bitcast,
+    cast,
+    cos,
+    exp,
+    fma,
+    hypot,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    sin,
+    sqrt,
+    where,
+)
 
 Pair = tuple[Expr, Expr]
 
-# (atan(t)/t - 1) / t^2 in t^2 for |t| <= sqrt(2) - 1, to 2^-57
-_ATAN = tuple(map(float.fromhex, (
-    "-0x1.5555555555555p-2", "0x1.999999999934cp-3", "-0x1.2492492436201p-3",
-    "0x1.c71c71853d7fap-4", "-0x1.745d0b28a7e37p-4", "0x1.3b1263064f6b9p-4",
-    "-0x1.10fa77b1a6d57p-4", "0x1.dfe6497e96323p-5", "-0x1.a0999c632b6edp-5",
-    "0x1.4162c02b1dda3p-5", "-0x1.3a31b1c0fd3b7p-6")))
-
-
-def _parts(name: str) -> Callable:
+def installs(name: str) -> Callable:
     """Install a function as the parts of the scalar of that name."""
     def install(f: Callable) -> Callable:
         scalar.ALL[name].parts = f
@@ -60,102 +67,62 @@ def _either(test: Callable, a: Expr, b: Expr) -> Expr:
     return test(a) | test(b)
 
 
-def _hypot(a: Expr, b: Expr) -> Expr:
-    """sqrt(a^2 + b^2) without overflow; infinite where either is, NaN or not.
-
-    float32: 0.5 ulp, in float64; float64: 2 ulp.
-    """
-    if a.dtype is float32:
-        x, y = _wide(a), _wide(b)
-        found = cast(sqrt(x * x + y * y), float32)
-    else:
-        x, y = abs(a), abs(b)
-        top, low = maximum(x, y), minimum(x, y)
-        ratio = low / where(scalar.eq(top, 0.0), 1.0, top)
-        found = top * sqrt(fma(ratio, ratio, 1.0))
-    return where(_either(_infinite, a, b), INF, found)
-
-
-def _atan_small(t: Expr) -> Expr:
-    """atan(t) for 0 <= t <= 1 in float64."""
-    large = t > math.sqrt(2) - 1
-    s = where(large, (t - 1) / (t + 1), t)
-    z = s * s
-    p = lit(_ATAN[-1], float64)
-    for c in reversed(_ATAN[:-1]):
-        p = fma(p, z, c)
-    out = fma(s * z, p, s)
-    return where(large, out + math.pi / 4, out)
-
-
-def _atan2(y: Expr, x: Expr) -> Expr:
-    """The angle of (x, y), in -pi..pi, with the special cases of C's atan2. About 1.5 ulp."""
-    dtype = x.dtype
-    a, b = abs(_wide(x)), abs(_wide(y))
-    top, low = maximum(a, b), minimum(a, b)
-    ratio = where(scalar.eq(top, 0.0), 0.0, where(scalar.eq(low, INF), 1.0, low / top))
-    angle = _atan_small(ratio)
-    angle = where(b > a, math.pi / 2 - angle, angle)
-    negative = bitcast(_wide(x), int64) < 0
-    return cast(_signed(where(negative, math.pi - angle, angle), _wide(y)), dtype)
-
-
 # ---- what they are made of ----------------------------------------------------------------------
 
-@_parts("complex")
+@installs("complex")
 def _complex(a: Expr, b: Expr) -> Pair:
     return a, b
 
 
-@_parts("real")
+@installs("real")
 def _real(z: Pair) -> Expr:
     return z[0]
 
 
-@_parts("imag")
+@installs("imag")
 def _imag(z: Pair) -> Expr:
     return z[1]
 
 
-@_parts("conj")
+@installs("conj")
 def _conj(z: Pair) -> Pair:
     return z[0], -z[1]
 
 
-@_parts("abs")
+@installs("abs")
 def _abs(z: Pair) -> Expr:
-    return _hypot(*z)
+    return hypot(*z)
 
 
-@_parts("angle")
+@installs("angle")
 def _angle(z: Pair) -> Expr:
-    return _atan2(z[1], z[0])
+    return atan2(z[1], z[0])
 
 
 # ---- arithmetic ---------------------------------------------------------------------------------
 
-@_parts("add")
+@installs("add")
 def _add(a: Pair, b: Pair) -> Pair:
     return a[0] + b[0], a[1] + b[1]
 
 
-@_parts("sub")
+@installs("sub")
 def _sub(a: Pair, b: Pair) -> Pair:
     return a[0] - b[0], a[1] - b[1]
 
 
-@_parts("neg")
+@installs("neg")
 def _neg(z: Pair) -> Pair:
     return -z[0], -z[1]
 
 
-@_parts("mul")
+@installs("mul")
 def multiplied(a: Pair, b: Pair) -> Pair:
     """(ac - bd) + (ad + bc) i, each operation rounded."""
     return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
 
 
-@_parts("div")
+@installs("div")
 def divided(a: Pair, b: Pair) -> Pair:
     """Smith's quotient ("Algorithm 116: complex division", CACM 1962): no square overflows.
 
@@ -171,17 +138,17 @@ def divided(a: Pair, b: Pair) -> Pair:
     return re, where(swap, -im, im)
 
 
-@_parts("eq")
+@installs("eq")
 def _eq(a: Pair, b: Pair) -> Expr:
     return scalar.eq(a[0], b[0]) & scalar.eq(a[1], b[1])
 
 
-@_parts("ne")
+@installs("ne")
 def _ne(a: Pair, b: Pair) -> Expr:
     return scalar.ne(a[0], b[0]) | scalar.ne(a[1], b[1])
 
 
-@_parts("where")
+@installs("where")
 def _where(c: Expr, a: Pair, b: Pair) -> Pair:
     return where(c, a[0], b[0]), where(c, a[1], b[1])
 
@@ -209,13 +176,13 @@ def _turned(factors: Pair, y: Expr) -> Pair:
             where(gone, 0.0, where(scalar.eq(y, 0.0), y, im)))
 
 
-@_parts("exp")
+@installs("exp")
 def _exp(z: Pair) -> Pair:
     """e^x (cos y + i sin y)."""
     return _turned(_split_exp(z[0]), z[1])
 
 
-@_parts("expm1")
+@installs("expm1")
 def _expm1(z: Pair) -> Pair:
     """e^x cos y - 1 = expm1(x) cos y - 2 sin^2(y/2): right near 0."""
     re, im = _exp(z)
@@ -238,13 +205,26 @@ def _log_size(x: Expr, y: Expr) -> Expr:
     return cast(where(scalar.eq(top, 0.0), -INF, found), dtype)
 
 
-@_parts("log")
+@installs("log")
 def _log(z: Pair) -> Pair:
     """log|z| + i angle(z)."""
-    return _log_size(*z), _atan2(z[1], z[0])
+    return _log_size(*z), atan2(z[1], z[0])
 
 
-@_parts("log1p")
+def _in_base(name: str, base: float) -> None:
+    """log z / log(base) in float64."""
+    def parts(z: Pair) -> Pair:
+        re, im = _log((_wide(z[0]), _wide(z[1])))
+        dtype, scale = z[0].dtype, 1 / math.log(base)
+        return cast(re * scale, dtype), cast(im * scale, dtype)
+    installs(name)(parts)
+
+
+_in_base("log2", 2)
+_in_base("log10", 10)
+
+
+@installs("log1p")
 def _log1p(z: Pair) -> Pair:
     """log(1 + z); near 0 the real part is log1p(2x + x^2 + y^2) / 2."""
     x, y = z
@@ -252,10 +232,10 @@ def _log1p(z: Pair) -> Pair:
     small = (abs(a) < 0.5) & (abs(b) < 0.5)
     near = log1p(where(small, fma(b, b, (a + 2.0) * a), 0.0)) * 0.5
     one = _log_size(a + 1.0, b)
-    return cast(where(small, near, one), x.dtype), _atan2(y, cast(a + 1.0, x.dtype))
+    return cast(where(small, near, one), x.dtype), atan2(y, cast(a + 1.0, x.dtype))
 
 
-@_parts("sqrt")
+@installs("sqrt")
 def _sqrt(z: Pair) -> Pair:
     """t = sqrt((|x| + |z|) / 2); (t, y / 2t) to the right, (|y| / 2t, t with y's sign) to the left.
 
@@ -268,7 +248,7 @@ def _sqrt(z: Pair) -> Pair:
     factor = where(up, 2.0**200, where(down, 2.0**-200, lit(1.0, float64)))
     back = where(up, 2.0**-100, where(down, 2.0**100, lit(1.0, float64)))
     a, b = x * factor, y * factor
-    t = sqrt((abs(a) + _hypot(a, b)) * 0.5)
+    t = sqrt((abs(a) + hypot(a, b)) * 0.5)
     zero = scalar.eq(t, 0.0)
     other = abs(b) / (where(zero, 1.0, t) * 2.0)
     right = bitcast(x, int64) >= 0
@@ -284,7 +264,7 @@ def _sqrt(z: Pair) -> Pair:
     return cast(re, dtype), cast(_signed(im, y), dtype)
 
 
-@_parts("pow")
+@installs("pow")
 def _pow(a: Pair, b: Pair) -> Pair:
     """e^(b log a) in float64; 1 for b = 0, and 0 for a = 0 where b's real part is positive."""
     dtype = a[0].dtype
@@ -323,30 +303,32 @@ def _product_sign(a: Expr, b: Expr) -> Expr:
     return _signed(_signed(zero, a), b)
 
 
-def sinh_parts(z: Pair) -> Pair:
+@installs("sinh")
+def _sinh(z: Pair) -> Pair:
     """sinh x cos y + i cosh x sin y."""
     return _hyperbolic(*z, first=True)
 
 
-def cosh_parts(z: Pair) -> Pair:
+@installs("cosh")
+def _cosh(z: Pair) -> Pair:
     """cosh x cos y + i sinh x sin y."""
     return _hyperbolic(*z, first=False)
 
 
-@_parts("sin")
+@installs("sin")
 def _sin(z: Pair) -> Pair:
     """-i sinh(i z)."""
-    re, im = sinh_parts((-z[1], z[0]))
+    re, im = _sinh((-z[1], z[0]))
     return im, -re
 
 
-@_parts("cos")
+@installs("cos")
 def _cos(z: Pair) -> Pair:
     """cosh(i z)."""
-    return cosh_parts((-z[1], z[0]))
+    return _cosh((-z[1], z[0]))
 
 
-@_parts("tanh")
+@installs("tanh")
 def _tanh(z: Pair) -> Pair:
     """(t (1 + s^2) + i s (1 - t^2)) / (1 + s^2 t^2), t = tanh x, s = tan y, multiplied by cos^2 y:
     no tangent is infinite. Kahan's, with 1 - t^2 = 1 / cosh^2 x; +-1 where x is large."""
@@ -365,16 +347,23 @@ def _tanh(z: Pair) -> Pair:
     return where(flat, t, re), where(flat, y, im)
 
 
-@_parts("sign")
+@installs("tan")
+def _tan(z: Pair) -> Pair:
+    """-i tanh(i z)."""
+    re, im = _tanh((-z[1], z[0]))
+    return im, -re
+
+
+@installs("sign")
 def _sign(z: Pair) -> Pair:
     """z / |z|, and 0 at 0."""
-    size = _hypot(*z)
+    size = hypot(*z)
     zero = scalar.eq(size, 0.0)
     size = where(zero, 1.0, size)
     return where(zero, 0.0, z[0] / size), where(zero, 0.0, z[1] / size)
 
 
-@_parts("round")
+@installs("round")
 def _round(z: Pair) -> Pair:
     """Each part to the nearest integer."""
     return scalar.round_(z[0]), scalar.round_(z[1])

@@ -355,9 +355,9 @@ def _by_exponent(g, y, a):
 
 exp2 = Scalar("exp2", 1, "2 to the x", np.exp2, lambda g, y, x: (g * (y * LN2),))
 log2 = Scalar("log2", 1, "logarithm to base 2", np.log2, lambda g, y, x: (g / (x * LN2),),
-              samples=(0.05, 8.0))
+              samples=(0.05, 8.0), kinds=INEXACT)
 log10 = Scalar("log10", 1, "logarithm to base 10", np.log10, lambda g, y, x: (g / (x * LN10),),
-               samples=(0.05, 8.0))
+               samples=(0.05, 8.0), kinds=INEXACT)
 logaddexp = Scalar("logaddexp", 2, "log(exp(a) + exp(b))", np.logaddexp,
                    lambda g, y, a, b: (g * sigmoid(a - b), g * sigmoid(b - a)),
                    facts="commutative")
@@ -370,24 +370,33 @@ def _ratio(a, b):
     return a / where(eq(b, 0.0), 1.0, b)
 
 
+def _root(x):
+    """sqrt(x^2 + 1); of real numbers without overflow."""
+    return sqrt(x * x + 1) if x.dtype.is_complex else hypot(x, where(eq(x, x), 1.0, x))
+
+
 # ---- circular and hyperbolic functions ----------------------------------------------------------
 
-tan = Scalar("tan", 1, "tangent", np.tan, lambda g, y, x: (g * (y * y + 1),), samples=(-1.4, 1.4))
+tan = Scalar("tan", 1, "tangent", np.tan, lambda g, y, x: (g * (y * y + 1),),
+             samples=(-1.4, 1.4), kinds=INEXACT)
 asin = Scalar("asin", 1, "inverse of sin; NaN outside of -1..1", np.arcsin,
-              lambda g, y, x: (g / sqrt((1 - x) * (x + 1)),), samples=(-0.9, 0.9))
+              lambda g, y, x: (g / sqrt((1 - x) * (x + 1)),), samples=(-0.9, 0.9), kinds=INEXACT)
 acos = Scalar("acos", 1, "inverse of cos; NaN outside of -1..1", np.arccos,
-              lambda g, y, x: (-(g / sqrt((1 - x) * (x + 1))),), samples=(-0.9, 0.9))
-atan = Scalar("atan", 1, "inverse of tan", np.arctan, lambda g, y, x: (g / (x * x + 1),))
+              lambda g, y, x: (-(g / sqrt((1 - x) * (x + 1))),), samples=(-0.9, 0.9), kinds=INEXACT)
+atan = Scalar("atan", 1, "inverse of tan", np.arctan, lambda g, y, x: (g / (x * x + 1),),
+              kinds=INEXACT)
 atan2 = Scalar("atan2", 2, "the angle of the point (b, a)", np.arctan2,
                lambda g, y, a, b: (g * _ratio(b, a * a + b * b), -(g * _ratio(a, a * a + b * b))))
-sinh = Scalar("sinh", 1, "hyperbolic sine", np.sinh, lambda g, y, x: (g * cosh(x),))
-cosh: Scalar = Scalar("cosh", 1, "hyperbolic cosine", np.cosh, lambda g, y, x: (g * sinh(x),))
+sinh = Scalar("sinh", 1, "hyperbolic sine", np.sinh, lambda g, y, x: (g * cosh(x),), kinds=INEXACT)
+cosh: Scalar = Scalar("cosh", 1, "hyperbolic cosine", np.cosh, lambda g, y, x: (g * sinh(x),),
+                      kinds=INEXACT)
 asinh = Scalar("asinh", 1, "inverse of sinh", np.arcsinh,
-               lambda g, y, x: (g / hypot(x, where(eq(x, x), 1.0, x)),))
+               lambda g, y, x: (g / _root(x),), kinds=INEXACT)
 acosh = Scalar("acosh", 1, "inverse of cosh; NaN below 1", np.arccosh,
-               lambda g, y, x: (g / (sqrt(x - 1) * sqrt(x + 1)),), samples=(1.1, 8.0))
+               lambda g, y, x: (g / (sqrt(x - 1) * sqrt(x + 1)),), samples=(1.1, 8.0),
+               kinds=INEXACT)
 atanh = Scalar("atanh", 1, "inverse of tanh; NaN outside of -1..1", np.arctanh,
-               lambda g, y, x: (g / ((1 - x) * (x + 1)),), samples=(-0.9, 0.9))
+               lambda g, y, x: (g / ((1 - x) * (x + 1)),), samples=(-0.9, 0.9), kinds=INEXACT)
 
 # ---- bits of floats: lang/ieee.py ---------------------------------------------------------------
 
