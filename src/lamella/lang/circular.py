@@ -117,7 +117,7 @@ def atan2(form: Form, y: Expr, x: Expr) -> Expr:
     low, high = where(steep, b, a), where(steep, a, b)
     both = scalar.eq(low, INF)
     t = where(both, 1, low / where(scalar.eq(high, 0), 1, where(both, 1, high)))
-    angle = scalar.ALL["atan"].expand(t)
+    angle = scalar.atan(t)
     angle = where(steep, form.half_pi[0] - (angle - form.half_pi[1]), angle)
     left = bitcast(x, form.word) < 0
     angle = where(left, 2 * form.half_pi[0] - (angle - 2 * form.half_pi[1]), angle)

@@ -236,7 +236,7 @@ def _log1p(z: Pair) -> Pair:
 
 
 @installs("sqrt")
-def _sqrt(z: Pair) -> Pair:
+def root(z: Pair) -> Pair:
     """t = sqrt((|x| + |z|) / 2); (t, y / 2t) to the right, (|y| / 2t, t with y's sign) to the left.
 
     In float64, scaled by a power of 4 where the sum would overflow or be denormal.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from ..base.dtypes import float64
 from . import scalar
-from .complex import Pair, installs
+from .complex import Pair, installs, root
 from .expr import lit
 from .math import INF, NAN
 from .scalar import asinh, atan2, cast, copysign, hypot, log1p, where
@@ -39,7 +39,6 @@ def _chosen(cond, a: Pair, b: Pair) -> Pair:
 
 def _roots(z: Pair) -> tuple[Pair, Pair]:
     """sqrt(1 - z) and sqrt(1 + z)."""
-    root = scalar.ALL["sqrt"].parts
     return root((1 - z[0], -z[1])), root((z[0] + 1, z[1]))
 
 
@@ -84,7 +83,6 @@ def _asinh(z: Pair) -> Pair:
 @_wide("acosh")
 def _acosh(z: Pair) -> Pair:
     """asinh(re(conj(sqrt(z-1)) sqrt(z+1))) and 2 atan2(im sqrt(z-1), re sqrt(z+1))."""
-    root = scalar.ALL["sqrt"].parts
     low, high = root((z[0] - 1, z[1])), root((z[0] + 1, z[1]))
     re = asinh(low[0] * high[0] + low[1] * high[1])
     im = atan2(low[1], high[0]) * 2

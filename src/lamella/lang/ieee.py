@@ -99,7 +99,7 @@ def hypot(form: Form, a: Expr, b: Expr) -> Expr:
 def logaddexp(form: Form, a: Expr, b: Expr) -> Expr:
     """m + log1p(e^-|a - b|), m the larger; m where the gap is NaN. float32: 2.0; float64: 2.0."""
     gap, top = abs(a - b), scalar.maximum(a, b)
-    rest = scalar.ALL["log1p"].expand(scalar.ALL["exp"].expand(-gap))
+    rest = scalar.log1p(scalar.exp(-gap))
     return where(scalar.ne(gap, gap), top, top + rest)
 
 

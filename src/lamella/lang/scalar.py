@@ -257,7 +257,7 @@ def _share(g, a, b):
 
 # ---- rounding and sign --------------------------------------------------------------------------
 
-floor = Scalar("floor", 1, "the largest integer <= x", np.floor)
+floor: Scalar = Scalar("floor", 1, "the largest integer <= x", np.floor)
 ceil = Scalar("ceil", 1, "the smallest integer >= x", np.ceil)
 round_ = Scalar("round", 1, "the nearest integer, ties to even", np.round)
 trunc = Scalar("trunc", 1, "the integer part", np.trunc)
