@@ -7,6 +7,7 @@ import numpy as np
 from codegen.loop_interpreter import interpret
 
 from lamella.codegen import AVX2, AVX512, emit
+from lamella.codegen.emit import scratch_bytes
 from lamella.runtime import llvm
 
 TARGETS = [t for t in (AVX512, AVX2) if llvm.host().features.issuperset(t.features)]
@@ -30,7 +31,7 @@ def run(kernel, target, arrays, sizes=(), begin=0, end=1) -> None:
     """Run generated code on flat arrays, which it changes."""
     source = emit(kernel, target)
     words = np.array([arrays[b.name].ctypes.data for b in kernel.operands] + list(sizes), np.int64)
-    scratch = aligned(source.scratch_bytes(sizes) + 64, np.uint8)
+    scratch = aligned(scratch_bytes(kernel, sizes) + 64, np.uint8)
     function = _SIGNATURE(address(source.text, source.name, target.cpu, target.features))
     function(words.ctypes.data, begin, end, scratch.ctypes.data)
 

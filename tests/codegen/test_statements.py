@@ -292,9 +292,8 @@ def test_scratch_is_carved_in_order_and_aligned():
                                + scalar.cast(load("r", i % 5, dtypes.float64), float32))])]
     both = kernel(body, (X, s, q, r, Z), (n, m))
     check(both, {"x": random(33) * 5, "z": random(33)}, [33, 40])
-    source = emit(both, TARGETS[0])
-    assert source.scratch_bytes([33, 40]) == 192 + 64 + 64
-    assert source.scratch_bytes([15, 65]) == 64 + 128 + 64
+    assert scratch_bytes(both, [33, 40]) == 192 + 64 + 64
+    assert scratch_bytes(both, [15, 65]) == 64 + 128 + 64
 
 
 def test_stores_past_the_caches_where_aligned():

@@ -25,6 +25,7 @@ from ..engine.kernels import target
 from ..engine.measure import Measurement
 from ..engine.measure import measure as run_measured
 from ..engine.pause import collection_paused
+from ..engine.plans import executable
 from ..engine.profile import profile
 from ..engine.value import Donated, Value
 from ..ir.node import INPUT, Known, Node, placeholder, topological
@@ -202,9 +203,9 @@ class Compiled:
             print(f"lamella: compiling {self.name}: {self._reason(key)}", file=sys.stderr)
         with collection_paused():
             traced = trace_types(self.f, args, types, self.name)
-            plan = build_plan(traced.program, target(), frozenset(self._donated_leaves(structures)))
-            self._check_budget(plan)
-            return Entry(Executable(plan), traced.structure, traced.captured)
+            made = executable(traced.program, frozenset(self._donated_leaves(structures)),
+                              self._check_budget)
+            return Entry(made, traced.structure, traced.captured)
 
     def _reason(self, key: tuple) -> str:
         if not self.entries:

@@ -29,23 +29,15 @@ _I32_LANES = f"<{', '.join(f'i32 {k}' for k in range(LANES))}>"
 class Source:
     """One kernel's code: `text` is a module of its own, `module` puts several into one."""
 
-    __slots__ = ("body", "declarations", "name", "scratch", "sizes", "target")
+    __slots__ = ("body", "declarations", "name", "target")
 
-    def __init__(self, name: str, body: str, declarations: list[str], target: Target,
-                 kernel: Kernel):
+    def __init__(self, name: str, body: str, declarations: list[str], target: Target):
         self.name, self.body, self.declarations = name, body, declarations
         self.target = target
-        self.scratch = tuple(scratch_size(b) for b in kernel.scratch)
-        self.sizes = tuple(kernel.sizes)
 
     @property
     def text(self) -> str:
         return module([self])
-
-    def scratch_bytes(self, sizes: Sequence[int]) -> int:
-        """Bytes of scratch that a thread needs, for these values of the kernel's sizes."""
-        values = dict(zip(self.sizes, sizes))
-        return sum(evaluate(e, values) for e in self.scratch)
 
 
 def emit(kernel: Kernel, target: Target, name: str | None = None) -> Source:
@@ -56,7 +48,7 @@ def emit(kernel: Kernel, target: Target, name: str | None = None) -> Source:
     if name is None:
         name = "k_" + hashlib.sha256(f"{target.name}\n{lines}".encode()).hexdigest()[:20]
     body = f"{_HEAD.format(name)}entry:\n{lines}\n}}\n"
-    return Source(name, body, list(e.declarations), target, kernel)
+    return Source(name, body, list(e.declarations), target)
 
 
 def emit_module(kernels: Iterable[Kernel], target: Target) -> tuple[str, list[Source]]:
@@ -71,6 +63,12 @@ def module(sources: Sequence[Source]) -> str:
     declarations = dict.fromkeys(d for s in sources for d in s.declarations)
     return "\n".join([*declarations, "", *bodies.values(),
                       f"attributes #0 = {{ {sources[0].target.attributes} }}", "!0 = !{i32 1}", ""])
+
+
+def scratch_bytes(kernel: Kernel, sizes: Sequence[int]) -> int:
+    """Bytes of scratch that a thread needs, for these values of the kernel's sizes."""
+    values = dict(zip(kernel.sizes, sizes))
+    return sum(evaluate(scratch_size(b), values) for b in kernel.scratch)
 
 
 def evaluate(e: Expr, values: dict[Expr, int]) -> int:

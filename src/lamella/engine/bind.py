@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..base.extents import evaluate
+from ..codegen.emit import scratch_bytes
 from ..ir.types import TensorType, tensor
 from ..planner.place import Layout, aligned, place
 from ..planner.plan import Branch, Buffer, Copy, Host, Launch, Loop, Plan, Step
@@ -113,7 +114,7 @@ class _Writer:
         sizes = [evaluate(e, env) for e in s.sizes]
         self.image.extend(sizes)
         code = self.compiled[id(s)]
-        self.scratch = max(self.scratch, code.source.scratch_bytes(sizes))
+        self.scratch = max(self.scratch, scratch_bytes(s.kernel, sizes))
         tasks, grain = evaluate(s.tasks, env), max(1, evaluate(s.grain, env))
         self.add(native.Launch(code.address, at, tasks, grain, serial=tasks <= grain), s)
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 
 from ..base import knobs
-from ..codegen.emit import Source, emit_module
+from ..codegen.emit import emit_module
 from ..codegen.target import Target, detect
 from ..lang.loops import Kernel, Loop, Set, Store, When
 from ..lang.order import VERSION
@@ -22,12 +22,12 @@ counters = {"kernels": 0, "modules": 0}
 
 
 class Compiled:
-    """A kernel's address, and the Kernel and Source it came from."""
+    """A kernel's address, its function's name, and the key of its module in the object cache."""
 
-    __slots__ = ("address", "kernel", "source")
+    __slots__ = ("address", "module", "name")
 
-    def __init__(self, kernel: Kernel, source: Source, address: int):
-        self.kernel, self.source, self.address = kernel, source, address
+    def __init__(self, name: str, module: str, address: int):
+        self.name, self.module, self.address = name, module, address
 
 
 def target() -> Target:
@@ -75,14 +75,36 @@ def compile_kernels(kernels: Sequence[Kernel]) -> list[Compiled]:
 def _compile(missing: dict[tuple, Kernel]) -> None:
     t = target()
     text, sources = emit_module(missing.values(), t)
-    code = cache.compiled(text, cpu=t.cpu, features=frozenset(t.features), level=2,
-                          numerics=str(VERSION))
+    options = {"cpu": t.cpu, "features": frozenset(t.features), "level": 2,
+               "numerics": str(VERSION)}
+    code, module = cache.compiled(text, **options), cache.key(text, **options)
     names = dict.fromkeys(s.name for s in sources)
     found = llvm.load(code, names)
-    for (key, kernel), source in zip(missing.items(), sources, strict=True):
-        _known[key] = Compiled(kernel, source, found[source.name])
+    for key, source in zip(missing, sources, strict=True):
+        _known[key] = Compiled(source.name, module, found[source.name])
     counters["kernels"] += len(names)
     counters["modules"] += 1
     if knobs.logs("compile"):
         print(f"lamella: compiled {len(names)} kernels: "
               f"{', '.join(k.name for k in missing.values())}")
+
+
+def names_of(kernels: Sequence[Kernel]) -> list[tuple[str, str]]:
+    """(function, module) of each compiled kernel, by which `adopt` finds its code again."""
+    return [(c.name, c.module) for c in compile_kernels(kernels)]
+
+
+def adopt(kernels: Sequence[Kernel], names: Sequence[tuple[str, str]]) -> None:
+    """Take the kernels' code from modules in the object cache, where they are still there."""
+    with _lock:
+        keys = [key_of(k) for k in kernels]
+        wanted: dict[str, dict[str, None]] = {}
+        for key, (name, module) in zip(keys, names, strict=True):
+            if key not in _known:
+                wanted.setdefault(module, {})[name] = None
+        for module, functions in wanted.items():
+            code = cache.process_cache().get(module)
+            found = {} if code is None else llvm.load(code, functions)
+            for key, (name, place) in zip(keys, names, strict=True):
+                if place == module and name in found:
+                    _known[key] = Compiled(name, module, found[name])

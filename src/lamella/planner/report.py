@@ -7,8 +7,7 @@ from typing import Any
 
 from ..base.extents import evaluate
 from ..base.source import render
-from ..codegen.emit import evaluate as evaluate_expr
-from ..codegen.memory import scratch_size
+from ..codegen.emit import scratch_bytes
 from .cost import total
 from .place import Layout, aligned, lower_bound, place
 from .plan import Host, Launch, Loop, Order, Plan, inner_steps
@@ -63,8 +62,7 @@ class Report:
         return max((self._scratch(s) for s in self.plan.launches()), default=0)
 
     def _scratch(self, s: Launch) -> int:
-        values = {v: evaluate(e, self.env) for v, e in zip(s.kernel.sizes, s.sizes, strict=True)}
-        return aligned(sum(evaluate_expr(scratch_size(b), values) for b in s.kernel.scratch))
+        return aligned(scratch_bytes(s.kernel, [evaluate(e, self.env) for e in s.sizes]))
 
     @property
     def peak(self) -> int:

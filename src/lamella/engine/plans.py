@@ -1,0 +1,81 @@
+"""Plans by what decides them: a program that was planned before is not planned again.
+
+What is kept is the plan and the names of its kernels' code in the object cache. The key is the
+hash of the program's text (with its source lines), what may be overwritten, the target, the
+versions, and Lamella's own files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from ..base import knobs
+from ..ir.printer import to_text
+from ..ir.program import Program
+from ..lang.order import VERSION
+from ..planner.build import build_plan
+from ..planner.plan import Plan
+from ..planner.saved import Unsavable, from_bytes, to_bytes
+from ..runtime import llvm
+from ..runtime.cache import process_cache
+from . import kernels
+from .executable import Executable
+
+
+def executable(program: Program, donated: frozenset[int],
+               accept: Callable[[Plan], None]) -> Executable:
+    """The program ready to run, by a plan of the cache where it is there. `accept` may raise
+    (because of a budget) before anything is compiled."""
+    key = _key(program, donated)
+    kept = _kept(key, program)
+    plan = kept or build_plan(program, kernels.target(), donated)
+    accept(plan)
+    made = Executable(plan)
+    if kept is None:
+        _keep(key, plan)
+    return made
+
+
+def _keep(key: str, plan: Plan) -> None:
+    try:
+        data = to_bytes(plan)
+    except Unsavable:
+        return
+    process_cache().put(key, msgspec.msgpack.encode([data, kernels.names_of(_distinct(plan))]))
+
+
+def _kept(key: str, program: Program) -> Plan | None:
+    """The plan under the key; None where there is none, or one that cannot be read."""
+    found = process_cache().get(key)
+    if found is None:
+        return None
+    data, names = msgspec.msgpack.decode(found)
+    plan = from_bytes(data, program)
+    kernels.adopt(_distinct(plan), names)
+    if knobs.logs("compile"):
+        print(f"lamella: the plan of {program.name} is from the cache")
+    return plan
+
+
+def _distinct(plan: Plan) -> list:
+    """The kernels of a plan, each once."""
+    return list({id(s.kernel): s.kernel for s in plan.launches()}.values())
+
+
+def _key(program: Program, donated: frozenset[int]) -> str:
+    parts = ("plan", to_text(program), str(sorted(donated)), kernels.target().name, str(VERSION),
+             llvm.version(), _own_files())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+@cache
+def _own_files() -> str:
+    """What changes when a file of this package does: names, sizes and times."""
+    root = Path(__file__).resolve().parent.parent
+    seen = ((p, p.stat()) for p in sorted(root.rglob("*.py")))
+    return " ".join(f"{p.relative_to(root)}:{s.st_size}:{s.st_mtime_ns}" for p, s in seen)
