@@ -7,6 +7,7 @@ from codegen.machine import TARGETS, aligned, check, run
 from lamella.base import dtypes
 from lamella.base.dtypes import float32, index
 from lamella.codegen import emit, emit_module
+from lamella.codegen.emit import scratch_bytes
 from lamella.lang import scalar
 from lamella.lang.expr import lit, load, var
 from lamella.lang.loops import (
