@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 from ..base import knobs
 from ..codegen.emit import emit_module
@@ -75,8 +76,8 @@ def compile_kernels(kernels: Sequence[Kernel]) -> list[Compiled]:
 def _compile(missing: dict[tuple, Kernel]) -> None:
     t = target()
     text, sources = emit_module(missing.values(), t)
-    options = {"cpu": t.cpu, "features": frozenset(t.features), "level": 2,
-               "numerics": str(VERSION)}
+    options: dict[str, Any] = {"cpu": t.cpu, "features": frozenset(t.features), "level": 2,
+                               "numerics": str(VERSION)}
     code, module = cache.compiled(text, **options), cache.key(text, **options)
     names = dict.fromkeys(s.name for s in sources)
     found = llvm.load(code, names)

@@ -100,7 +100,7 @@ class _Reader:
     def __init__(self, table: list):
         self.objects: list = []
         for row in table:
-            self.objects.append(_PARTS[row[0]].__new__(_PARTS[row[0]]) if type(row[0]) is int
+            self.objects.append(object.__new__(_PARTS[row[0]]) if type(row[0]) is int
                                 else getattr(self, f"_{row[0]}")(*row[1:]))
         for x, row in zip(self.objects, table, strict=True):
             if type(row[0]) is int:
