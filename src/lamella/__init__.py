@@ -15,6 +15,7 @@ _HOMES = {
     "api.transforms": ("grad", "hessian", "jacobian", "jvp", "value_and_grad", "vjp", "vmap"),
     "api.control": ("cond", "fori_loop", "map", "scan", "switch", "while_loop"),
     "api.compile": ("compile", "explain", "measure", "plan", "spec", "trace"),
+    "api.foreign": ("foreign",),
     "api.op": ("op",),
     "api.inspection": ("__array_namespace_info__",),
     "base.extents": ("symbol",),

@@ -201,6 +201,17 @@ def test_the_library_reads_ours_and_we_read_the_librarys(tmp_path):
     assert back["b"].dtype == ml_dtypes.bfloat16 and back["b"].tolist() == [1.5, -2]
 
 
+def test_complex_and_float8_weights_keep_their_bits():
+    arrays = {"z": np.array([1 - 2j, complex(-0.0, np.inf)], np.complex64),
+              "e4": np.array([1.5, -448], ml_dtypes.float8_e4m3fn),
+              "e5": np.array([1.5, np.inf], ml_dtypes.float8_e5m2)}
+    back = safetensors.read(b"".join(safetensors.chunks(arrays)))
+    for n, a in arrays.items():
+        assert back[n].dtype == a.dtype and back[n].tobytes() == a.tobytes()
+    with pytest.raises(FormatError, match="complex128"):
+        safetensors.chunks({"wide": np.zeros(2, np.complex128)})
+
+
 # ---- saving -------------------------------------------------------------------------------------
 
 def test_a_failed_save_leaves_the_old_file(tmp_path):

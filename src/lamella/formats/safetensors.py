@@ -26,7 +26,8 @@ MOST_RANK = 32
 _WORDS = {"BOOL": dtypes.bool_, "U8": dtypes.uint8, "I8": dtypes.int8, "U16": dtypes.uint16,
           "I16": dtypes.int16, "U32": dtypes.uint32, "I32": dtypes.int32, "U64": dtypes.uint64,
           "I64": dtypes.int64, "F16": dtypes.float16, "BF16": dtypes.bfloat16,
-          "F32": dtypes.float32, "F64": dtypes.float64}
+          "F32": dtypes.float32, "F64": dtypes.float64, "C64": dtypes.complex64,
+          "F8_E4M3": dtypes.float8_e4m3fn, "F8_E5M2": dtypes.float8_e5m2}
 _NAMES = {d: word for word, d in _WORDS.items()}
 
 
@@ -48,7 +49,11 @@ def chunks(arrays: Mapping[str, np.ndarray]) -> Iterable[memoryview]:
     at = 0
     for name in order:
         a = named[name]
-        table[name] = {"dtype": _NAMES[as_dtype(a.dtype)], "shape": list(a.shape),
+        dtype = as_dtype(a.dtype)
+        if dtype not in _NAMES:
+            raise FormatError(f"weights: {name!r} is {dtype}, which safetensors has no word for; "
+                              f"cast it, or store its parts")
+        table[name] = {"dtype": _NAMES[dtype], "shape": list(a.shape),
                        "data_offsets": [at, at + a.nbytes]}
         at += a.nbytes
     text = msgspec.json.encode(table)

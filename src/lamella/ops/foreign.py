@@ -119,15 +119,16 @@ def _is_registered(v, *_) -> bool:
     return isinstance(v, str) and v in _registry
 
 
-def _is_plain(v) -> bool:
+def is_plain(v) -> bool:
+    """A constant that a text can state: None, a number, a string, or a tuple of these."""
     return v is None or isinstance(v, bool | int | float | str) or (
-        isinstance(v, tuple) and all(map(_is_plain, v)))
+        isinstance(v, tuple) and all(map(is_plain, v)))
 
 
 def _are_options(v, params, types) -> bool:
     """a tuple of pairs (name, value): the host function's own options, each in its range"""
     if not isinstance(v, tuple) or not all(isinstance(o, tuple) and len(o) == 2 and
-                                           _is_plain(o[1]) for o in v):
+                                           is_plain(o[1]) for o in v):
         return False
     wanted = _registry[params["name"]].options if _is_registered(params["name"]) else {}
     return [o[0] for o in v] == sorted(wanted) and all(wanted[k](value) for k, value in v)
