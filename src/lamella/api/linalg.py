@@ -17,13 +17,12 @@ __all__ = ["einsum", "matmul", "outer", "tensordot", "vecdot"]
 
 
 def vecdot(a, b, /, *, axis: int = -1) -> Array:
-    """The sum of conj(a) * b along an axis counted from the end."""
-    a, b = asarray(a), asarray(b)
-    a = conj(a)
+    """The sum of conj(a) * b along an axis counted from the end, in their common dtype."""
+    a, b = map(wrap, operands("vecdot", (a, b)))
     if not a.shape[axis] == b.shape[axis]:
         raise error(ShapeError, f"vecdot: axis {axis} is {a.shape[axis]} in one operand and "
                                 f"{b.shape[axis]} in the other")
-    return (a * b).sum(axis)
+    return (conj(a) * b).sum(axis).astype(a.dtype)
 
 
 def outer(a, b, /) -> Array:

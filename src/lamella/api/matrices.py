@@ -23,7 +23,7 @@ from .array import Array, asarray, operands, wrap
 from .creation import eye
 from .elementwise import abs, conj, exp, imag, real, sqrt, where
 from .kinds import floating
-from .linalg import einsum, matmul, tensordot, vecdot
+from .linalg import matmul, outer, tensordot, vecdot
 from .manipulation import stack
 from .values import error, located
 
@@ -166,22 +166,25 @@ def inv(x, /) -> Array:
 
 
 @located
-def pinv(x, /, *, rtol: float | None = None) -> Array:
-    """The Moore-Penrose inverse; singular values up to rtol times the largest count as 0 (rtol is
-    max(m, n) eps by default)."""
+def pinv(x, /, *, rtol=None) -> Array:
+    """The Moore-Penrose inverse; singular values up to rtol times the largest count as 0. rtol is
+    max(m, n) eps by default; a number, or an array with one for each matrix."""
     x = asarray(x)
-    return wrap(ops.PINV(x.node, rtol=_rtol("pinv", x, rtol)))
+    return wrap(ops.PINV(x.node, _rtol("pinv", x, rtol).node))
 
 
-def _rtol(name: str, x: Array, rtol) -> float:
+def _rtol(name: str, x: Array, rtol) -> Array:
+    """One tolerance for each matrix."""
     ops.require_matrix(name, x.node.type)
+    dtype = x.dtype.real
     if rtol is None:
-        return float(np.finfo(x.dtype.real.numpy).eps) * max(map(int, x.shape[-2:]))
-    return float(rtol)
+        rtol = float(np.finfo(dtype.numpy).eps) * max(map(int, x.shape[-2:]))
+    found = asarray(rtol, dtype=dtype).node
+    return wrap(broadcast_to(found, broadcast_shapes(name, [found.shape, x.shape[:-2]])))
 
 
 @located
-def lstsq(x1, x2, /, *, rtol: float | None = None) -> Array:
+def lstsq(x1, x2, /, *, rtol=None) -> Array:
     """The X of least norm among those that make |x1 X - x2| least; x2 [..., m, k] or [m]."""
     a, b, vector = _sides("lstsq", x1, x2)
     return _column(pinv(a, rtol=rtol) @ b, vector)
@@ -226,14 +229,14 @@ def matrix_power(x, n: int, /) -> Array:
     return found
 
 
-def matrix_rank(x, /, *, rtol: float | None = None) -> Array:
+def matrix_rank(x, /, *, rtol=None) -> Array:
     """How many singular values exceed rtol times the largest (max(m, n) eps by default)."""
     x = asarray(x)
     s = svdvals(x)
     if 0 in x.shape[-2:]:
         return s.sum(-1).astype(dtypes.int32)
-    return (s > s.max(-1, keepdims=True) * _rtol("matrix_rank", x, rtol)).astype(
-        dtypes.int32).sum(-1)
+    limit = s.max(-1) * _rtol("matrix_rank", x, rtol)
+    return (s > limit[..., None]).astype(dtypes.int32).sum(-1)
 
 
 # ---- norms --------------------------------------------------------------------------------------
@@ -296,14 +299,6 @@ def vector_norm(x, /, *, axis=None, keepdims: bool = False, ord=2) -> Array:
 def matrix_transpose(x, /) -> Array:
     """The last two axes exchanged."""
     return asarray(x).mT
-
-
-def outer(x1, x2, /) -> Array:
-    """x1[i] * x2[j] of two vectors."""
-    x1, x2 = map(wrap, operands("outer", (x1, x2)))
-    if x1.ndim != 1 or x2.ndim != 1:
-        raise error(ShapeError, f"outer: takes two vectors, got shapes {x1.shape} and {x2.shape}")
-    return einsum("i,j->ij", x1, x2)
 
 
 @located

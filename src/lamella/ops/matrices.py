@@ -17,7 +17,7 @@ from ..base.dtypes import float64
 from ..base.errors import DTypeError, LamellaError, ShapeError
 from ..base.extents import Extent
 from ..ir.node import Node, items, literal, zeros_like
-from ..ir.op import is_number, one_of
+from ..ir.op import one_of
 from ..ir.types import TensorType, TupleType, tensor
 from .contract import matmul
 from .foreign import Foreign
@@ -148,7 +148,7 @@ def _work(copies: int = 2) -> Callable:
     def workspace(*types: TensorType, **options) -> Extent:
         total: Extent = 4096
         for t in types:
-            m, n = t.shape[-2:]
+            m, n = t.shape[-2:] if t.rank > 1 else (1, 1)
             total = total + (m + 64) * (n + 64) * t.dtype.bytes * copies + t.bytes * 2
         return total
     return workspace
@@ -477,22 +477,24 @@ EXPM = Foreign("expm", _expm, _square_rule("expm"), doc="The exponential of a ma
 
 # ---- pseudo-inverse -----------------------------------------------------------------------------
 
-def _pinv_rule(a: TensorType, rtol: float) -> TensorType:
+def _pinv_rule(a: TensorType, rtol: TensorType) -> TensorType:
     require_matrix("pinv", a)
+    if rtol.shape != a.shape[:-2] or rtol.dtype is not a.dtype.real:
+        raise ShapeError(f"pinv: {a} needs one rtol of {a.dtype.real} for each matrix, got {rtol}")
     return a.with_shape((*a.shape[:-2], a.shape[-1], a.shape[-2]))
 
 
 def _pinv_vjp(node: Node, p: Node, g: Node):
     """Golub & Pereyra, "The differentiation of pseudo-inverses and nonlinear least squares problems
     whose variables separate" (1973), where the rank stays the same."""
-    a, = node.inputs
+    a, _ = node.inputs
     ph, gh = adjoint(p), adjoint(g)
     left = product(gh, p, ph)
     right = product(ph, p, gh)
-    return (left - product(a, p, left) + right - product(right, p, a) - product(ph, g, ph),)
+    return (left - product(a, p, left) + right - product(right, p, a) - product(ph, g, ph), None)
 
 
-PINV = Foreign("pinv", lambda a, rtol: np.linalg.pinv(a, rtol), _pinv_rule,
+PINV = Foreign("pinv", lambda a, rtol: np.linalg.pinv(a, rtol), _pinv_rule, arity=2,
                doc="The Moore-Penrose inverse; singular values up to rtol of the largest are 0.",
-               options={"rtol": is_number}, vjp=_one(_pinv_vjp), batch="leading", threads=None,
+               vjp=_one(_pinv_vjp), batch="leading", threads=None,
                workspace=_work(8))
