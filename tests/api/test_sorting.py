@@ -125,6 +125,7 @@ def test_searchsorted(side):
     assert np.array_equal(L.searchsorted(x, v[0], side=side, sorter=sorter).numpy(),
                           np.searchsorted(x, v[0], side, sorter=sorter))
     assert L.searchsorted(np.zeros(0, np.float32), v[0], side=side).numpy().max() == 0
+    assert int(L.searchsorted(np.array([1, 5, 9], np.uint64), 6, side=side)) == 2
     ends = np.array([np.nan, np.inf, -np.inf], np.float32)
     odd = np.array([0, 1, np.nan], np.float32)
     assert np.array_equal(L.searchsorted(odd, ends, side=side).numpy(),

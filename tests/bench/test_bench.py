@@ -82,3 +82,15 @@ def test_models_have_the_shapes_of_the_workloads():
         assert logits.shape == (1, 10)
         assert [a.shape for a in lamella.tree.leaves(state)] == \
             [a.shape for a in lamella.tree.leaves(net.init_state())]
+
+
+def test_the_fuzzer_counts_its_programs():
+    found = json.loads(run("bench.fuzz", "--count", "6", "--jobs", "2").splitlines()[-1])
+    assert found["programs"] == 6 and found["failed"] == 0
+
+
+def test_the_worst_error_of_a_function_is_found():
+    lines = run("bench.ulp", "--only", "exp,sqrt", "--chunks", "4").splitlines()
+    exp, sqrt = json.loads(lines[-1])["functions"]
+    assert 0.9 < exp["worst_ulp"] == exp["checked_ulp"] < 1.05
+    assert sqrt["worst_ulp"] <= 0.5 and sqrt["inputs"] == 1 << 26

@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable
 
 import numpy as np
+from engine.random_steps import Steps
 
 from lamella import ops  # noqa: F401  (defines the ops)
 from lamella.base import dtypes
@@ -22,7 +23,6 @@ from lamella.lang import scalar
 from lamella.ops import index, move, reduce
 from lamella.ops.contract import contract
 from lamella.ops.pointwise import apply, cast
-from lamella.transform.vjp import pullback
 
 MOST = 40_000           # elements of one value
 MOST_WORK = 3_000_000   # multiply-adds of one contraction
@@ -35,7 +35,7 @@ EXACT_UNARY = ("neg", "abs", "sign", "floor", "ceil", "round", "trunc", "relu", 
 SMOOTH_UNARY = ("neg", "sin", "cos", "tanh", "sigmoid", "erf", "gelu", "silu", "stop_gradient")
 
 
-class Maker:
+class Maker(Steps):
     """Makes one program from a seed; `program` and `arrays` are what came out."""
 
     def __init__(self, seed: int, manner: str):
@@ -54,7 +54,9 @@ class Maker:
             self.new_input(self.shape(), self.dtype)
         for _ in range(self.random.randint(2, 16)):
             self.step()
-        self.program = Program(self.inputs, self.outputs(), "random")
+        self.program = self.batched(Program(self.inputs, self.outputs(), "random"))
+
+    op = staticmethod(op_named)
 
     # -- choices --
 
@@ -123,7 +125,8 @@ class Maker:
         steps = [self.unary, self.binary, self.binary, self.compare, self.reduced, self.reduced,
                  self.reduced_and_back, self.moved, self.moved, self.moved, self.padded,
                  self.joined, self.product, self.product, self.taken, self.scattered,
-                 self.sliced_at, self.converted, self.integers, self.windows, self.extreme]
+                 self.sliced_at, self.converted, self.integers, self.windows, self.extreme,
+                 self.scanned, self.sorted_, self.looked_up, self.joined_at, self.sampled]
         if self.manner != "exact":
             steps += [self.normalised, self.normalised, self.attended, self.powers]
         self.random.choice(steps)()
@@ -424,12 +427,9 @@ class Maker:
     def outputs(self) -> list[Node]:
         """Some values, views and inputs among them, and gradients where that is meant to work."""
         out = [self.pool[-1]]
-        out += [self.random.choice(self.pool) for _ in range(self.random.randint(0, 3))]
-        target = out[0]
-        wanted = [i for i in self.inputs if i.dtype.is_float]
-        if self.manner != "exact" and target.dtype.is_float and wanted and self.chance(0.4):
-            seed = literal(1.0 / max(1, _count(target.shape)), target.dtype, target.shape)
-            out += pullback([target], wanted, [seed])
+        out += [self.random.choice(self.pool) for _ in range(self.random.randint(0, 6))]
+        if self.chance(0.5):
+            out += self.derived(out[0])
         return out
 
 

@@ -180,7 +180,8 @@ def searchsorted(x1, x2, *, side: str = "left", sorter=None) -> Array:
     """
     if side not in ("left", "right"):
         raise error(LamellaError, f"searchsorted: side {side!r} is neither left nor right")
-    x1, x2 = asarray(x1), asarray(x2)
+    x1 = asarray(x1)
+    x2 = asarray(x2, dtype=x1.dtype if isinstance(x2, int | float) else None)
     if x1.ndim == 0 or x1.shape[:-1] != x2.shape[:x1.ndim - 1]:
         raise error(ShapeError, f"searchsorted: rows {x1.shape} and values {x2.shape} must agree "
                                 f"in all axes of the rows but the last")
