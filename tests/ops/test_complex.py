@@ -124,6 +124,22 @@ def test_what_complex_numbers_do_not_have_raises(wrong):
         wrong(lamella.asarray([1j, 2.0]))
 
 
+def test_functions_that_are_not_holomorphic():
+    z = np.array([3 + 4j, 0j, -2j, np.nan], np.complex64)
+    x = lamella.asarray(z)
+    assert np.allclose(lamella.sign(x), [0.6 + 0.8j, 0, -1j, np.nan], equal_nan=True)
+    assert np.array_equal(lamella.round(x * 1.3), np.round(z * np.complex64(1.3)), equal_nan=True)
+    assert lamella.var(x[:3]).dtype is lamella.float32
+    assert np.allclose(lamella.std(x[:3]), z[:3].std())
+    g = lamella.grad(lambda v: lamella.real(lamella.sign(v) * (1 - 2j)).sum())(x[:3])
+    assert np.isfinite(np.asarray(g)).all()
+
+
+def test_optimizers_refuse_complex_parameters():
+    with pytest.raises(DTypeError, match="real"):
+        lamella.optim.AdamW(0.1).init(lamella.asarray([1j]))
+
+
 # ---- gradients ----------------------------------------------------------------------------------
 
 LOSSES = {
@@ -207,6 +223,19 @@ def test_a_float64_is_rounded_to_float8_once():
     x = np.array([1 + 2.0**-4 + 2.0**-40, 1 + 2.0**-4 - 2.0**-40, 1 + 3 * 2.0**-4 - 2.0**-40])
     found = np.asarray(lamella.asarray(x).astype("float8_e4m3fn")).astype(np.float64)
     assert found.tolist() == [1.125, 1.0, 1.125]
+
+
+def test_float8_moves_as_any_dtype_does():
+    x = lamella.asarray([1.0, 2.0, 3.0]).astype("float8_e5m2")
+
+    def f(x):
+        y = lamella.concat([x, x[:1]])
+        return lamella.take(y.reshape(2, 2).mT, lamella.asarray([1, 0]), axis=0)
+
+    for found in (f(x), lamella.compile(f)(x)):
+        assert np.asarray(found).astype(np.float32).tolist() == [[2, 1], [1, 3]]
+    x[1] = 5.0
+    assert np.asarray(x.astype("float32")).tolist() == [1, 5, 3]
 
 
 @pytest.mark.parametrize("wrong", [lambda x: x + x, lambda x: lamella.exp(x), lambda x: x.sum(),

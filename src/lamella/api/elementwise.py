@@ -86,8 +86,12 @@ def abs(x, /) -> Array:
 
 
 def sign(x, /) -> Array:
-    """-1, 0 or 1; NaN for NaN."""
-    return unary("sign", x)
+    """-1, 0 or 1; NaN for NaN. Of complex numbers x / |x|, and 0 for 0."""
+    x = asarray(x)
+    if not x.dtype.is_complex:
+        return unary("sign", x)
+    size = abs(x)
+    return where(size == 0, 0, x / where(size == 0, 1, size).astype(x.dtype))
 
 
 def square(x, /) -> Array:

@@ -13,7 +13,7 @@ from ..ops import reduce as red
 from ..ops import search
 from ..ops.pointwise import normal_axis
 from .array import Array, asarray, wrap
-from .elementwise import abs, exp, isinf, log, sqrt, stop_gradient, where
+from .elementwise import abs, exp, imag, isinf, log, real, sqrt, stop_gradient, where
 from .kinds import floating
 from .shapes import some_axes
 from .values import error
@@ -40,13 +40,17 @@ def mean(x, /, *, axis=None, keepdims: bool = False) -> Array:
 
 
 def var(x, /, *, axis=None, correction: float = 0.0, keepdims: bool = False) -> Array:
-    """The variance: the sum of squared deviations over the count minus `correction`."""
+    """The variance: the sum of squared deviations over the count minus `correction`. That of
+    complex numbers is real."""
     x = wrap(floating(asarray(x).node))
     axes = some_axes("var", axis, x.ndim)
     deviation = x - x.mean(axes, keepdims=True)
     count: Any = product(x.shape[a] for a in axes)
     count = count - (int(correction) if correction == int(correction) else correction)
-    return (deviation * deviation).sum(axes, keepdims=keepdims) / count
+    squares = deviation * deviation
+    if x.dtype.is_complex:
+        squares = real(deviation) * real(deviation) + imag(deviation) * imag(deviation)
+    return squares.sum(axes, keepdims=keepdims) / count
 
 
 def std(x, /, *, axis=None, correction: float = 0.0, keepdims: bool = False) -> Array:

@@ -354,15 +354,6 @@ def _tan(z: Pair) -> Pair:
     return im, -re
 
 
-@installs("sign")
-def _sign(z: Pair) -> Pair:
-    """z / |z|, and 0 at 0."""
-    size = hypot(*z)
-    zero = scalar.eq(size, 0.0)
-    size = where(zero, 1.0, size)
-    return where(zero, 0.0, z[0] / size), where(zero, 0.0, z[1] / size)
-
-
 @installs("round")
 def _round(z: Pair) -> Pair:
     """Each part to the nearest integer."""

@@ -111,6 +111,8 @@ class _Rewriter:
         if e.op is scalar.bitcast_:
             return (bitcast(args[0][0], e.dtype.part),)
         given = [a if len(a) == 2 else a[0] for a in args]
+        if e.op is scalar.where and not e.dtype.is_complex:
+            return (where(*given),)
         found = e.op.parts(*given)
         return found if isinstance(found, tuple) else (found,)
 

@@ -259,7 +259,7 @@ def _share(g, a, b):
 
 floor: Scalar = Scalar("floor", 1, "the largest integer <= x", np.floor)
 ceil = Scalar("ceil", 1, "the smallest integer >= x", np.ceil)
-round_ = Scalar("round", 1, "the nearest integer, ties to even", np.round)
+round_ = Scalar("round", 1, "the nearest integer, ties to even", np.round, kinds=INEXACT)
 trunc = Scalar("trunc", 1, "the integer part", np.trunc)
 sign: Scalar = Scalar("sign", 1, "-1, 0 or 1; NaN for NaN", np.sign, kinds=NUMBER,
               expand=lambda x: where(x < 0, -1 if x.dtype.kind != "uint" else 0,
@@ -289,7 +289,7 @@ shr = Scalar("shr", 2, "a >> b, filling with the sign; all sign where b is outsi
              kinds=INTEGER, samples=(0, 7))
 where: Scalar = Scalar("where", 3, "a where the condition holds, else b", np.where,
                lambda g, y, c, a, b: (None, where(c, g, 0.0), where(c, 0.0, g)),
-               kinds=FIELD + ("bool",))
+               kinds=FIELD + ("bool", "float8"))
 
 # ---- complex numbers: their parts in lang/complex.py --------------------------------------------
 

@@ -11,7 +11,7 @@ from ..api.array import Array
 from ..api.values import error
 from ..base import tree
 from ..base.dtypes import float32, int32, promote
-from ..base.errors import LamellaError, ShapeError
+from ..base.errors import DTypeError, LamellaError, ShapeError
 
 Rate = float | Callable[[Array], Array]
 
@@ -79,6 +79,10 @@ class Optimizer:
 
 
 def _is_float(x: Any) -> bool:
+    """Whether the leaf is a parameter; DTypeError where it is a complex one."""
+    if isinstance(x, Array) and x.dtype.is_complex:
+        raise DTypeError("an optimizer's parameters are real; keep real and imaginary parts as two "
+                         "arrays and make lamella.complex(re, im) of them where it is needed")
     return isinstance(x, Array) and x.dtype.is_float
 
 
