@@ -12,7 +12,10 @@ _PACKAGES = ("api", "base", "cli", "data", "formats", "nn", "optim", "serve", "t
 _MODULES = {"errors": "base.errors", "fft": "api.fourier", "linalg": "api.matrices",
             "random": "api.random", "tree": "base.tree"}
 _HOMES = {
-    "api.transforms": ("grad", "hessian", "jacobian", "jvp", "value_and_grad", "vjp", "vmap"),
+    "api.transforms": ("grad", "jvp", "linearize", "value_and_grad", "vjp", "vmap"),
+    "api.derivatives": ("hessian", "hvp", "jacobian"),
+    "api.custom": ("checkpoint", "custom_jvp", "custom_vjp"),
+    "api.associative": ("associative_scan",),
     "api.control": ("cond", "fori_loop", "map", "scan", "switch", "while_loop"),
     "api.compile": ("compile", "explain", "measure", "plan", "spec", "trace"),
     "api.foreign": ("foreign",),

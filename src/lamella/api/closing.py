@@ -8,7 +8,7 @@ from typing import Any
 from ..base import tree
 from ..base.errors import DTypeError, LamellaError
 from ..ir.node import CONSTANT, INPUT, Node, next_born, placeholder, topological
-from ..ir.program import Program, rebuild
+from ..ir.program import Program, replaced
 from ..ir.types import TensorType
 from .array import Array, asarray
 from .scope import Scope
@@ -62,7 +62,7 @@ def closed(functions: Sequence[tuple[str, list[Node], list[Node]]], since: int,
             if n in stop:
                 captured[id(n)] = n
     inner = {k: placeholder(n.type) for k, n in captured.items()}
-    programs = [Program([*inner.values(), *inputs], _rebuilt(outputs, inner), name)
+    programs = [Program([*inner.values(), *inputs], replaced(outputs, inner), name)
                 for name, inputs, outputs in functions]
     return list(captured.values()), programs
 
@@ -85,12 +85,3 @@ def _invariant(order: list[Node], own: set[int], since: int) -> set[int]:
             if n.inputs and not n.op.facts & _LIGHT and not _outside(n, own, since):
                 found.add(id(n))
     return found
-
-
-def _rebuilt(outputs: list[Node], inner: dict[int, Node]) -> list[Node]:
-    done: dict[int, Node] = dict(inner)
-    stop = frozenset(n for n in topological(outputs) if id(n) in inner)
-    for n in topological(outputs, stop):
-        if id(n) not in done:
-            done[id(n)] = rebuild(n, tuple(done[id(i)] for i in n.inputs))
-    return [done[id(o)] for o in outputs]

@@ -16,8 +16,8 @@ import optree
 
 from ..base import tree
 from ..base.errors import DTypeError, LamellaError, ShapeError
-from ..ir.node import INPUT, Node, literal, make, placeholder, topological
-from ..ir.program import rebuild
+from ..ir.node import INPUT, Node, literal, make, placeholder
+from ..ir.program import replaced
 from ..ir.types import tensor
 from ..ops import move
 from ..ops.pointwise import apply, cast, normal_axis
@@ -29,7 +29,7 @@ from .elementwise import stop_gradient
 from .scope import Scope, active
 from .values import alias, error
 
-__all__ = ["grad", "hessian", "jacobian", "jvp", "stop_gradient", "value_and_grad", "vjp", "vmap"]
+__all__ = ["grad", "jvp", "linearize", "stop_gradient", "value_and_grad", "vjp", "vmap"]
 
 
 def _name(f: Callable) -> str:
@@ -184,7 +184,7 @@ def vjp(f: Callable, *primals, has_aux: bool = False):
     def pull(cotangents):
         """The cotangents of the primals for those of the result, which have its structure."""
         given = _matching("vjp", cotangents, structure, outputs)
-        parts = iter(_substitute(found, slots, given))
+        parts = iter(replaced(found, {id(s): g for s, g in zip(slots, given, strict=True)}))
         return tuple(o.gather([next(parts) for _ in o.nodes]) for o in opened)
 
     result = tree.unflatten(structure, [wrap(n) for n in outputs])
@@ -204,15 +204,6 @@ def _matching(name: str, given: Any, structure: Any, nodes: list[Node]) -> list[
             raise error(ShapeError, f"{name}: shape {node.shape} was given for a value of {n.type}")
         out.append(cast(node, n.dtype))
     return out
-
-
-def _substitute(outputs: list[Node], slots: list[Node], given: list[Node]) -> list[Node]:
-    """The outputs with `given` in place of the input nodes `slots`."""
-    found = {id(s): g for s, g in zip(slots, given, strict=True)}
-    for node in topological(outputs):
-        if id(node) not in found:
-            found[id(node)] = rebuild(node, tuple(found[id(i)] for i in node.inputs))
-    return [found[id(n)] for n in outputs]
 
 
 def jvp(f: Callable, primals, tangents, *, has_aux: bool = False):
@@ -236,6 +227,37 @@ def jvp(f: Callable, primals, tangents, *, has_aux: bool = False):
     result = (tree.unflatten(structure, [wrap(n) for n in outputs]),
               tree.unflatten(structure, [wrap(n) for n in found]))
     return (*result, _kept(aux)) if has_aux else result
+
+
+def _directions(name: str, opened: list[_Opened], tangents) -> list[Node]:
+    """The tangents of the floating leaves."""
+    if len(tangents) != len(opened):
+        raise error(ShapeError, f"{name}: {len(opened)} primals and {len(tangents)} tangents")
+    found: list[Node] = []
+    for o, t in zip(opened, tangents, strict=True):
+        given = _matching(name, t, o.structure, [a.node for a in o.leaves])
+        found += [g for g, a in zip(given, o.leaves, strict=True) if a.dtype.is_inexact]
+    return found
+
+
+def linearize(f: Callable, *primals):
+    """(f(*primals), push): push(*tangents) -> the result's tangent at these primals, as `jvp` gives
+    it; f is called once however often push is."""
+    opened = [_Opened(f"linearize of {_name(f)}: argument {k}", p) for k, p in enumerate(primals)]
+    nodes = [n for o in opened for n in o.nodes]
+    with Scope("grad", _name(f)):
+        arrays, structure = _arrays(_name(f), f(*(o.tree for o in opened)))
+        outputs = [a.node for a in arrays]
+        slots = [placeholder(n.type) for n in nodes]
+        found = pushforward(outputs, nodes, slots)
+
+    def push(*tangents):
+        """The result's tangent for the primals' tangents, which have their structures."""
+        given = _directions("linearize", opened, tangents)
+        stand = {id(s): g for s, g in zip(slots, given, strict=True)}
+        return tree.unflatten(structure, [wrap(n) for n in replaced(found, stand)])
+
+    return tree.unflatten(structure, [wrap(n) for n in outputs]), push
 
 
 # ---- vmap ---------------------------------------------------------------------------------------
@@ -299,30 +321,3 @@ def _moved(x: Node, source: int, to: int) -> Node:
     order = [d for d in range(x.type.rank) if d != source]
     order.insert(to, source)
     return move.transpose(x, tuple(order))
-
-
-# ---- whole derivatives --------------------------------------------------------------------------
-
-def jacobian(f: Callable, argnum: int = 0) -> Callable:
-    """A function that returns d f / d argument, [*f's shape, *argument's], of one array each."""
-    def run(*args):
-        def alone(x):
-            return f(*args[:argnum], x, *args[argnum + 1:])
-
-        y, pull = vjp(alone, args[argnum])
-        basis = _basis(y)
-        rows, = vmap(pull)(basis)
-        return rows.reshape((*y.shape, *asarray(args[argnum]).shape))
-
-    return run
-
-
-def _basis(y: Array) -> Array:
-    from .creation import eye
-
-    return eye(y.size, dtype=y.dtype).reshape((y.size, *y.shape))
-
-
-def hessian(f: Callable, argnum: int = 0) -> Callable:
-    """A function that returns the second derivatives of a scalar f by one array argument."""
-    return jacobian(grad(f, argnum), argnum)

@@ -68,8 +68,10 @@ def _value(node: Node, inputs: list, env: Mapping[str, int]):
         raise UnsupportedError(f"{op.name}: has neither a reference nor an expansion")
     holders = [placeholder(tensor(i.dtype, a.shape))
                for i, a in zip(node.inputs, inputs, strict=True)]
-    return interpret_nodes([op.expand(params, *holders)],
-                           dict(zip(holders, inputs, strict=True)))[0]
+    body, known = op.expand(params, *holders), dict(zip(holders, inputs, strict=True))
+    if isinstance(body, tuple):
+        return tuple(interpret_nodes(body, known))
+    return interpret_nodes([body], known)[0]
 
 
 def bound_type(t: TensorType | TupleType, env: Mapping[str, int]):

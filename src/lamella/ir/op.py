@@ -42,8 +42,8 @@ class Op:
 
     Of an op with several results, `reference` gives a tuple of arrays, `vjp` takes a tuple of
     cotangents (nodes or None), `jvp` gives a tuple of tangents, and `batch` a tuple of pairs
-    (node, flag): each result, and whether it has the batch axis. Such an op has neither `lower`
-    nor `expand`; the fact "step" says that the planner makes steps of its own for it.
+    (node, flag): each result, and whether it has the batch axis; `expand` gives a tuple of nodes.
+    Such an op has no `lower`; the fact "step" says that the planner makes steps of its own for it.
     """
 
     __slots__ = ("arity", "batch", "codec", "doc", "expand", "facts", "jvp", "loops", "lower",

@@ -87,6 +87,20 @@ def programs(params: dict) -> list[Program]:
     return found
 
 
+def replaced(outputs, stand: dict[int, Node]) -> list[Node]:
+    """The outputs with other nodes in place of some (by id)."""
+    done = dict(stand)
+    for n in topological(outputs, frozenset(n for n in topological(outputs) if id(n) in stand)):
+        if id(n) not in done:
+            done[id(n)] = rebuild(n, tuple(done[id(i)] for i in n.inputs))
+    return [done[id(o)] for o in outputs]
+
+
+def inlined(p: Program, nodes) -> list[Node]:
+    """The outputs of a program over these nodes in place of its inputs."""
+    return replaced(p.outputs, {id(i): n for i, n in zip(p.inputs, nodes, strict=True)})
+
+
 def rebuild(node: Node, inputs: tuple[Node, ...]) -> Node:
     """The same node over other inputs (types must not change)."""
     if inputs == node.inputs or all(a is b for a, b in zip(inputs, node.inputs, strict=True)):

@@ -9,6 +9,7 @@ from . import (
     activation,
     attention,
     bisect,
+    call,
     composite,
     contract,
     control,
@@ -32,7 +33,7 @@ from . import (
     sort,
 )
 
-__all__ = ["activation", "attention", "bisect", "composite", "contract", "control", "convolution",
-           "cumulative", "foreign", "fourier", "index", "loss", "matrices", "move",
+__all__ = ["activation", "attention", "bisect", "call", "composite", "contract", "control",
+           "convolution", "cumulative", "foreign", "fourier", "index", "loss", "matrices", "move",
            "normalization", "notation", "pointwise", "pooling", "random", "reduce", "scan",
            "search", "softmax", "sort"]

@@ -18,7 +18,7 @@ from ..base.extents import Extent
 from ..ir.interpret import interpret
 from ..ir.node import CONSTANT, Node, broadcast_to, items, make, placeholder, topological
 from ..ir.op import Op, at_least, is_bool, is_extent, one_of, op_named
-from ..ir.program import Program, rebuild
+from ..ir.program import Program, replaced
 from ..ir.types import TensorType, TupleType, tensor
 from ..transform import jvp, vjp, vmap
 from .control import filled, is_count, is_program, require_types, spread, stand_ins
@@ -121,7 +121,7 @@ def _vjp(node: Node, cotangents):
     forward = Program(parts.body.inputs, (*parts.body.outputs, *kept), parts.body.name)
     results = scan(forward, p["length"], parts.consts, parts.carries, parts.xs, p["reverse"],
                    p["save"], p["saved"] + len(kept))
-    outputs = _replaced(pull.outputs, stand)
+    outputs = replaced(pull.outputs, stand)
     body = Program([*parts.in_consts, *pull.in_carries, *stand.values(), *parts.in_xs, *pull.in_ys],
                    outputs, f"pullback of {parts.body.name}")
     count, own = len(pull.in_carries), len(parts.body.outputs)
@@ -194,15 +194,6 @@ def _depending(outputs, inputs) -> set[int]:
         if any(id(i) in found for i in n.inputs):
             found.add(id(n))
     return found
-
-
-def _replaced(outputs: Sequence[Node], stand: dict[int, Node]) -> list[Node]:
-    """The outputs with inputs in place of some nodes."""
-    done = dict(stand)
-    for n in topological(outputs):
-        if id(n) not in done:
-            done[id(n)] = rebuild(n, tuple(done[id(i)] for i in n.inputs))
-    return [done[id(o)] for o in outputs]
 
 
 # ---- batching -----------------------------------------------------------------------------------

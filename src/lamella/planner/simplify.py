@@ -5,22 +5,28 @@ Holds after: only primitives; no two pure nodes with the same op, parameters and
 
 from __future__ import annotations
 
-from ..ir.node import CONSTANT, Node, at_source, topological
+from ..ir.node import CONSTANT, ITEM, Node, at_source, topological
 from ..ir.op import op_named
 from ..ir.program import Program, frozen, rebuild
 
 
 def expand(p: Program, tags: dict[int, int] | None = None) -> Program:
     """Composites replaced by their expansions; `tags` collects node id -> composite number."""
-    done: dict[int, Node] = {}
+    done: dict = {}
     for number, node in enumerate(topological(p.outputs)):
-        inputs = tuple(done[id(i)] for i in node.inputs)
-        done[id(node)] = _expanded(rebuild(node, inputs), number + 1, tags)
+        done[id(node)] = _expanded_over(done, node, number + 1, tags)
     given = [done.get(id(i), i) for i in p.inputs]
     return Program(given, [done[id(o)] for o in p.outputs], p.name)
 
 
-def _expanded(node: Node, number: int, tags: dict[int, int] | None) -> Node:
+def _expanded_over(done: dict, node: Node, number: int, tags: dict[int, int] | None):
+    """The node over its inputs' expansions; a tuple of nodes for one with several results."""
+    if node.op is ITEM and isinstance(done[id(node.inputs[0])], tuple):
+        return done[id(node.inputs[0])][node.params["index"]]
+    return _expanded(rebuild(node, tuple(done[id(i)] for i in node.inputs)), number, tags)
+
+
+def _expanded(node: Node, number: int, tags: dict[int, int] | None):
     if node.op.lower is not None or node.op.expand is None:
         if tags is not None:
             tags.setdefault(id(node), number)
@@ -28,12 +34,13 @@ def _expanded(node: Node, number: int, tags: dict[int, int] | None) -> Node:
     with at_source(node.source):
         body = node.op.expand(node.params, *node.inputs)
     stop = {id(i): i for i in node.inputs}
-    done: dict[int, Node] = dict(stop)
-    for inner in topological([body], frozenset(node.inputs)):
+    done: dict = dict(stop)
+    bodies = body if isinstance(body, tuple) else (body,)
+    for inner in topological(bodies, frozenset(node.inputs)):
         if id(inner) not in done:
-            inputs = tuple(done[id(i)] for i in inner.inputs)
-            done[id(inner)] = _expanded(rebuild(inner, inputs), number, tags)
-    return done[id(body)]
+            done[id(inner)] = _expanded_over(done, inner, number, tags)
+    found = tuple(done[id(b)] for b in bodies)
+    return found if isinstance(body, tuple) else found[0]
 
 
 def share(p: Program, tags: dict[int, int] | None = None) -> Program:

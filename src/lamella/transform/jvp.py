@@ -31,4 +31,6 @@ def _tangent(node: Node, tangents):
         if node.op.expand is None:
             raise LamellaError(f"{node.op.name} has no derivative; wrap it in stop_gradient")
         body = node.op.expand(node.params, *node.inputs)
+        if isinstance(body, tuple):
+            return tuple(propagate(body, node.inputs, tangents))
         return propagate([body], node.inputs, tangents)[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..base.errors import LamellaError
 from ..ir.node import ITEM, Node, at_source, broadcast_to, topological
 from ..ir.program import rebuild
@@ -39,4 +41,7 @@ def _batched(node: Node, given: list[tuple[Node, bool]]) -> tuple[Node, bool]:
         if node.op.expand is None:
             raise LamellaError(f"vmap: {node.op.name} has no batching rule")
         body = node.op.expand(node.params, *node.inputs)
+        if isinstance(body, tuple):
+            several: Any = tuple(propagate(body, node.inputs, nodes, flags))
+            return several, True
         return propagate([body], node.inputs, nodes, flags)[0]
