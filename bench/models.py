@@ -39,26 +39,16 @@ class Bert(nn.Module):
 
 
 class LSTM(nn.Module):
-    """An embedding, one LSTM layer unrolled over time, a linear layer; two biases, as PyTorch."""
+    """An embedding, one LSTM layer, a linear layer."""
 
     def __init__(self, vocabulary: int, width: int, hidden: int, *, key):
-        a, b, c, d = lamella.random.split(key, 4)
+        a, b, c = lamella.random.split(key, 3)
         self.tokens = nn.Embedding(vocabulary, width, key=a)
-        self.inputs = nn.Linear(width, 4 * hidden, key=b)
-        self.hidden = nn.Linear(hidden, 4 * hidden, key=c)
-        self.output = nn.Linear(hidden, vocabulary, key=d)
+        self.layer = nn.LSTM(width, hidden, key=b)
+        self.output = nn.Linear(hidden, vocabulary, key=c)
 
     def __call__(self, tokens):
-        x = self.inputs(self.tokens(tokens))
-        h = c = lamella.zeros((tokens.shape[0], self.hidden.weight.shape[0]))
-        states = []
-        for t in range(tokens.shape[1]):
-            i, f, g, o = lamella.split(x[:, t] + self.hidden(h), 4, axis=1)
-            c = lamella.sigmoid(f) * c + lamella.sigmoid(i) * lamella.tanh(g)
-            h = lamella.sigmoid(o) * lamella.tanh(c)
-            states.append(h)
-        return self.output(lamella.stack(states, axis=1))
-
+        return self.output(self.layer(self.tokens(tokens))[0])
 
 class Convolved(nn.Module):
     """Convolution without bias, then batch normalisation."""
