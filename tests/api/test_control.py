@@ -189,6 +189,23 @@ def test_invariant_products_are_computed_once():
     assert lamella.plan(f, W, XS).flops == lamella.plan(outside, W, XS).flops
 
 
+def test_what_an_inner_loop_makes_is_not_taken_out_of_the_outer_one():
+    """What is read behind the inner loop changes with every trip of the outer one."""
+    def f(xs):
+        def outer(c, x):
+            _, ys = lamella.scan(lambda a, v: (a + v, a * v), x[0], x)
+            return c + lamella.tanh(ys).sum(axis=0), ys.sum(axis=0)
+        return lamella.scan(outer, lamella.zeros(3), xs)
+    xs = numbers(4, 5, 3)
+    c = np.zeros(3, np.float32)
+    found = arrays(lamella.compile(f)(xs))
+    for t, x in enumerate(np.array(xs)):
+        a = np.cumsum(np.concatenate([x[:1], x[:-1]]), 0) * x
+        c = c + np.tanh(a).sum(0)
+        np.testing.assert_allclose(found[1][t], a.sum(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[0], c, rtol=1e-4, atol=1e-5)
+
+
 def test_a_symbol_may_be_the_length():
     t = lamella.symbol("T", 0, 64)
     f = lamella.compile(lamella.value_and_grad(loss_of(rnn), (0, 1, 2)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..lang import expr
 from ..lang.loops import Loop as KernelLoop
 from ..lang.loops import Set, Store, When
-from .plan import Buffer, Copy, Launch, Order, Plan
+from .plan import Buffer, Copy, Host, Launch, Order, Plan
 
 
 def share_bytes(plan: Plan) -> None:
@@ -36,11 +36,23 @@ def _carry_in_place(order: Order, made: Buffer, carried: Buffer, begin: int, end
     trip = [(at, order.leaves[at]) for at in range(begin, end)]
     trip = [(at, s) for at, s in trip if not (
         isinstance(s, Copy) and s.source_buffer is made and s.target is carried)]
-    writes = next(at for at, s in trip if any(b.root is made for b in s.buffers()))
+    writes = next((at for at, s in trip if any(b.root is made for b in s.buffers())), None)
+    if writes is None or not _writes(order.leaves[writes], made):
+        return  # made before the loop
     reads = [at for at, s in trip if any(b.root is root for b in s.buffers())]
     if not reads or reads[-1] < writes or (reads[-1] == writes and _over(
             order.leaves[writes], made, root)):
         made.alias = carried
+
+
+def _writes(step, made: Buffer) -> bool:
+    """Whether the step, the first of a trip to touch the buffer, writes it."""
+    if isinstance(step, Copy):
+        return step.target.root is made
+    if isinstance(step, Launch):
+        return any(o.writes and o.buffer.root is made for o in step.operands)
+    return isinstance(step, Host) and any(b is not None and b.root is made
+                                          for b, _ in step.results)
 
 
 def _over(step, made: Buffer, root: Buffer) -> bool:

@@ -14,7 +14,7 @@ from ..ir.node import ITEM, Node
 from ..ir.program import Program
 from ..ir.types import TensorType, tensors
 from .fuse import Fusion, Group, producer
-from .plan import Branch, Buffer, Copy, Loop, Step
+from .plan import Branch, Buffer, Copy, Launch, Loop, Order, Step
 
 # (program, its inputs' buffers, which of these it may overwrite) -> (steps, its outputs' buffers)
 Region = Callable[[Program, list[Buffer], frozenset[int]], tuple[list[Step], list[Buffer]]]
@@ -79,8 +79,9 @@ def _scan(node: Node, operands: list[Buffer], results: list[Buffer], region: Reg
             (early if own.given(end) else late).append(
                 Copy(end, window(whole, t), "copy", node.source))
     carrying = _carrying(loop, carried, ends[:count], own, early)
+    once, steps = _apart(steps, [*carried, *slices])
     loop.body = [*early, *steps, *late, *carrying]
-    return [*_begin(node, operands[n:n + count], carried), loop]
+    return [*once, *_begin(node, operands[n:n + count], carried), loop]
 
 
 def _while(node: Node, operands: list[Buffer], results: list[Buffer], region: Region) -> list[Step]:
@@ -92,8 +93,9 @@ def _while(node: Node, operands: list[Buffer], results: list[Buffer], region: Re
     steps, ends = region(p["body"], given, frozenset(range(n, len(given))))
     early: list[Step] = []
     carrying = _carrying(loop, results, ends, _Own(given), early)
+    once, steps = _apart(steps, results)
     loop.body = [*early, *steps, *carrying]
-    return [*_begin(node, operands[n:], results), loop]
+    return [*once, *_begin(node, operands[n:], results), loop]
 
 
 def _cond(node: Node, operands: list[Buffer], results: list[Buffer], region: Region) -> list[Step]:
@@ -108,6 +110,33 @@ def _cond(node: Node, operands: list[Buffer], results: list[Buffer], region: Reg
                 steps = [*steps, Copy(end, result, "copy", node.source)]
         arms.append(steps)
     return [Branch(operands[0], arms, "cond", node.source)]
+
+
+def _apart(steps: list[Step], varying: Sequence[Buffer]) -> tuple[list[Step], list[Step]]:
+    """(launches that do the same on every trip, to be done once before; the others)."""
+    writers: dict[int, int] = {}
+    for s in Order(steps).leaves:
+        for b in _written(s):
+            writers[id(b.root)] = writers.get(id(b.root), 0) + 1
+    changing = {*(id(b.root) for b in varying), *writers}
+    once: list[Step] = []
+    rest: list[Step] = []
+    for s in steps:
+        if isinstance(s, Launch) and all(
+                b.alias is None and writers[id(b)] == 1 for b in _written(s)) and not any(
+                id(o.buffer.root) in changing for o in s.operands if not o.writes):
+            once.append(s)
+            changing -= set(map(id, _written(s)))
+        else:
+            rest.append(s)
+    return once, rest
+
+
+def _written(s) -> list[Buffer]:
+    """The buffers that a step writes (all that it touches, of one that is no launch)."""
+    if isinstance(s, Launch):
+        return [o.buffer for o in s.operands if o.writes]
+    return s.buffers()
 
 
 def _begin(node: Node, first: Sequence[Buffer], carried: Sequence[Buffer]) -> list[Step]:
