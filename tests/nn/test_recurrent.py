@@ -25,7 +25,8 @@ def states_of(layer, result) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("layers", "bidirectional"), [(1, False), (2, False), (1, True), (2, True)])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("layers", [1, 2])
 def test_values_and_gradients_are_pytorch_s(kind, layers, bidirectional):
     torch = pytest.importorskip("torch")
     ours = made(kind, layers, bidirectional)

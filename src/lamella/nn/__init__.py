@@ -25,7 +25,8 @@ from .layers import MLP, Dropout, Embedding, Function, LayerNorm, Linear, Sequen
 from .module import Module, parameter_count
 from .recurrent import GRU, LSTM, RNN
 
-__all__ = ["GPT", "GRU", "LSTM", "MLP", "RNN", "AvgPool", "BatchNorm", "Block", "Conv2d", "Dropout", "Embedding",
-           "Flatten", "Function", "LayerNorm", "Linear", "MaxPool", "Module", "MultiHeadAttention",
-           "Sequential", "attention", "avg_pool", "conv2d", "dropout", "gelu", "layer_norm",
-           "log_softmax", "losses", "max_pool", "parameter_count", "relu", "silu", "softmax"]
+__all__ = ["GPT", "GRU", "LSTM", "MLP", "RNN", "AvgPool", "BatchNorm", "Block", "Conv2d",
+           "Dropout", "Embedding", "Flatten", "Function", "LayerNorm", "Linear",
+           "MaxPool", "Module", "MultiHeadAttention", "Sequential", "attention",
+           "avg_pool", "conv2d", "dropout", "gelu", "layer_norm", "log_softmax",
+           "losses", "max_pool", "parameter_count", "relu", "silu", "softmax"]
