@@ -20,14 +20,13 @@ from ..ops import reduce as red
 from ..ops.pointwise import apply, cast, normal_axis
 from . import indexing, values
 from .exchange import CPU, exported
-from .imports import DEFAULTS, imported, is_number, number_node, number_rank, shares
+from .imports import DEFAULTS, RANKS, imported, is_number, number_node, number_rank, shares
 from .kinds import floating, powered, wide
 from .placing import device_named
 from .scope import state
 from .shapes import some_axes, whole_shape
 from .values import error, located, register
 
-_KINDS = {"bool": 0, "uint": 1, "int": 1, "float": 2, "complex": 3, "float8": 4}
 _NUMBERS = (float, int, Size, complex)
 API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
 _PLAIN = (int, slice, type(None), type(...))
@@ -254,11 +253,11 @@ class Array(Arithmetic):
 
     def sum(self, axis=None, *, keepdims: bool = False) -> Array:
         """The sum over `axis` (all axes where None); small integers add up as 32 bits."""
-        return _reduced("sum", wide(self.node), axis, keepdims)
+        return reduced("sum", wide(self.node), axis, keepdims)
 
     def prod(self, axis=None, *, keepdims: bool = False) -> Array:
         """The product over `axis` (all axes where None)."""
-        return _reduced("prod", wide(self.node), axis, keepdims)
+        return reduced("prod", wide(self.node), axis, keepdims)
 
     def mean(self, axis=None, *, keepdims: bool = False) -> Array:
         """The arithmetic mean over `axis` (all axes where None), floating."""
@@ -269,11 +268,11 @@ class Array(Arithmetic):
 
     def max(self, axis=None, *, keepdims: bool = False) -> Array:
         """The largest over `axis` (all axes where None); NaN where there is one."""
-        return _reduced("max", self.node, axis, keepdims)
+        return reduced("max", self.node, axis, keepdims)
 
     def min(self, axis=None, *, keepdims: bool = False) -> Array:
         """The smallest over `axis` (all axes where None); NaN where there is one."""
-        return _reduced("min", self.node, axis, keepdims)
+        return reduced("min", self.node, axis, keepdims)
 
 
 # ---- from nodes and to nodes --------------------------------------------------------------------
@@ -344,7 +343,7 @@ def operands(name: str, args) -> tuple[Node, ...]:
         d = a.node.type.dtype
         if d is not dtype:
             dtype = d if dtype is None else promote(dtype, d)
-    if dtype is None or rank > _KINDS[dtype.kind]:
+    if dtype is None or rank > RANKS[dtype.kind]:
         dtype = complex_of(dtype) if rank == 3 and dtype is not None else DEFAULTS[rank]
     return tuple([_node(a, dtype) for a in items])
 
@@ -416,7 +415,8 @@ def power(a, b) -> Array:
     return wrap(apply("pow", *operands("power", (a, b))))
 
 
-def _reduced(monoid: str, x: Node, axis, keepdims: bool) -> Array:
+def reduced(monoid: str, x: Node, axis, keepdims: bool) -> Array:
+    """The reduction of a node over the user's axes."""
     axes = some_axes(monoid, axis, x.type.rank)
     y = red.reduce(monoid, x, axes)
     return wrap(red.keepdims(y, x, axes) if keepdims else y)

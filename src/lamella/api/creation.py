@@ -1,28 +1,27 @@
-"""Arrays from nothing, and dtypes: the array API's creation and data type functions."""
+"""Arrays from nothing: the array API's creation functions."""
 
 from __future__ import annotations
 
 import math
 
-import ml_dtypes
 import numpy as np
 
 from ..base import dtypes
-from ..base.dtypes import DType, as_dtype, complex_of, promote
+from ..base.dtypes import as_dtype
 from ..base.errors import DTypeError, ShapeError
-from ..base.extents import Size
+from ..base.extents import Size, upper
 from ..ir.node import literal
 from ..ops import index as ix
 from ..ops.pointwise import apply, broadcast_shapes, broadcast_to, cast
-from .array import _KINDS, Array, asarray, from_numpy, wrap
+from .array import Array, asarray, from_numpy, wrap
 from .imports import DEFAULTS, is_number, number_node, number_rank
 from .placing import device_named
 from .shapes import as_shape
 from .values import error
 
-__all__ = ["arange", "astype", "broadcast_arrays", "can_cast", "empty", "empty_like", "eye",
-           "finfo", "from_dlpack", "full", "full_like", "iinfo", "isdtype", "linspace",
-           "meshgrid", "ones", "ones_like", "result_type", "tril", "triu", "zeros", "zeros_like"]
+__all__ = ["arange", "broadcast_arrays", "empty", "empty_like", "eye", "from_dlpack", "full",
+           "full_like", "linspace", "meshgrid", "ones", "ones_like", "tril", "triu", "zeros",
+           "zeros_like"]
 
 
 def from_dlpack(x, /, *, device=None, copy: bool | None = None) -> Array:
@@ -136,6 +135,7 @@ def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype=None,
     device_named("eye", device)
     shape = as_shape((n_rows, n_rows if n_cols is None else n_cols), "eye")
     rows, cols = _grid(shape)
+    k = _diagonal(k, shape)
     return wrap(apply("where", apply("eq", cols - k, rows), literal(1, dtype), literal(0, dtype)))
 
 
@@ -144,10 +144,16 @@ def _grid(shape):
     return ix.iota((n, 1), 0), ix.iota((1, m), 1)
 
 
+def _diagonal(k: int, shape) -> int:
+    """k, or the nearest diagonal outside of the matrix where it lies far off."""
+    return max(-upper(shape[-2]), min(k, upper(shape[-1])))
+
+
 def _triangle(name: str, x: Array, k: int, lower: bool) -> Array:
     if x.ndim < 2:
         raise error(ShapeError, f"{name}: takes at least two axes, got shape {x.shape}")
     rows, cols = _grid(x.shape)
+    k = _diagonal(k, x.shape)
     zero = literal(False if x.dtype is dtypes.bool_ else 0, x.dtype)
     inside = cols - k <= rows if lower else rows <= cols - k
     return wrap(apply("where", inside, x.node, zero))
@@ -178,68 +184,3 @@ def broadcast_arrays(*arrays: Array) -> list[Array]:
     """The arrays repeated to their common shape."""
     shape = broadcast_shapes("broadcast_arrays", [a.shape for a in arrays])
     return [wrap(broadcast_to(a.node, shape)) for a in arrays]
-
-
-# ---- dtypes -------------------------------------------------------------------------------------
-
-def astype(x: Array, dtype, /, *, copy: bool = True, device=None) -> Array:
-    """x as another dtype: nearest value; to integers saturating, NaN gives 0."""
-    device_named("astype", device)
-    return asarray(x.astype(dtype), copy=copy or None)
-
-
-def result_type(*arrays_and_dtypes) -> DType:
-    """The dtype that operators on these arrays, dtypes and Python numbers give."""
-    strong = [as_dtype(getattr(a, "dtype", a)) for a in arrays_and_dtypes
-              if not isinstance(a, bool | int | float | complex)]
-    rank = max((number_rank(a) for a in arrays_and_dtypes
-                if isinstance(a, bool | int | float | complex)), default=-1)
-    if not strong:
-        return DEFAULTS[rank]
-    found = strong[0]
-    for d in strong[1:]:
-        found = promote(found, d)
-    if rank <= _KINDS[found.kind]:
-        return found
-    return complex_of(found) if rank == 3 else DEFAULTS[rank]
-
-
-def can_cast(from_, to, /) -> bool:
-    """Whether every value of the dtype (or array) `from_` keeps its kind and fits `to`."""
-    source, to = as_dtype(getattr(from_, "dtype", from_)), as_dtype(to)
-    try:
-        return promote(source, to) is to
-    except DTypeError:
-        return False
-
-
-def isdtype(dtype, kind) -> bool:
-    """Whether a dtype is of a kind: "bool", "signed integer", "unsigned integer", "integral",
-    "real floating", "complex floating", "numeric", a dtype, or one of several of these."""
-    if isinstance(kind, tuple):
-        return any(isdtype(dtype, k) for k in kind)
-    if isinstance(kind, DType):
-        return dtype is kind
-    kinds = {"bool": ("bool",), "signed integer": ("int",), "unsigned integer": ("uint",),
-             "integral": ("int", "uint"), "real floating": ("float",),
-             "complex floating": ("complex",), "numeric": ("int", "uint", "float", "complex")}
-    if kind not in kinds:
-        raise error(DTypeError, f"isdtype: no kind {kind!r}; known: {', '.join(kinds)}")
-    return dtype.kind in kinds[kind]
-
-
-def finfo(dtype, /):
-    """Limits of a floating dtype, or of a complex one's parts: bits, eps, max, min,
-    smallest_normal."""
-    dtype = as_dtype(getattr(dtype, "dtype", dtype)).real
-    if not dtype.is_float and dtype.kind != "float8":
-        raise error(DTypeError, f"finfo: takes a floating dtype, got {dtype}")
-    return ml_dtypes.finfo(dtype.numpy)
-
-
-def iinfo(dtype, /):
-    """Limits of an integer dtype: bits, max, min."""
-    dtype = as_dtype(getattr(dtype, "dtype", dtype))
-    if not dtype.is_int:
-        raise error(DTypeError, f"iinfo: takes an integer dtype, got {dtype}")
-    return np.iinfo(dtype.numpy)

@@ -298,19 +298,19 @@ def complex(real, imag) -> Array:
     return wrap(apply("complex", a, b))
 
 
-def real(x) -> Array:
+def real(x, /) -> Array:
     """The real part; x itself where it is real."""
     x = asarray(x)
     return unary("real", x) if x.dtype.is_complex else x
 
 
-def imag(x) -> Array:
+def imag(x, /) -> Array:
     """The imaginary part; 0 where x is real."""
     x = asarray(x)
     return unary("imag", x) if x.dtype.is_complex else wrap(zeros_like(x.node))
 
 
-def conj(x) -> Array:
+def conj(x, /) -> Array:
     """The complex conjugate; x itself where it is real."""
     x = asarray(x)
     return unary("conj", x) if x.dtype.is_complex else x

@@ -10,6 +10,7 @@ from .attention import *  # noqa: F403
 from .bits import *  # noqa: F403
 from .convolution import *  # noqa: F403
 from .creation import *  # noqa: F403
+from .datatypes import *  # noqa: F403
 from .elementwise import *  # noqa: F403
 from .linalg import *  # noqa: F403
 from .losses import *  # noqa: F403
@@ -17,6 +18,7 @@ from .manipulation import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .pooling import *  # noqa: F403
 from .reductions import *  # noqa: F403
+from .repetition import *  # noqa: F403
 from .scans import *  # noqa: F403
 from .scatters import *  # noqa: F403
 from .sets import *  # noqa: F403

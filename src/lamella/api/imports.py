@@ -11,6 +11,7 @@ from ..ir.node import Node, literal
 from .values import error
 
 DEFAULTS = (dtypes.bool_, dtypes.int32, dtypes.float32, dtypes.complex64)
+RANKS = {"bool": 0, "uint": 1, "int": 1, "float": 2, "complex": 3, "float8": 4}  # of kinds
 
 
 def imported(x, dtype: DType | None) -> np.ndarray:

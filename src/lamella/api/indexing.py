@@ -4,7 +4,8 @@ An index is a tuple of integers, slices, None, Ellipsis, nodes of integers or bo
 arrays of them. Negative positions count from the end. One policy for what is outside of an axis:
 positions that are known when they are written (Python integers, lists, NumPy arrays) raise;
 computed ones (nodes) are clamped to the nearest end, compiled or not. Slices are cut, as Python's.
-Masks are looked at, since the result's extent is their number of ones.
+Masks that are read are looked at, since the result's extent is their number of ones; to write by a
+mask it need not be known.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ..ops import index as ix
 from ..ops import move
 from ..ops import reduce as red
 from ..ops.pointwise import apply, broadcast_shapes, broadcast_to, cast
+from .positions import places, ranks
 from .values import error, leaf, unknown, value
 
 _ALL = slice(None)
@@ -105,7 +107,7 @@ def _mask_positions(mask, shape, axis: int) -> tuple[Node, ...]:
         raise error(TraceError, "index: the number of ones in a mask is not known while the "
                                 "function is traced; use lamella.where(mask, a, b), or "
                                 "lamella.nonzero(mask, size=n)")
-    return tuple(leaf(p.astype(np.int64)) for p in np.nonzero(value(node)))
+    return tuple(places("index", node, None))
 
 
 def _position(i, extent, axis: int, shape) -> int:
@@ -270,7 +272,7 @@ def put(x: Node, key, v: Node) -> Node:
     if flag is not None:
         return apply("where", flag, broadcast_to(v, x.shape), x)
     whole = key[0] if isinstance(key, tuple) and len(key) == 1 else key
-    if _is_mask(whole) and v.type.rank == 0:
+    if _is_mask(whole):
         return _put_masked(x, whole if isinstance(whole, Node) else leaf(whole), v)
     items = normal(x, key)
     axes = [i for i in items if i is not None]
@@ -282,12 +284,32 @@ def put(x: Node, key, v: Node) -> Node:
 
 
 def _put_masked(x: Node, mask: Node, v: Node) -> Node:
-    """One number wherever the mask, over x's first axes, holds."""
+    """v wherever the mask, over x's first axes, holds: v[k] at its k-th one, or the one v."""
     if mask.shape != x.shape[:mask.type.rank]:
         raise error(PositionError, f"index: a mask of shape {mask.shape} for an array of shape "
                                    f"{x.shape}; its axes must be the array's first")
-    mask = move.reshape(mask, (*mask.shape, *(1,) * (x.type.rank - mask.type.rank)))
-    return apply("where", broadcast_to(mask, x.shape), v, x)
+    rest = x.shape[mask.type.rank:]
+    if v.type.rank > len(rest) and v.shape[0] != 1 and mask.type.size != 0:
+        flat, rank = ranks(mask)
+        _check_count(mask, v.shape[0])
+        v = broadcast_to(v, (v.shape[0], *rest))
+        if v.shape[0] == 0:
+            return x
+        v = ix.take(v, move.reshape(rank, mask.shape), 0)
+    elif v.type.rank > len(rest):
+        v = broadcast_to(move.reshape(v, v.shape[1:]), rest)
+    mask = move.reshape(mask, (*mask.shape, *(1,) * len(rest)))
+    return apply("where", broadcast_to(mask, x.shape), broadcast_to(v, x.shape), x)
+
+
+def _check_count(mask: Node, given) -> None:
+    """Raise where a mask, looked at if it is known, has not as many ones as there are values."""
+    if unknown([mask]):
+        return
+    count = int(value(red.reduce("sum", cast(mask, int64), tuple(range(mask.type.rank)))))
+    if count != given:
+        raise error(PositionError, f"index: {given} values for a mask with {count} ones; give as "
+                                   "many, or one")
 
 
 def _put_box(x: Node, items: list, v: Node) -> Node:

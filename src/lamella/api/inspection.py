@@ -6,11 +6,12 @@ from ..base import dtypes
 from ..base.devices import Device, cpu
 from ..base.dtypes import DType
 from ..ir.op import MOST_RANK
-from .creation import isdtype
+from .datatypes import isdtype
 from .imports import DEFAULTS
 from .placing import device_named
 
-_STANDARD = [d for d in dtypes.ALL if d.name not in ("float16", "bfloat16")]
+_STANDARD = [d for d in dtypes.ALL
+             if not (d.is_float and d.bits < 32) and d.kind != "float8"]
 
 
 class NamespaceInfo:
@@ -32,7 +33,7 @@ class NamespaceInfo:
         return named | {"indexing": DEFAULTS[1]}
 
     def dtypes(self, *, device=None, kind=None) -> dict[str, DType]:
-        """The standard's dtypes of a kind (of all where None); float16 and bfloat16 are extra."""
+        """The standard's dtypes of a kind (of all where None); narrower floats are extra."""
         device_named("dtypes", device)
         return {d.name: d for d in _STANDARD if kind is None or isdtype(d, kind)}
 

@@ -19,10 +19,14 @@ __all__ = ["einsum", "matmul", "outer", "tensordot", "vecdot"]
 def vecdot(a, b, /, *, axis: int = -1) -> Array:
     """The sum of conj(a) * b along an axis counted from the end, in their common dtype."""
     a, b = map(wrap, operands("vecdot", (a, b)))
+    if not -min(a.ndim, b.ndim) <= axis < 0:
+        raise error(ShapeError, f"vecdot: axis {axis} of shapes {a.shape} and {b.shape}; it counts "
+                                "from the end, where both have it")
     if not a.shape[axis] == b.shape[axis]:
         raise error(ShapeError, f"vecdot: axis {axis} is {a.shape[axis]} in one operand and "
                                 f"{b.shape[axis]} in the other")
-    return (conj(a) * b).sum(axis).astype(a.dtype)
+    y = (conj(a) * b).node
+    return wrap(red.reduce("sum", y, (y.type.rank + axis,)))
 
 
 def outer(a, b, /) -> Array:

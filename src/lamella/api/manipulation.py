@@ -19,9 +19,9 @@ from .shapes import as_shape, some_axes
 from .values import error
 
 __all__ = ["broadcast_to", "concat", "diff", "dynamic_slice", "expand_dims", "flip",
-           "matrix_transpose", "moveaxis", "one_hot", "pad", "permute_dims", "pick", "repeat",
-           "reshape", "roll", "split", "squeeze", "stack", "take", "take_along_axis", "tile",
-           "unstack", "update_slice"]
+           "matrix_transpose", "moveaxis", "one_hot", "pad", "permute_dims", "pick", "reshape",
+           "roll", "split", "squeeze", "stack", "take", "take_along_axis", "unstack",
+           "update_slice"]
 
 
 def reshape(x, /, shape, *, copy: bool | None = None) -> Array:
@@ -98,7 +98,7 @@ def roll(x, /, shift, *, axis=None) -> Array:
     shifts = list(shifts) * len(axes) if len(shifts) == 1 else shifts
     for s, a in zip(shifts, axes, strict=True):
         extent = x.shape[a]
-        by = s % extent if extent != 0 else 0
+        by = operator.index(s) % extent if extent != 0 else 0
         if by != 0:
             lead = (slice(None),) * a
             x = concat([x[(*lead, slice(extent - by, None))], x[(*lead, slice(0, extent - by))]],
@@ -157,30 +157,6 @@ def split(x, sections, *, axis: int = 0) -> list[Array]:
     return [x[(*lead, slice(low, high))] for low, high in zip(ends, ends[1:], strict=False)]
 
 
-def tile(x, repetitions, /) -> Array:
-    """x laid out repetitions[d] times along each axis, aligned at the last."""
-    x = asarray(x)
-    times = as_shape(repetitions, "tile")
-    rank = max(x.ndim, len(times))
-    shape = (1,) * (rank - x.ndim) + x.shape
-    times = (1,) * (rank - len(times)) + times
-    spread = tuple(e for pair in zip((1,) * rank, shape, strict=True) for e in pair)
-    full = tuple(e for pair in zip(times, shape, strict=True) for e in pair)
-    y = repeat_to(move.reshape(x.node, spread), full)
-    return wrap(move.reshape(y, tuple(t * e for t, e in zip(times, shape, strict=True))))
-
-
-def repeat(x, repeats, /, *, axis: int | None = None) -> Array:
-    """Each element `repeats` times in a row along the axis (of the flat array for None)."""
-    x = asarray(x)
-    if axis is None:
-        return repeat(x.reshape(-1), repeats, axis=0)
-    a = normal_axis("repeat", axis, x.ndim)
-    lead, rest = x.shape[:a + 1], x.shape[a + 1:]
-    y = repeat_to(move.reshape(x.node, (*lead, 1, *rest)), (*lead, repeats, *rest))
-    return wrap(move.reshape(y, (*lead[:-1], lead[-1] * repeats, *rest)))
-
-
 def pad(x, width, *, value=0) -> Array:
     """x with `value` before and after: `width` is one number or (before, after) for each axis."""
     x = asarray(x)
@@ -191,11 +167,20 @@ def pad(x, width, *, value=0) -> Array:
     return wrap(move.pad(x.node, low, high, None, value))
 
 
-def diff(x, /, *, axis: int = -1) -> Array:
-    """Each element less the one before it along the axis."""
+def diff(x, /, *, axis: int = -1, n: int = 1, prepend=None, append=None) -> Array:
+    """Each element less the one before it along the axis, n times over; `prepend` and `append` are
+    joined to x first."""
     x = asarray(x)
-    lead = (slice(None),) * normal_axis("diff", axis, x.ndim)
-    return x[(*lead, slice(1, None))] - x[(*lead, slice(0, -1))]
+    a = normal_axis("diff", axis, x.ndim)
+    if n < 0:
+        raise error(ShapeError, f"diff: n counts how often, it is not negative, got {n}")
+    ends = [asarray(e) for e in (prepend, append) if e is not None]
+    if ends:
+        x = concat([*ends[:prepend is not None], x, *ends[prepend is not None:]], axis=a)
+    lead = (slice(None),) * a
+    for _ in range(n):
+        x = x[(*lead, slice(1, None))] - x[(*lead, slice(0, -1))]
+    return x
 
 
 # ---- by position --------------------------------------------------------------------------------

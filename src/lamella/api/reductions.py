@@ -12,9 +12,9 @@ from ..ir.node import make
 from ..ops import reduce as red
 from ..ops import search
 from ..ops.pointwise import normal_axis
-from .array import Array, asarray, wrap
+from .array import Array, asarray, reduced, wrap
 from .elementwise import abs, exp, imag, isinf, log, real, sqrt, stop_gradient, where
-from .kinds import floating
+from .kinds import floating, wide
 from .shapes import some_axes
 from .values import error
 
@@ -23,15 +23,17 @@ __all__ = ["all", "allclose", "any", "argmax", "argmin", "count_nonzero", "logsu
 
 
 def sum(x, /, *, axis=None, dtype=None, keepdims: bool = False) -> Array:
-    """The sum; integers below 32 bits and bools add up as 32 bits."""
-    x = asarray(x)
-    return (x if dtype is None else x.astype(dtype)).sum(axis, keepdims=keepdims)
+    """The sum, in `dtype`; by default integers below 32 bits and bools add up as 32 bits."""
+    return _total("sum", asarray(x), axis, dtype, keepdims)
 
 
 def prod(x, /, *, axis=None, dtype=None, keepdims: bool = False) -> Array:
-    """The product; integers below 32 bits and bools multiply as 32 bits."""
-    x = asarray(x)
-    return (x if dtype is None else x.astype(dtype)).prod(axis, keepdims=keepdims)
+    """The product, in `dtype`; by default integers below 32 bits and bools multiply as 32 bits."""
+    return _total("prod", asarray(x), axis, dtype, keepdims)
+
+
+def _total(monoid: str, x: Array, axis, dtype, keepdims: bool) -> Array:
+    return reduced(monoid, wide(x.node) if dtype is None else x.astype(dtype).node, axis, keepdims)
 
 
 def mean(x, /, *, axis=None, keepdims: bool = False) -> Array:

@@ -44,14 +44,14 @@ def _summands(name: str, x, dtype) -> Node:
     return cast(x.node, to)
 
 
-def cumulative_sum(x, *, axis: int | None = None, dtype=None, include_initial: bool = False,
+def cumulative_sum(x, /, *, axis: int | None = None, dtype=None, include_initial: bool = False,
                    exclusive: bool = False, reverse: bool = False) -> Array:
     """Running sums, in `dtype`; by default integers below 32 bits and bools add up as 32 bits."""
     return _scanned("cumulative_sum", _summands("cumulative_sum", x, dtype), "sum", axis,
                     include_initial, exclusive, reverse)
 
 
-def cumulative_prod(x, *, axis: int | None = None, dtype=None, include_initial: bool = False,
+def cumulative_prod(x, /, *, axis: int | None = None, dtype=None, include_initial: bool = False,
                     exclusive: bool = False, reverse: bool = False) -> Array:
     """Running products, in `dtype`; by default bools and integers below 32 bits multiply as 32 bits
     do. The gradient is right where elements are 0."""

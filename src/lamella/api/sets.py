@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..base import dtypes
-from ..base.errors import DTypeError, LamellaError, ShapeError, TraceError
-from ..base.extents import product
+from ..base.errors import DTypeError, LamellaError, ShapeError
 from ..ir.node import Node, literal
 from ..ops import cumulative as scan
 from ..ops import index as ix
@@ -21,10 +20,11 @@ from .array import Array, asarray, wrap
 from .creation import arange
 from .elementwise import where
 from .kinds import floating
+from .positions import compacted, known, places
 from .reductions import max as largest
 from .reductions import min as smallest
 from .sorting import searchsorted
-from .values import error, located, unknown, value
+from .values import error, located, unknown
 
 __all__ = ["argwhere", "bincount", "histogram", "nonzero", "unique_all", "unique_counts",
            "unique_inverse", "unique_values"]
@@ -53,27 +53,6 @@ class UniqueInverse(NamedTuple):
     inverse_indices: Array
 
 
-def _known(name: str, node: Node, size) -> int:
-    """`size`, or the value of the node if it has one."""
-    if size is not None:
-        return size
-    if unknown([node]):
-        raise error(TraceError, f"{name}: the number of results is not known while the function is "
-                                f"traced; say it by size=")
-    return int(value(node))
-
-
-def _compacted(size, rank: Node, parts: list[tuple[Node, Node]], mask: Node) -> list[Node]:
-    """Of each (elements, filling) those under the mask, packed: element k goes to place rank[k]."""
-    outside = _number(size, rank)
-    place = apply("where", mask, apply("min", rank, outside), outside)
-    out = []
-    for elements, fill in parts:
-        base = move.broadcast(fill, (size + 1,))
-        out.append(move.slice_(ix.scatter(base, place, elements, 0, "set"), (0,), (size,), (1,)))
-    return out
-
-
 def _number(n, like: Node) -> Node:
     return cast(asarray(n).node, like.dtype)
 
@@ -92,8 +71,8 @@ def _unique(name: str, x: Array, size, fill_value) -> UniqueAll:
     ones = literal(1, perm.dtype, (n,))
     rank = scan.cumulative(apply("where", new, ones, literal(0, perm.dtype)), 0, "sum") - 1
     last = move.reshape(move.slice_(rank, (n - 1,), (n,), (1,)), ())
-    size = _known(name, last + 1, size)
-    values, indices = _compacted(size, rank, [(s, _number(fill_value, s)),
+    size = known(name, last + 1, size)
+    values, indices = compacted(size, rank, [(s, _number(fill_value, s)),
                                               (perm, literal(0, perm.dtype))], new)
     zeros = literal(0, perm.dtype, (size + 1,))
     place = apply("min", rank, literal(size, perm.dtype))
@@ -109,53 +88,38 @@ def _unique_of_nothing(x: Array, size: int, fill_value) -> UniqueAll:
     return UniqueAll(wrap(values), wrap(none), wrap(literal(0, dtypes.int32, x.shape)), wrap(none))
 
 
-def unique_all(x, *, size: int | None = None, fill_value=0) -> UniqueAll:
+def unique_all(x, /, *, size: int | None = None, fill_value=0) -> UniqueAll:
     """The distinct elements in order, each one's first position (in row-major order), for each
     element the number of its value, and counts. Every NaN is distinct; -0 and +0 are equal."""
     return _unique("unique_all", asarray(x), size, fill_value)
 
 
-def unique_counts(x, *, size: int | None = None, fill_value=0) -> UniqueCounts:
+def unique_counts(x, /, *, size: int | None = None, fill_value=0) -> UniqueCounts:
     """The distinct elements in order, and how often each occurs; see `unique_all`."""
     found = _unique("unique_counts", asarray(x), size, fill_value)
     return UniqueCounts(found.values, found.counts)
 
 
-def unique_inverse(x, *, size: int | None = None, fill_value=0) -> UniqueInverse:
+def unique_inverse(x, /, *, size: int | None = None, fill_value=0) -> UniqueInverse:
     """The distinct elements in order, and for each element the number of its value."""
     found = _unique("unique_inverse", asarray(x), size, fill_value)
     return UniqueInverse(found.values, found.inverse_indices)
 
 
-def unique_values(x, *, size: int | None = None, fill_value=0) -> Array:
+def unique_values(x, /, *, size: int | None = None, fill_value=0) -> Array:
     """The distinct elements in order; see `unique_all`."""
     return _unique("unique_values", asarray(x), size, fill_value).values
 
 
 # ---- positions ----------------------------------------------------------------------------------
 
-def nonzero(x, *, size: int | None = None, fill_value: int = 0) -> tuple[Array, ...]:
+def nonzero(x, /, *, size: int | None = None, fill_value: int = 0) -> tuple[Array, ...]:
     """The positions of elements that are not 0 in row-major order, one array for each axis."""
     x = asarray(x)
     if x.ndim == 0:
         raise error(ShapeError, "nonzero: a scalar has no positions; reshape it to (1,)")
     hit = x.node if x.dtype is dtypes.bool_ else (x != 0).node
-    d = order.position_dtype(x.size)
-    count = product(x.shape)
-    flags = cast(move.reshape(hit, (count,)), d)
-    if isinstance(count, int) and count == 0:
-        none = literal(fill_value, d, (size or 0,))
-        return tuple(wrap(none) for _ in x.shape)
-    rank = scan.cumulative(flags, 0, "sum") - 1
-    size = _known("nonzero", move.reshape(move.slice_(rank, (count - 1,), (count,), (1,)), ()) + 1,
-                  size)
-    places = [(move.reshape(move.broadcast(ix.iota(_ones(x, a), a, d), x.shape), (count,)),
-               literal(fill_value, d)) for a in range(x.ndim)]
-    return tuple(wrap(n) for n in _compacted(size, rank, places, move.reshape(hit, (count,))))
-
-
-def _ones(x: Array, axis: int) -> tuple:
-    return tuple(e if d == axis else 1 for d, e in enumerate(x.shape))
+    return tuple(map(wrap, places("nonzero", hit, size, fill_value)))
 
 
 def argwhere(x, *, size: int | None = None, fill_value: int = 0) -> Array:
@@ -178,7 +142,7 @@ def bincount(x, *, weights=None, minlength: int = 0, size: int | None = None) ->
     if size is None and x.shape[0] != 0:
         if not unknown([x.node]) and x.dtype.kind == "int" and int(smallest(x)) < 0:
             raise error(LamellaError, "bincount: there are negative integers")
-        size = max(minlength, _known("bincount", largest(x).node, None) + 1)
+        size = max(minlength, known("bincount", largest(x).node, None) + 1)
     size = max(size or 0, minlength)
     at = apply("min", cast(x.node, dtypes.int64), literal(size, dtypes.int64))
     u = literal(1, dtypes.int32, x.shape) if weights is None else \

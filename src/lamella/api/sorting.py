@@ -51,13 +51,13 @@ def _axis(name: str, x: Array, axis: int) -> int:
     return normal_axis(name, axis, x.ndim)
 
 
-def sort(x, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
+def sort(x, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
     """x in ascending (descending) order along an axis; always stable."""
     x = asarray(x)
     return wrap(located(order.sort)(x.node, _axis("sort", x, axis), descending))
 
 
-def argsort(x, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
+def argsort(x, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
     """The positions that sort x along an axis; always stable."""
     x = asarray(x)
     return wrap(located(order.argsort)(x.node, _axis("argsort", x, axis), descending))
@@ -171,7 +171,7 @@ def mode(x, *, axis: int = -1, keepdims: bool = False) -> Counted:
 
 # ---- places in sorted rows ----------------------------------------------------------------------
 
-def searchsorted(x1, x2, *, side: str = "left", sorter=None) -> Array:
+def searchsorted(x1, x2, /, *, side: str = "left", sorter=None) -> Array:
     """Where the elements of x2 go in sorted x1 so that it stays sorted: before equal elements
     (left) or after them (right).
 

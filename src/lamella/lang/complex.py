@@ -163,15 +163,15 @@ def _split_exp(x: Expr) -> Pair:
     return half, where(large, lit(math.exp(limit), x.dtype), 1.0)
 
 
-def _turned(factors: Pair, y: Expr) -> Pair:
-    """A size >= 0, in two factors, times (cos y, sin y); exact on the real axis, and with no angle
-    where the size is 0 or infinite and y is not finite."""
-    first, second = factors
+def _turned(x: Expr, y: Expr) -> Pair:
+    """e^x times (cos y, sin y); exact on the real axis, and with no angle where x is infinite and
+    y is not finite."""
+    first, second = _split_exp(x)
     size = first * second
     lost = ~_finite(y)
-    re = where(lost & _infinite(size), INF, first * cos(y) * second)
+    re = where(lost & scalar.eq(x, INF), INF, first * cos(y) * second)
     im = first * sin(y) * second
-    gone = lost & scalar.eq(size, 0.0)
+    gone = lost & scalar.eq(x, -INF)
     return (where(gone, 0.0, where(scalar.eq(y, 0.0), size, re)),
             where(gone, 0.0, where(scalar.eq(y, 0.0), y, im)))
 
@@ -179,7 +179,7 @@ def _turned(factors: Pair, y: Expr) -> Pair:
 @installs("exp")
 def _exp(z: Pair) -> Pair:
     """e^x (cos y + i sin y)."""
-    return _turned(_split_exp(z[0]), z[1])
+    return _turned(*z)
 
 
 @installs("expm1")
@@ -188,7 +188,7 @@ def _expm1(z: Pair) -> Pair:
     re, im = _exp(z)
     half = sin(z[1] * 0.5)
     near = scalar.expm1(z[0]) * cos(z[1]) - half * half * 2.0
-    return where(abs(z[0]) < 1.0, near, re - 1.0), im
+    return where(abs(z[0]) < 1.0, near + 0.0, re - 1.0), im  # of zeros +0, as the standard has it
 
 
 def _log_size(x: Expr, y: Expr) -> Expr:
@@ -290,7 +290,8 @@ def _hyperbolic(x: Expr, y: Expr, first: bool) -> Pair:
     cosh = e + rest
     left, right = (sinh, cosh) if first else (cosh, sinh)
     flat = scalar.eq(y, 0.0)
-    re = where(flat, left, left * cos(y)) * two
+    alone = _infinite(x) | scalar.eq(x, 0.0) if first else _infinite(x)
+    re = where(flat | (alone & ~_finite(y)), left, left * cos(y)) * two
     lost = flat | scalar.eq(right, 0.0)      # 0 * inf is 0 here: the functions are real there
     im = where(lost, _signed(lit(0, x.dtype), y) if first else _product_sign(right, y),
                right * sin(y) * two)
@@ -343,8 +344,9 @@ def _tanh(z: Pair) -> Pair:
     re = where(far, _signed(lit(1.0, x.dtype), x), t / where(far, 1.0, below))
     wave = where(_finite(y), s * c, 0.0)
     im = where(far, _signed(lit(0, x.dtype), wave), s * c * sech * sech / below)
-    flat = scalar.eq(y, 0.0)
-    return where(flat, t, re), where(flat, y, im)
+    flat, lost = scalar.eq(y, 0.0), ~(_finite(y) | _infinite(x))
+    re = where(flat | (lost & scalar.eq(x, 0.0)), t, where(lost, NAN, re))
+    return re, where(flat, y, where(lost, NAN, im))
 
 
 @installs("tan")

@@ -68,10 +68,10 @@ def _opposite(r: Expr, y: Expr) -> Expr:
 
 @expands("floordiv")
 def quotient(form: Form, a: Expr, b: Expr) -> Expr:
-    """floor(a / b), one less where the division has rounded up to an integer."""
+    """floor(a / b), one less where the division has rounded up to an integer; by infinity 0."""
     q = scalar.floor(a / b)
     r = where(scalar.eq(q, 0), a, fma(-q, b, a))
-    return where(_opposite(r, b) & (abs(q) < INF), q - 1, q)
+    return where(_opposite(r, b) & (abs(q) < INF) & (abs(b) < INF), q - 1, q)
 
 
 @expands("hypot")

@@ -169,8 +169,7 @@ def _floor_quotient(a, b):
     """floor(a / b), less one where the division rounds up to an integer; infinities stay."""
     q, r = np.floor(a / b), np.remainder(a, b)
     exact = np.round((a - r) / b)
-    return np.where(np.isfinite(q) & np.isfinite(exact) & np.isfinite(b), exact,
-                    np.where(np.isinf(b) & np.isfinite(a), np.floor_divide(a, b), q))
+    return np.where(np.isfinite(q) & np.isfinite(exact) & np.isfinite(b), exact, q)
 
 
 def _integer_power(a, b):
