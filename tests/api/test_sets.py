@@ -28,6 +28,12 @@ def test_every_nan_is_distinct_and_zeros_are_one():
     assert inverse.tolist() == [2, 0, 0, 3, 1]
 
 
+def test_distinct_complex_numbers():
+    x = (RNG.integers(0, 3, 40) + 1j * RNG.integers(0, 3, 40)).astype(np.complex64)
+    for w, f in zip(np.unique_all(x), L.unique_all(x), strict=True):
+        assert np.array_equal(f.numpy(), w)
+
+
 def test_a_size_makes_them_compile_and_batch():
     x = np.array([[5, 2, 5, 9], [1, 1, 1, 1]])
     f = L.compile(lambda x: L.unique_all(x, size=3, fill_value=-1))

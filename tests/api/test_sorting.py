@@ -49,6 +49,20 @@ def test_every_dtype(name, n):
     assert np.array_equal(down, (n - 1 - np.argsort(wide[::-1], kind="stable"))[::-1])
 
 
+@pytest.mark.parametrize("n", (50_001, 530_000))
+def test_few_long_rows_are_cut_into_buckets(n):
+    for x in (RNG.standard_normal((2, n)).astype(np.float32), np.full((1, n), 3.0, np.float32),
+              RNG.integers(0, 3, (n, 1)), np.arange(n)[None, ::-1].copy(),
+              np.where(RNG.random((1, n)) < 0.5, np.nan, RNG.integers(0, 9, (1, n)))):
+        axis = x.shape.index(n)
+        at = np.argsort(x, axis, kind="stable")
+        assert np.array_equal(L.argsort(x, axis=axis).numpy(), at)
+        want = np.take_along_axis(x, at, axis)
+        assert np.array_equal(L.sort(x, axis=axis).numpy(), want, equal_nan=x.dtype.kind == "f")
+    few = L.top_k(x, 100, axis=axis, largest=False).indices.numpy()
+    assert np.array_equal(few, at[:, :100])
+
+
 def test_the_first_few():
     for n, k in ((5, 5), (100, 3), (1000, 64), (1000, 65), (20, 0), (3000, 1)):
         x = RNG.integers(-50, 50, (3, n)).astype(np.float32)

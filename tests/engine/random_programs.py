@@ -226,8 +226,8 @@ class Maker(Steps):
             y = move.flip(x, tuple(d for d in range(rank) if self.chance(0.5)))
         elif kind == "broadcast":
             lead = (self.random.choice(self.dims),) if self.chance(0.6) else ()
-            y = move.broadcast(x, (*lead, *(self.random.choice(self.dims) if e == 1 else e
-                                            for e in x.shape)))
+            shape = (*lead, *(self.random.choice(self.dims) if e == 1 else e for e in x.shape))
+            y = x if _count([max(e, 1) for e in shape]) > 1 << 40 else move.broadcast(x, shape)
         else:
             y = move.reshape(x, self.regrouped(x.shape))
         self.add(y, self.of(x))

@@ -64,7 +64,7 @@ def _unique(name: str, x: Array, size, fill_value) -> UniqueAll:
     n = flat.shape[0]
     if isinstance(n, int) and n == 0:
         return _unique_of_nothing(x, size or 0, fill_value)
-    perm = located(order.argsort)(flat, 0)
+    perm = _order(flat)
     s = ix.take(flat, perm, 0)
     rest = apply("ne", move.slice_(s, (1,), (n,), (1,)), move.slice_(s, (0,), (n - 1,), (1,)))
     new = move.concat([literal(True, dtypes.bool_, (1,)), rest], 0)
@@ -80,6 +80,14 @@ def _unique(name: str, x: Array, size, fill_value) -> UniqueAll:
     inverse = ix.scatter(literal(0, perm.dtype, (n,)), perm, rank, 0, "set")
     return UniqueAll(wrap(values), wrap(indices), wrap(move.reshape(inverse, x.shape)),
                      wrap(counts))
+
+
+def _order(row: Node) -> Node:
+    """The positions that sort a row; complex numbers by their real, then their imaginary part."""
+    if not row.dtype.is_complex:
+        return located(order.argsort)(row, 0)
+    by_imag = order.argsort(apply("imag", row), 0)
+    return ix.take(by_imag, order.argsort(ix.take(apply("real", row), by_imag, 0), 0), 0)
 
 
 def _unique_of_nothing(x: Array, size: int, fill_value) -> UniqueAll:

@@ -16,7 +16,8 @@ from ..lang.loops import Loop, Set, Store, index_var
 from ..lang.routine import RESULT, ZERO, Part, Routine
 from .index import stacked
 from .move import reshape
-from .sort import key_dtype, key_of, order_of, position_dtype, require_order
+from .order import key_dtype, key_of, require_order
+from .sort import order_of, position_dtype
 
 _BLOCK = 1024  # values that one task looks up
 

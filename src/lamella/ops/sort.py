@@ -1,14 +1,11 @@
 """Sorting along an axis: the sorted values, and the positions that sort.
 
 The operand is [o, n, p] and the axis is the middle one; `sort` and `argsort` shape any array so.
-The order is total and stable: elements by `order_key`, equal ones by position. NaN comes last, with
-`descending` too; -0 and +0 are equal. Long rows are sorted by a radix sort from the lowest digit
-(Knuth, The Art of Computer Programming 3, 5.2.5), short ones by counting who comes before whom.
+The order is total and stable: elements by their `order.order_key`, equal ones by position. NaN
+comes last, with `descending` too; -0 and +0 are equal.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 
@@ -22,211 +19,19 @@ from ..ir.types import TensorType
 from ..lang import expr, scalar
 from ..lang.expr import Expr, lit
 from ..lang.loops import LANES, Loop, Set, Store, When, index_var, lane_tree
-from ..lang.routine import RESULT, ZERO, Part, Routine, serial, vector
+from ..lang.routine import ZERO, Part, Routine, serial, vector
 from .index import scatter_along, take_along
 from .move import reshape, zeros_like
+from .order import key_dtype, key_of, require_order
+from .radix import Row, positions, sorted_rows, values
 
-_SHORT = 96       # rows up to here are sorted by counting
-_LONG = 50_000    # rows from here on have digits of 11 bits instead of 8
 _FEW = 64         # so many first positions are found by insertion
 _PASS = 256       # elements that are passed over at once there
 
 
-# ---- the order of elements ----------------------------------------------------------------------
+# ---- the first few ------------------------------------------------------------------------------
 
-def raw_dtype(d: DType) -> DType:
-    """The unsigned dtype of an element's bits."""
-    return dtypes.by_name(f"uint{d.bits if d is not dtypes.bool_ else 8}")
-
-
-def raw(x: Expr) -> Expr:
-    """An element's bits."""
-    if x.dtype is dtypes.bool_:
-        return scalar.cast(x, dtypes.uint8)
-    return scalar.bitcast(x, raw_dtype(x.dtype))
-
-
-def cooked(x: Expr, d: DType) -> Expr:
-    """The element of those bits."""
-    return scalar.cast(x, d) if d is dtypes.bool_ else scalar.bitcast(x, d)
-
-
-def key_dtype(d: DType) -> DType:
-    """The dtype of keys of elements."""
-    return dtypes.uint64 if d.bits == 64 else dtypes.uint32
-
-
-def order_key(bits: Expr, d: DType, descending: bool) -> Expr:
-    """An unsigned number for an element's bits, below 2^(bits of d), that grows in its order."""
-    wide = key_dtype(d)
-    u = scalar.cast(bits, wide)
-    width = bits.dtype.bits
-    top, full = lit(1 << (width - 1), wide), lit((1 << width) - 1, wide)
-    if not d.is_float:
-        if d.kind == "int":
-            u = u ^ top
-        return full - u if descending else u
-    size = u & (full ^ top)
-    negative = scalar.eq(u, size)  # of positive numbers
-    up, down = (size + top, top - size) if not descending else (top - size, size + top)
-    key = scalar.where(negative, up, down)
-    return scalar.where(lit(_infinity(d), wide) < size, full, key)
-
-
-def _infinity(d: DType) -> int:
-    """The bits of infinity."""
-    return int(np.array(np.inf, d.numpy).view(raw_dtype(d).numpy))
-
-
-def key_of(x: Expr, descending: bool = False) -> Expr:
-    """The key of an element."""
-    return order_key(raw(x), x.dtype, descending)
-
-
-# ---- sorting one row ----------------------------------------------------------------------------
-
-class _Record:
-    """What is moved for each element: fields, the key in them, and what becomes the result."""
-
-    def __init__(self, fields: list[DType], first: Callable, key: Callable, last: Callable,
-                 bits: int):
-        self.fields, self.first, self.key, self.last = fields, first, key, last
-        self.bits = bits
-
-
-def _values(d: DType, descending: bool) -> _Record:
-    """The element itself, of 32 bits below its key."""
-    if d.bits == 64:
-        return _Record([dtypes.uint64], lambda x, i: [raw(x)],
-                       lambda f: order_key(f[0], d, descending), lambda f: cooked(f[0], d), 64)
-    bits = raw_dtype(d)
-    return _packed(d, descending, lambda x, i: raw(x), lambda low: cooked(
-        scalar.cast(low, bits), d))
-
-
-def _positions(d: DType, descending: bool, out: DType) -> _Record:
-    """The position, below a key of 32 bits or beside one of 64."""
-    if d.bits == 64:
-        return _Record([dtypes.uint64, dtypes.uint32],
-                       lambda x, i: [key_of(x, descending), scalar.cast(i, dtypes.uint32)],
-                       lambda f: f[0], lambda f: scalar.cast(f[1], out), 64)
-    return _packed(d, descending, lambda x, i: i, lambda low: scalar.cast(low, out))
-
-
-def _packed(d: DType, descending: bool, below: Callable, last: Callable) -> _Record:
-    """One word: the key, and 32 bits below it."""
-    word = dtypes.uint64
-    return _Record([word], lambda x, i: [(scalar.cast(key_of(x, descending), word) << 32)
-                                         | scalar.cast(below(x, i), word)],
-                   lambda f: scalar.cast(f[0] >> 32, dtypes.uint32),
-                   lambda f: last(f[0] & lit(0xFFFFFFFF, word)), raw_dtype(d).bits)
-
-
-class _Row:
-    """One row [o, :, p] of the operand and of the result."""
-
-    def __init__(self, x: TensorType, count):
-        self.type, self.n, self.count = x, expr.size(x.shape[1]), expr.size(count)
-        self.width = expr.size(x.shape[2])
-        self.task = index_var("task")
-        self.tasks = x.shape[0] * x.shape[2]
-        self.o, self.q = self.task // self.width, self.task % self.width
-
-    def read(self, i: Expr) -> Expr:
-        return expr.read(0, (self.o, i, self.q), self.type.dtype)
-
-    def store(self, i: Expr, value: Expr) -> Store:
-        return Store(RESULT, (self.o * self.count + i) * self.width + self.q, value)
-
-    def part(self, body: list, scratch) -> Part:
-        return Part("sort", self.task, self.tasks, body, 1, tuple(scratch))
-
-
-def _by_keys(row: _Row, record: _Record) -> Part:
-    n = row.type.shape[1]
-    return _by_counting(row, record) if isinstance(n, int) and n <= _SHORT else \
-        _by_radix(row, record)
-
-
-def _by_counting(row: _Row, record: _Record) -> Part:
-    """Each element goes to the place that says how many come before it."""
-    n, wide = row.n, dtypes.uint64 if record.bits == 64 else dtypes.uint32
-    names = [f"f{k}" for k in range(len(record.fields))]
-    rank, key = expr.var("rank", dtypes.int32), expr.var("key", wide)
-
-    def loaded(i: Expr) -> list[Expr]:
-        return [expr.load(name, i, d) for name, d in zip(names, record.fields, strict=True)]
-
-    def fill(i: Expr) -> list:
-        first = record.first(row.read(i), i)
-        return [*(Store(name, i, v) for name, v in zip(names, first, strict=True)),
-                Store("keys", i, record.key(first))]
-
-    def place(j: Expr) -> list:
-        one, none = lit(1, dtypes.int32), lit(0, dtypes.int32)
-        other = index_var("i")
-        k = expr.load("keys", other, wide)
-        before = scalar.where(other < j, k <= key, k < key)
-        at = scalar.cast(rank, dtypes.index)
-        out = row.store(at, record.last(loaded(j)))
-        return [Set(rank, none), Set(key, expr.load("keys", j, wide)),
-                Loop(other, ZERO, n, [Set(rank, rank + scalar.where(before, one, none))]),
-                Store(out.buffer, out.offset, out.value, at < row.count)]
-
-    scratch = [(name, d, n) for name, d in zip(names, record.fields, strict=True)]
-    return row.part([vector("a", n, fill), vector("j", n, place)], [*scratch, ("keys", wide, n)])
-
-
-def _by_radix(row: _Row, record: _Record) -> Part:
-    """Counts of all digits in one pass, then one stable distribution for each digit that differs
-    anywhere, between the halves of a scratch buffer."""
-    n, width = row.n, 11 if lower(row.type.shape[1]) >= _LONG and record.bits > 16 else 8
-    digits, passes = 1 << width, range(0, record.bits, width)
-    names = [f"f{k}" for k in range(len(record.fields))]
-    source = index_var("source")
-
-    def loaded(i: Expr) -> list[Expr]:
-        return [expr.load(name, i, d) for name, d in zip(names, record.fields, strict=True)]
-
-    def bucket(fields: list[Expr], shift: int) -> Expr:
-        digit = (record.key(fields) >> shift) & (digits - 1)
-        return scalar.cast(digit, dtypes.index) + shift // width * digits
-
-    def tally(i: Expr) -> list:
-        first = record.first(row.read(i), i)
-        slots = [bucket(first, s) for s in passes]
-        return [*(Store(name, i, v) for name, v in zip(names, first, strict=True)),
-                *(Store("count", b, expr.load("count", b, dtypes.index) + 1) for b in slots)]
-
-    def distribute(shift: int) -> list:
-        total, here = index_var(f"total{shift}"), index_var(f"here{shift}")
-        at = index_var(f"at{shift}")
-        base = shift // width * digits
-
-        def prefix(d: Expr) -> list:
-            return [Set(here, expr.load("count", d + base, dtypes.index)),
-                    Store("count", d + base, total), Set(total, total + here)]
-
-        def move(i: Expr) -> list:
-            fields = loaded(source + i)
-            slot = bucket(fields, shift)
-            return [Set(at, expr.load("count", slot, dtypes.index)),
-                    *(Store(name, n - source + at, v) for name, v in
-                      zip(names, fields, strict=True)), Store("count", slot, at + 1)]
-
-        same = scalar.eq(expr.load("count", bucket(loaded(source), shift), dtypes.index), n)
-        return [When(scalar.not_(same), [Set(total, ZERO), serial(f"d{shift}", digits, prefix),
-                                         serial(f"i{shift}", n, move), Set(source, n - source)])]
-
-    body = [vector("z", len(passes) * digits, lambda d: [Store("count", d, ZERO)]),
-            serial("a", n, tally), Set(source, ZERO),
-            When(n > 0, [s for shift in passes for s in distribute(shift)]),
-            vector("j", row.count, lambda j: [row.store(j, record.last(loaded(source + j)))])]
-    scratch = [(name, d, n * 2) for name, d in zip(names, record.fields, strict=True)]
-    return row.part(body, [*scratch, ("count", dtypes.index, expr.size(len(passes) * digits))])
-
-
-def _by_insertion(row: _Row, descending: bool, count: int, out: DType) -> Part:
+def _by_insertion(row: Row, descending: bool, count: int, out: DType) -> Part:
     """The first `count` positions only: a sorted list of them, into which the rare better element
     goes. Blocks of the row whose least key is no better are passed over."""
     wide = key_dtype(row.type.dtype)
@@ -277,12 +82,6 @@ def _check(name: str, x: TensorType) -> None:
         raise ShapeError(f"{name}: sorts at most 2**32 - 1 elements, got {x.shape[1]}")
 
 
-def require_order(name: str, d: DType) -> None:
-    """Raise for a dtype whose numbers have no order."""
-    if d.kind in ("complex", "float8"):
-        raise DTypeError(f"{name}: {d} has no order; cast with astype")
-
-
 def _sort_infer(p: dict, x: TensorType) -> TensorType:
     _check("sort", x)
     return x
@@ -315,16 +114,15 @@ def _sort_reference(p: dict, x: np.ndarray) -> np.ndarray:
 
 
 def _sort_loops(p: dict, x: TensorType) -> Routine:
-    row = _Row(x, x.shape[1])
-    return Routine([_by_keys(row, _values(x.dtype, p["descending"]))])
+    return sorted_rows(x, x.shape[1], values(x.dtype, p["descending"]))
 
 
 def _argsort_loops(p: dict, x: TensorType) -> Routine:
-    row = _Row(x, p["count"])
+    row = Row(x, p["count"])
     if isinstance(p["count"], int) and isinstance(x.shape[1], int) and \
             p["count"] * 8 <= x.shape[1] and 0 < p["count"] <= _FEW:
         return Routine([_by_insertion(row, p["descending"], p["count"], p["dtype"])])
-    return Routine([_by_keys(row, _positions(x.dtype, p["descending"], p["dtype"]))])
+    return sorted_rows(x, p["count"], positions(x.dtype, p["descending"], p["dtype"]))
 
 
 def _permutation(n: Node) -> Node:
