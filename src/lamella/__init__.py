@@ -9,12 +9,13 @@ __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
 _PACKAGES = ("api", "base", "cli", "data", "formats", "nn", "optim", "serve", "train")
-_MODULES = {"errors": "base.errors", "fft": "api.fourier", "linalg": "api.matrices",
-            "random": "api.random", "tree": "base.tree"}
+_MODULES = {"debug": "api.debug", "errors": "base.errors", "fft": "api.fourier",
+            "linalg": "api.matrices", "random": "api.random", "tree": "base.tree"}
 _HOMES = {
     "api.transforms": ("grad", "jvp", "linearize", "value_and_grad", "vjp", "vmap"),
     "api.derivatives": ("hessian", "hvp", "jacobian"),
     "api.custom": ("checkpoint", "custom_jvp", "custom_vjp"),
+    "api.debug": ("check",),
     "api.associative": ("associative_scan",),
     "api.control": ("cond", "fori_loop", "map", "scan", "switch", "while_loop"),
     "api.compile": ("compile", "explain", "measure", "plan", "spec", "trace"),

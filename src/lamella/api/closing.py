@@ -10,6 +10,7 @@ from ..base.errors import DTypeError, LamellaError
 from ..ir.node import CONSTANT, INPUT, Node, next_born, placeholder, topological
 from ..ir.program import Program, replaced
 from ..ir.types import TensorType
+from . import effects
 from .array import Array, asarray
 from .scope import Scope
 from .values import error
@@ -20,15 +21,31 @@ _LIGHT = frozenset({"view", "pointwise", "constant", "step", "item"})
 class Inside:
     """A function as it was traced: stand-ins of its leaves, the leaves and structure it gave."""
 
-    __slots__ = ("inputs", "leaves", "name", "structure")
+    __slots__ = ("inputs", "leaves", "name", "scope", "structure")
 
     def __init__(self, kind: str, f: Callable, types: Sequence[TensorType],
                  call: Callable[[Callable, list[Array]], Any]):
         self.name = getattr(f, "__name__", type(f).__name__)
         self.inputs = [placeholder(t) for t in types]
-        with Scope(kind, self.name):
+        self.scope = Scope(kind, self.name)
+        with self.scope:
             out = call(f, [Array(n) for n in self.inputs])
             self.leaves, self.structure = tree.flatten(out)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether it prints or checks, so that it takes and gives an order."""
+        return effects.moved(self.scope)
+
+    @property
+    def start(self) -> Node:
+        """The order that it takes."""
+        return effects.start_of(self.scope)
+
+    @property
+    def end(self) -> Node:
+        """The order that it gives."""
+        return self.scope.order or self.start
 
     def nodes(self, kind: str) -> list[Node]:
         """The leaves that it gave as nodes."""

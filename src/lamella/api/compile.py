@@ -28,12 +28,13 @@ from ..engine.pause import collection_paused
 from ..engine.plans import executable
 from ..engine.profile import profile
 from ..engine.value import Donated, Value
-from ..ir.node import INPUT, Known, Node, placeholder, topological
-from ..ir.program import Program, rebuild
+from ..ir.node import INPUT, Known, Node, literal, placeholder, topological
+from ..ir.program import Program, rebuild, replaced
 from ..ir.types import TensorType, tensor
 from ..planner.build import build_plan
 from ..planner.plan import Plan
 from ..planner.report import Report, bytes_text
+from . import effects
 from .array import Array, asarray, wrap
 from .scope import Scope
 from .values import error, force, settle
@@ -304,10 +305,14 @@ def trace_types(f: Callable, args: tuple, types: list[TensorType], name: str) ->
     _, structure = tree.flatten(args)
     names = tree.paths(args)
     nodes = [placeholder(t, n) for t, n in zip(types, names, strict=True)]
-    with Scope("compile", name):
+    scope = Scope("compile", name)
+    with scope:
         out = f(*tree.unflatten(structure, [wrap(n) for n in nodes]))
         leaves, out_structure = tree.flatten(out)
         outputs = [_output(name, a) for a in leaves]
+    if effects.moved(scope):    # one more result, which the caller does not see
+        stand = {id(effects.start_of(scope)): literal(0, int32)}
+        outputs = replaced([*outputs, scope.order], stand)
     inputs, outputs, captured = _captured(nodes, outputs)
     return Traced(Program(inputs, outputs, name), out_structure, captured)
 
@@ -385,7 +390,9 @@ def _given_away(values: list[Value], donated: list[int]) -> list[Value]:
 def _returned(entry: Entry, values: list[Value]) -> Any:
     """The results as arrays in the function's structure."""
     arrays = [Array(Known(v.type, v)) for v in values]
-    return arrays[0] if entry.structure is tree.LEAF else tree.unflatten(entry.structure, arrays)
+    if entry.structure is tree.LEAF:
+        return arrays[0]
+    return tree.unflatten(entry.structure, arrays[:entry.structure.num_leaves])
 
 
 def _declared(name: str, t: TensorType, declared: tuple, env: dict[str, int]) -> TensorType:

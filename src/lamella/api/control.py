@@ -19,6 +19,7 @@ from ..ops import control as ops
 from ..ops import index, move
 from ..ops.pointwise import apply, cast
 from ..ops.scan import scan as scan_nodes
+from . import effects
 from .array import Array, asarray, wrap
 from .closing import Inside, closed, mark
 from .imports import number_node
@@ -73,12 +74,16 @@ def _chosen(kind: str, flags: Node, branches: Sequence[Callable], operands: tupl
 
     found = [Inside(kind, f, (), call) for f in branches]
     outputs = _alike(kind, found)
-    captured, programs = closed([(b.name, [], o) for b, o in zip(found, outputs, strict=True)],
-                                since, repeats=False)
-    if not outputs[0]:
+    ordered = any(b.ordered for b in found)
+    captured, programs = closed([
+        (b.name, [b.start] if ordered else [], [*o, b.end] if ordered else o)
+        for b, o in zip(found, outputs, strict=True)], since, repeats=False)
+    if not outputs[0] and not ordered:
         return tree.unflatten(found[0].structure, [])
-    results = ops.cond(flags, programs, captured)
-    return tree.unflatten(found[0].structure, [wrap(n) for n in results])
+    results = ops.cond(flags, programs, [*captured, effects.current()] if ordered else captured)
+    if ordered:
+        effects.move_on(results[-1])
+    return tree.unflatten(found[0].structure, [wrap(n) for n in results[:len(outputs[0])]])
 
 
 def _alike(kind: str, found: list[Inside]) -> list[list[Node]]:
@@ -143,11 +148,18 @@ def scan(f: Callable, init: Any, xs: Any = None, length: Extent | None = None,
     carry, y = tree.unflatten(inside.structure, inside.leaves)
     outputs = _carried("scan", inside.name, carry, structure, carries)
     y_leaves, y_structure = tree.flatten(y)
+    inputs = list(inside.inputs)
+    if inside.ordered:
+        inputs.insert(count, inside.start)
+        outputs.append(inside.end)
+        carries = [*carries, effects.current()]
     outputs += [asarray(a).node for a in y_leaves]
-    captured, (body,) = closed([(inside.name, inside.inputs, outputs)], since, repeats=True)
+    captured, (body,) = closed([(inside.name, inputs, outputs)], since, repeats=True)
     results = scan_nodes(body, length, captured, carries, xs_nodes, reverse, save)
+    if inside.ordered:
+        effects.move_on(results[count])
     return (tree.unflatten(structure, [wrap(n) for n in results[:count]]),
-            tree.unflatten(y_structure, [wrap(n) for n in results[count:]]))
+            tree.unflatten(y_structure, [wrap(n) for n in results[len(carries):]]))
 
 
 def map(f: Callable, xs: Any) -> Any:
@@ -227,11 +239,19 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init: Any, *,
                   lambda f, given: f(tree.unflatten(structure, given)))
     outputs = _carried("while_loop", trip.name, tree.unflatten(trip.structure, trip.leaves),
                        structure, carries)
+    effects.refuse(asks.scope)
+    inner = [asks.inputs, trip.inputs]
+    if trip.ordered:
+        inner = [[*asks.inputs, asks.start], [*trip.inputs, trip.start]]
+        outputs.append(trip.end)
+        carries = [*carries, effects.current()]
     captured, (condition, body) = closed(
-        [(asks.name, asks.inputs, _one_flag(asks)), (trip.name, trip.inputs, outputs)], since,
+        [(asks.name, inner[0], _one_flag(asks)), (trip.name, inner[1], outputs)], since,
         repeats=True)
     results = ops.while_loop(condition, body, captured, carries)
-    return tree.unflatten(structure, [wrap(n) for n in results])
+    if trip.ordered:
+        effects.move_on(results[-1])
+    return tree.unflatten(structure, [wrap(n) for n in results[:len(types)]])
 
 
 def _one_flag(asks: Inside) -> list[Node]:

@@ -10,6 +10,7 @@ from ..base import tree
 from ..base.errors import DTypeError, LamellaError, ShapeError
 from ..ir.node import Node
 from ..ops import call as ops
+from . import effects
 from .array import Array, asarray, wrap
 from .closing import Inside, closed, mark
 from .values import error
@@ -49,8 +50,10 @@ class _Arguments:
                                     f"the function close over what is no array") from None
 
     def trace(self, kind: str, f: Callable) -> Inside:
-        return Inside(kind, f, [n.type for n in self.nodes],
-                      lambda g, given: g(*tree.unflatten(self.structure, given)))
+        found = Inside(kind, f, [n.type for n in self.nodes],
+                       lambda g, given: g(*tree.unflatten(self.structure, given)))
+        effects.refuse(found.scope)
+        return found
 
 
 def checkpoint(f: Callable, *, policy: str = "nothing") -> Callable:

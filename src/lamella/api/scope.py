@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from ..ir.node import Node
+
 
 class _State(threading.local):
     """Per thread: the active scopes, weak references to pending arrays, the bytes they may hold."""
@@ -18,12 +20,16 @@ state = _State()
 
 
 class Scope:
-    """While entered, the function of a transform runs: `kind` is "compile", "vmap" or "grad"."""
+    """While entered, the function of a transform runs: `kind` is "compile", "vmap", "grad", or the
+    loop or choice whose body it is. `start` and `order`: of its prints and checks (see `effects`).
+    """
 
-    __slots__ = ("kind", "name")
+    __slots__ = ("kind", "name", "order", "start")
 
     def __init__(self, kind: str, name: str = ""):
         self.kind, self.name = kind, name
+        self.start: Node | None = None
+        self.order: Node | None = None
 
     def __enter__(self) -> Scope:
         state.scopes.append(self)

@@ -21,9 +21,11 @@ from ..ir.program import replaced
 from ..ir.types import tensor
 from ..ops import move
 from ..ops.pointwise import apply, cast, normal_axis
+from ..ops.reduce import reduce
 from ..transform.jvp import pushforward
 from ..transform.vjp import pullback
 from ..transform.vmap import batch
+from . import effects
 from .array import Array, asarray, wrap
 from .elementwise import stop_gradient
 from .scope import Scope, active
@@ -292,10 +294,19 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
         if extent is None:
             raise error(ShapeError, f"vmap of {_name(f)}: no argument has a batch axis; in_axes is "
                                     f"{in_axes}")
-        with Scope("vmap", _name(f)):
+        scope = Scope("vmap", _name(f))
+        with scope:
             out = f(*optree.tree_unflatten(structure, leaves), **kwargs)
             arrays, shape = _arrays(f"vmap of {_name(f)}", out)
-            found = batch([a.node for a in arrays], inputs, batched, extent)
+            nodes = [a.node for a in arrays]
+            ordered = effects.moved(scope)
+            if ordered:  # it begins with the order around it, the same for all lanes
+                nodes.append(scope.order)  # type: ignore[arg-type]
+                stand = {id(effects.start_of(scope)): effects.outer(scope)}
+                nodes = replaced(nodes, stand)
+            found = batch(nodes, inputs, batched, extent)
+        if ordered:
+            effects.move_on(reduce("sum", found.pop(), (0,)))
         ends = _prefixed("out_axes", out_axes, out, none_is_leaf=False)
         return tree.unflatten(shape, [wrap(_moved(n, 0, normal_axis("vmap", a, n.type.rank)))
                                       for n, a in zip(found, ends, strict=True)])

@@ -15,6 +15,7 @@ from . import (
     control,
     convolution,
     cumulative,
+    effect,
     foreign,
     fourier,
     index,
@@ -36,6 +37,6 @@ from . import (
 )
 
 __all__ = ["activation", "attention", "bisect", "call", "composite", "contract", "control",
-           "convolution", "cumulative", "foreign", "fourier", "index", "loss", "matrices", "move",
-           "normalization", "notation", "pointwise", "pooling", "random", "reduce", "scan",
-           "search", "softmax", "sort"]
+           "convolution", "cumulative", "effect", "foreign", "fourier", "index",
+           "loss", "matrices", "move", "normalization", "notation", "pointwise",
+           "pooling", "random", "reduce", "scan", "search", "softmax", "sort"]

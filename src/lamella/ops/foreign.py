@@ -30,6 +30,7 @@ class Foreign:
     call(*arrays, **options) -> an array, or a tuple of them. The arrays are read-only; what it
         returns is copied into the results' memory.
     rule(*types, **options) -> the result's TensorType, or a TupleType; raises the user's error.
+    arity: the number of its arrays; None: any.
     options: {name: predicate(value)}; options are numbers, strings, None and tuples of these.
     vjp(node, cotangents) -> a node (or None) for each input, over `node.inputs` and, of a function
         with several results, `items(node)`; cotangents come as for any op. Tangents follow from it.
@@ -44,8 +45,9 @@ class Foreign:
     __slots__ = ("arity", "batch", "call", "doc", "name", "options", "pure", "rule", "same_bits",
                  "samples", "threads", "vjp", "workspace")
 
-    def __init__(self, name: str, call: Callable, rule: Callable, *, arity: int = 1, doc: str = "",
-                 options: dict[str, Callable] | None = None, vjp: Callable | None = None,
+    def __init__(self, name: str, call: Callable, rule: Callable, *, arity: int | None = 1,
+                 doc: str = "", options: dict[str, Callable] | None = None,
+                 vjp: Callable | None = None,
                  batch: str = "loop", pure: bool = True, same_bits: bool = False,
                  threads: int | None = 1, workspace: Callable | None = None,
                  samples: Callable = tuple):
@@ -136,7 +138,7 @@ def _are_options(v, params, types) -> bool:
 
 def _infer(params: dict, *types: TensorType):
     f = registered(params["name"])
-    if len(types) != f.arity:
+    if f.arity is not None and len(types) != f.arity:
         raise ProgramError(f"{f.name}: takes {f.arity} operands, got {len(types)}")
     return f.rule(*types, **dict(params["options"]))
 
