@@ -184,6 +184,8 @@ def _pad(mode):
         pairs = [(0, 0)] * x.ndim
         for d in range(len(pad) // 2):
             pairs[x.ndim - 1 - d] = (pad[2 * d], pad[2 * d + 1])
+        if mode == "edge":
+            return L.pad(x, pairs, mode=mode)
         cut = tuple(slice(max(-a, 0), e - max(-b, 0))
                     for (a, b), e in zip(pairs, x.shape, strict=True))
         x, pairs = x[cut], [(max(a, 0), max(b, 0)) for a, b in pairs]

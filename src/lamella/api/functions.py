@@ -19,6 +19,7 @@ from .normalization import *  # noqa: F403
 from .pooling import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .repetition import *  # noqa: F403
+from .resampling import *  # noqa: F403
 from .scans import *  # noqa: F403
 from .scatters import *  # noqa: F403
 from .sets import *  # noqa: F403

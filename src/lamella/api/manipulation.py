@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 
 from ..base.dtypes import int32, promote
-from ..base.errors import DTypeError, ShapeError
+from ..base.errors import DTypeError, LamellaError, ShapeError
 from ..base.extents import Size
 from ..ir.node import literal
 from ..ops import index as ix
@@ -18,7 +18,7 @@ from .array import Array, asarray, wrap
 from .shapes import as_shape, some_axes
 from .values import error
 
-__all__ = ["broadcast_to", "concat", "diff", "dynamic_slice", "expand_dims", "flip",
+__all__ = ["broadcast_to", "concat", "diff", "dynamic_slice", "embedding", "expand_dims", "flip",
            "matrix_transpose", "moveaxis", "one_hot", "pad", "permute_dims", "pick", "reshape",
            "roll", "split", "squeeze", "stack", "take", "take_along_axis", "unstack",
            "update_slice"]
@@ -157,19 +157,53 @@ def split(x, sections, *, axis: int = 0) -> list[Array]:
     return [x[(*lead, slice(low, high))] for low, high in zip(ends, ends[1:], strict=False)]
 
 
-def pad(x, width, *, value=0) -> Array:
-    """x with `value` before and after: `width` is one number or (before, after) for each axis."""
+def pad(x, width, *, mode: str = "constant", value=0) -> Array:
+    """x with elements before and after: `width` is one number or (before, after) for each axis.
+
+    mode: "constant" (the value), "edge" (the outer element), "reflect" (mirrored at the outer
+    element), "symmetric" (mirrored at the edge) or "wrap" (from the other end).
+    """
     x = asarray(x)
     pairs = [(width, width)] * x.ndim if isinstance(width, int) else list(width)
     if len(pairs) != x.ndim:
         raise error(ShapeError, f"pad: needs a pair for each of the {x.ndim} axes, got {width}")
+    if mode != "constant":
+        return _padded_from_within(x, pairs, mode)
     low, high = (tuple(p[k] for p in pairs) for k in (0, 1))
     return wrap(move.pad(x.node, low, high, None, value))
 
 
-def diff(x, /, *, axis: int = -1, n: int = 1, prepend=None, append=None) -> Array:
-    """Each element less the one before it along the axis, n times over; `prepend` and `append` are
-    joined to x first."""
+def _mirrored(at: Array, n: int, ends: int) -> Array:
+    """Positions running to and fro over 0..n - 1; the ends are met once (1) or twice (0)."""
+    period = max(2 * (n - ends), 1)
+    at = at % period
+    return wrap(apply("min", at.node, (period - 1 + ends - at).node))
+
+
+_PLACES = {"edge": lambda at, n: wrap(apply("max", apply("min", at.node, literal(n - 1, int32)),
+                                            literal(0, int32))),
+           "reflect": lambda at, n: _mirrored(at, n, 1),
+           "symmetric": lambda at, n: _mirrored(at, n, 0), "wrap": lambda at, n: at % n}
+
+
+def _padded_from_within(x: Array, pairs: list, mode: str) -> Array:
+    if mode not in _PLACES:
+        raise error(LamellaError, f"pad: mode {mode!r} is not one of constant, "
+                                  f"{', '.join(_PLACES)}")
+    for a, (low, high) in enumerate(pairs):
+        if low == high == 0:
+            continue
+        n = x.shape[a]
+        if n == 0 or n + low + high < 0:
+            raise error(ShapeError, f"pad: axis {a} of {x.shape} cannot grow by {low} and {high} "
+                                    f"from within")
+        at = wrap(ix.iota((n + low + high,), 0)) - low
+        x = take(x, _PLACES[mode](at, n), axis=a)
+    return x
+
+
+def diff(x, /, *, axis: int = -1) -> Array:
+    """Each element less the one before it along the axis."""
     x = asarray(x)
     a = normal_axis("diff", axis, x.ndim)
     if n < 0:
@@ -218,6 +252,16 @@ def take_along_axis(x, indices, /, *, axis: int = -1) -> Array:
 def pick(x, labels) -> Array:
     """x[..., labels[...]] along the last axis, which labels lack; labels are clamped."""
     return wrap(pick_last(asarray(x).node, asarray(labels).node))
+
+
+def embedding(weight, indices, *, padding_index: int | None = None) -> Array:
+    """The rows of weight [rows, ...] at the indices; those at padding_index take no gradient."""
+    indices = asarray(indices)
+    rows = take(weight, indices, axis=0)
+    if padding_index is None:
+        return rows
+    hit = (indices == padding_index).reshape(*indices.shape, *(1,) * (rows.ndim - indices.ndim))
+    return wrap(apply("where", hit.node, apply("stop_gradient", rows.node), rows.node))
 
 
 def one_hot(labels, classes: int, *, dtype="float32") -> Array:
