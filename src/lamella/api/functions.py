@@ -24,5 +24,6 @@ from .scans import *  # noqa: F403
 from .scatters import *  # noqa: F403
 from .sets import *  # noqa: F403
 from .sorting import *  # noqa: F403
+from .special import *  # noqa: F403
 
 newaxis = None

@@ -18,7 +18,9 @@ from ..ir.node import CONSTANT, Node, broadcast_to, make
 from ..ir.op import Op, is_dtype, op_named
 from ..ir.types import TensorType, tensor
 from ..lang import expr, scalar
-from ..lang import functions as _expansions  # noqa: F401  (installs the scalars' expansions)
+from ..lang import functions as _expansions
+from ..lang import math as _expansions  # noqa: F401  (installs the scalars' expansions)
+from ..lang import special as _special  # noqa: F401  (defines the special functions)
 from ..lang.definition import Definition, axes_for
 from ..lang.scalar import Scalar, cast_array, fitted
 
