@@ -44,7 +44,12 @@ SHAPE_ONLY = {
 }
 
 # Tolerances times this: what is less exact there.
-LOOSER = {"nn.functional.hardsigmoid": 100.0}  # its gradient in float64 takes float32's 1 / 6
+LOOSER = {
+    "nn.functional.hardsigmoid": 100.0,  # its gradient in float64 takes float32's 1 / 6
+    # float64 is exact to 1e-6 there for 0 < x < 10 (by mpmath; here to 1e-15)
+    "special.bessel_j0": 1e4, "special.bessel_j1": 1e4, "special.bessel_y0": 1e4,
+    "special.bessel_y1": 1e4,
+}
 
 # Values only: PyTorch states a gradient where there is none to state.
 NO_GRADIENT: set[str] = set()

@@ -1,4 +1,4 @@
-"""Special functions, elementwise and float; errors are stated in docs/functions.md."""
+"""Special functions, elementwise and float; errors are stated in docs/special_functions.md."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ def digamma(x) -> Array:
 
 
 def zeta(s, q) -> Array:
-    """Hurwitz's zeta: the sum of (q + k)^-s over k >= 0, for s > 1 and q > -10 (NaN below)."""
+    """Hurwitz's zeta: the sum of (q + k)^-s over k >= 0, for s > 1 and q > -10 (NaN below).
+
+    Its derivative by s is taken as zero.
+    """
     return wrap(apply("zeta", *(a.node for a in _floats("zeta", s, q))))
 
 

@@ -45,7 +45,7 @@ HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 
 def _define(name: str, doc: str, rule: Callable | None, samples: tuple[float, float] = (-4.0, 4.0),
-            arity: int = 1) -> Callable[[Callable], Scalar]:
+            arity: int = 1, facts: str = "") -> Callable[[Callable], Scalar]:
     """The scalar that a function of float64 expressions states."""
     def install(f: Callable) -> Scalar:
         def expand(*args: Expr) -> Expr:
@@ -57,7 +57,8 @@ def _define(name: str, doc: str, rule: Callable | None, samples: tuple[float, fl
             given = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in arrays))
             return evaluate(f(*variables), dict(zip(variables, given, strict=True)))
 
-        return Scalar(name, arity, doc, reference, rule, expand=expand, samples=samples)
+        return Scalar(name, arity, doc, reference, rule, expand=expand, samples=samples,
+                      facts=facts)
     return install
 
 
@@ -133,8 +134,9 @@ BERNOULLI = (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1.0 / 47900160, -691 / 1
              1 / 74724249600, -3617 / 10670622842880000)  # B(2k) / (2k)!
 
 
-@_define("zeta", "Hurwitz's zeta: the sum of (q + k)^-s over k >= 0, q > -10",
-         lambda g, y, s, q: (None, -(g * (s * zeta(s + 1.0, q)))), (2.1, 9.0), 2)
+@_define("zeta", "Hurwitz's zeta: the sum of (q + k)^-s over k >= 0, q > -10; its derivative by s is "
+         "taken as zero",
+         lambda g, y, s, q: (None, -(g * (s * zeta(s + 1.0, q)))), (2.1, 9.0), 2, "stops")
 def zeta(s: Expr, q: Expr) -> Expr:
     """Euler and Maclaurin's sum from 10 on, term by term before; s > 1, whole where q < 0."""
     whole = eq(trunc(s), s)
@@ -333,7 +335,7 @@ def _wave(a: Expr, p: tuple, q: tuple, order: int, second: bool) -> Expr:
     v = 8 / a
     big, small = _over(v * v, 0, 1, p), v * _over(v * v, 0, 1, q)
     wave = big * sine + small * cosine if second else big * cosine - small * sine
-    return where(a < INF, wave / sqrt(a * math.pi), 0.0)
+    return where(eq(a, INF), 0.0, wave / sqrt(a * math.pi))
 
 
 @_define("bessel_j0", "the Bessel function J0", lambda g, y, x: (-(g * bessel_j1(x)),), (-2, 2))

@@ -18,9 +18,7 @@ from ..ir.node import CONSTANT, Node, broadcast_to, make
 from ..ir.op import Op, is_dtype, op_named
 from ..ir.types import TensorType, tensor
 from ..lang import expr, scalar
-from ..lang import functions as _expansions
-from ..lang import math as _expansions  # noqa: F401  (installs the scalars' expansions)
-from ..lang import special as _special  # noqa: F401  (defines the special functions)
+from ..lang import functions as _functions  # noqa: F401  (installs the scalars)
 from ..lang.definition import Definition, axes_for
 from ..lang.scalar import Scalar, cast_array, fitted
 
@@ -251,7 +249,7 @@ STOP = Op("stop_gradient", doc="y = x; its derivative is taken as zero.", arity=
                                         expr.read(0, axes_for(t.shape), t.dtype)),
           vjp=lambda node, g: (None,), jvp=lambda node, t: None, batch=_same_op,
           samples=lambda: [({}, [np.arange(6, dtype=np.float32).reshape(2, 3)])],
-          facts=frozenset({"pointwise"}))
+          facts=frozenset({"pointwise", "stops"}))
 
 
 def _constant_lower(p: dict) -> Definition:
