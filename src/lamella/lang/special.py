@@ -134,8 +134,7 @@ BERNOULLI = (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1.0 / 47900160, -691 / 1
              1 / 74724249600, -3617 / 10670622842880000)  # B(2k) / (2k)!
 
 
-@_define("zeta", "Hurwitz's zeta: the sum of (q + k)^-s over k >= 0, q > -10; its derivative by s is "
-         "taken as zero",
+@_define("zeta", "the sum of (q + k)^-s over k >= 0, q > -10; its derivative by s is taken as zero",
          lambda g, y, s, q: (None, -(g * (s * zeta(s + 1.0, q)))), (2.1, 9.0), 2, "stops")
 def zeta(s: Expr, q: Expr) -> Expr:
     """Euler and Maclaurin's sum from 10 on, term by term before; s > 1, whole where q < 0."""
