@@ -11,7 +11,7 @@ from ..base.errors import LamellaError, ShapeError
 from ..transform.vjp import pullback
 from .array import Array, asarray, wrap
 from .convolution import each_axis, padding_pairs
-from .creation import arange, zeros
+from .creation import arange, ones, zeros
 from .elementwise import abs, floor, maximum, minimum, remainder, round, where
 from .kinds import floating
 from .manipulation import pad, permute_dims, stack, take
@@ -171,10 +171,9 @@ def _gathered(x: Array, taps) -> Array:
     """The weighted sum over all combinations of taps; what lies outside is 0."""
     total = None
     for combination in product(*taps):
-        inside, weight, places = None, None, []
+        inside, weight, places = ones((), dtype="bool"), None, []
         for (at, w), extent in zip(combination, x.shape[1:-1], strict=True):
-            hit = (at >= 0) & (at <= extent - 1)
-            inside = hit if inside is None else inside & hit
+            inside = inside & (at >= 0) & (at <= extent - 1)
             places.append(_inside(at.astype("int32"), extent))
             if w is not None:
                 weight = w if weight is None else weight * w

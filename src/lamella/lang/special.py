@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..base.dtypes import float64
-from . import expr
+from . import expr, scalar
 from . import math as _elementary  # noqa: F401  (installs what the references need)
 from . import special_tables as table
 from .evaluate import evaluate
@@ -62,6 +62,11 @@ def _define(name: str, doc: str, rule: Callable | None, samples: tuple[float, fl
     return install
 
 
+def _at(name: str, *args):
+    """The scalar of that name applied, in a derivative: it may be stated further down."""
+    return scalar.ALL[name](*args)
+
+
 def _series(u: Expr, coefficients: tuple[float, ...]) -> Expr:
     """Clenshaw's sum of a Chebyshev series at u, -1 <= u <= 1."""
     first, *rest, last = coefficients
@@ -86,7 +91,7 @@ def _sine_of_half_turns(x: Expr) -> tuple[Expr, Expr]:
     return sin(r), cos(r)
 
 
-@_define("lgamma", "log |Gamma(x)|", lambda g, y, x: (g * digamma(x),), (2.3, 20.0))
+@_define("lgamma", "log |Gamma(x)|", lambda g, y, x: (g * _at("digamma", x),), (2.3, 20.0))
 def lgamma(x: Expr) -> Expr:
     """(z - 1)(z - 2) p(z) on 1..3 after z (z + 1) ..., Stirling's series from 8 on, reflection
     below 0."""
@@ -109,7 +114,7 @@ def lgamma(x: Expr) -> Expr:
     return where(eq(x, -INF), INF, where(x < 0, reflected, out))
 
 
-@_define("digamma", "the derivative of lgamma", lambda g, y, x: (g * zeta(lit_like(2, x), x),),
+@_define("digamma", "the derivative of lgamma", lambda g, y, x: (g * _at("zeta", lit_like(2, x), x),),
          (2.0, 20.0))
 def digamma(x: Expr) -> Expr:
     """log z - 1 / (2 z) - p(1 / z^2) / z^2 from 8 on, the sum of 1 / z before, reflection below 0.
@@ -135,7 +140,7 @@ BERNOULLI = (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1.0 / 47900160, -691 / 1
 
 
 @_define("zeta", "the sum of (q + k)^-s over k >= 0, q > -10; its derivative by s is taken as zero",
-         lambda g, y, s, q: (None, -(g * (s * zeta(s + 1.0, q)))), (2.1, 9.0), 2, "stops")
+         lambda g, y, s, q: (None, -(g * (s * _at("zeta", s + 1.0, q)))), (2.1, 9.0), 2, "stops")
 def zeta(s: Expr, q: Expr) -> Expr:
     """Euler and Maclaurin's sum from 10 on, term by term before; s > 1, whole where q < 0."""
     whole = eq(trunc(s), s)
@@ -250,20 +255,20 @@ def _over_x(i1, x):
     return where(zero, 0.5, i1 / where(zero, 1.0, x))
 
 
-@_define("i0", "the modified Bessel function I0", lambda g, y, x: (g * i1(x),))
+@_define("i0", "the modified Bessel function I0", lambda g, y, x: (g * _at("i1", x),))
 def i0(x: Expr) -> Expr:
     """e^|x| i0e(x)."""
     a = abs_(x)
     return where(eq(a, INF), INF, _grown(a, _i0e(a)))
 
 
-@_define("i0e", "e^-|x| I0(x)", lambda g, y, x: (g * (i1e(x) - sign(x) * y),))
+@_define("i0e", "e^-|x| I0(x)", lambda g, y, x: (g * (_at("i1e", x) - sign(x) * y),))
 def i0e(x: Expr) -> Expr:
     """p(x) up to 8, then p(1 / x) / sqrt(x)."""
     return _i0e(abs_(x))
 
 
-@_define("i1", "the modified Bessel function I1", lambda g, y, x: (g * (i0(x) - _over_x(y, x)),))
+@_define("i1", "the modified Bessel function I1", lambda g, y, x: (g * (_at("i0", x) - _over_x(y, x)),))
 def i1(x: Expr) -> Expr:
     """e^|x| i1e(x)."""
     a = abs_(x)
@@ -271,7 +276,7 @@ def i1(x: Expr) -> Expr:
 
 
 @_define("i1e", "e^-|x| I1(x)",
-         lambda g, y, x: (g * (i0e(x) - sign(x) * y - _over_x(y, x)),))
+         lambda g, y, x: (g * (_at("i0e", x) - sign(x) * y - _over_x(y, x)),))
 def i1e(x: Expr) -> Expr:
     """x p(x) up to 8, then p(1 / x) / sqrt(x)."""
     return sign(x) * _i1e(abs_(x))
@@ -294,21 +299,21 @@ def _positive(x: Expr, y: Expr) -> Expr:
     return where(x > 0, y, where(eq(x, 0), lit(INF, float64), NAN))
 
 
-@_define("k0", "the modified Bessel function K0", lambda g, y, x: (-(g * k1(x)),), (0.1, 8.0))
+@_define("k0", "the modified Bessel function K0", lambda g, y, x: (-(g * _at("k1", x)),), (0.1, 8.0))
 def k0(x: Expr) -> Expr:
     """p(x^2) - log(x / 2) I0(x) up to 2, then e^-x p(1 / x) / sqrt(x)."""
     near, far = _k(x, table.K0, table.K0_FAR, 0)
     return _positive(x, where(x <= 2, near, exp(-x) * far))
 
 
-@_define("k0e", "e^x K0(x)", lambda g, y, x: (g * (y - k1e(x)),), (0.1, 8.0))
+@_define("k0e", "e^x K0(x)", lambda g, y, x: (g * (y - _at("k1e", x)),), (0.1, 8.0))
 def k0e(x: Expr) -> Expr:
     """As k0."""
     near, far = _k(x, table.K0, table.K0_FAR, 0)
     return _positive(x, where(x <= 2, exp(minimum(x, 2.0)) * near, far))
 
 
-@_define("k1", "the modified Bessel function K1", lambda g, y, x: (-(g * (k0(x) + y / x)),),
+@_define("k1", "the modified Bessel function K1", lambda g, y, x: (-(g * (_at("k0", x) + y / x)),),
          (0.1, 8.0))
 def k1(x: Expr) -> Expr:
     """p(x^2) / x + log(x / 2) I1(x) up to 2, then e^-x p(1 / x) / sqrt(x)."""
@@ -316,7 +321,7 @@ def k1(x: Expr) -> Expr:
     return _positive(x, where(x <= 2, near, exp(-x) * far))
 
 
-@_define("k1e", "e^x K1(x)", lambda g, y, x: (g * (y - k0e(x) - y / x),), (0.1, 8.0))
+@_define("k1e", "e^x K1(x)", lambda g, y, x: (g * (y - _at("k0e", x) - y / x),), (0.1, 8.0))
 def k1e(x: Expr) -> Expr:
     """As k1."""
     near, far = _k(x, table.K1, table.K1_FAR, 1)
@@ -337,7 +342,7 @@ def _wave(a: Expr, p: tuple, q: tuple, order: int, second: bool) -> Expr:
     return where(eq(a, INF), 0.0, wave / sqrt(a * math.pi))
 
 
-@_define("bessel_j0", "the Bessel function J0", lambda g, y, x: (-(g * bessel_j1(x)),), (-2, 2))
+@_define("bessel_j0", "the Bessel function J0", lambda g, y, x: (-(g * _at("bessel_j1", x)),), (-2, 2))
 def bessel_j0(x: Expr) -> Expr:
     """p(x^2) up to 8, then amplitude and phase."""
     a = abs_(x)
@@ -345,7 +350,7 @@ def bessel_j0(x: Expr) -> Expr:
 
 
 @_define("bessel_j1", "the Bessel function J1",
-         lambda g, y, x: (g * (bessel_j0(x) - _over_x(y, x)),), (-3, 3))
+         lambda g, y, x: (g * (_at("bessel_j0", x) - _over_x(y, x)),), (-3, 3))
 def bessel_j1(x: Expr) -> Expr:
     """x p(x^2) up to 8, then amplitude and phase."""
     a = abs_(x)
@@ -358,7 +363,7 @@ def _second_kind(x: Expr, near: Expr, far: Expr) -> Expr:
     return where(x > 0, where(x <= 8, near, far), where(eq(x, 0), lit(-INF, float64), NAN))
 
 
-@_define("bessel_y0", "the Bessel function Y0", lambda g, y, x: (-(g * bessel_y1(x)),),
+@_define("bessel_y0", "the Bessel function Y0", lambda g, y, x: (-(g * _at("bessel_y1", x)),),
          (1.2, 3.0))
 def bessel_y0(x: Expr) -> Expr:
     """p(x^2) + (2 / pi) log(x) J0(x) up to 8, then amplitude and phase."""
@@ -367,7 +372,7 @@ def bessel_y0(x: Expr) -> Expr:
     return _second_kind(x, near, _wave(x, table.P0, table.Q0, 0, True))
 
 
-@_define("bessel_y1", "the Bessel function Y1", lambda g, y, x: (g * (bessel_y0(x) - y / x),),
+@_define("bessel_y1", "the Bessel function Y1", lambda g, y, x: (g * (_at("bessel_y0", x) - y / x),),
          (0.2, 1.8))
 def bessel_y1(x: Expr) -> Expr:
     """x p(x^2) + (2 / pi) (log(x) J1(x) - 1 / x) up to 8, then amplitude and phase."""
