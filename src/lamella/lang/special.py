@@ -114,7 +114,8 @@ def lgamma(x: Expr) -> Expr:
     return where(eq(x, -INF), INF, where(x < 0, reflected, out))
 
 
-@_define("digamma", "the derivative of lgamma", lambda g, y, x: (g * _at("zeta", lit_like(2, x), x),),
+@_define("digamma", "the derivative of lgamma",
+         lambda g, y, x: (g * _at("zeta", lit_like(2, x), x),),
          (2.0, 20.0))
 def digamma(x: Expr) -> Expr:
     """log z - 1 / (2 z) - p(1 / z^2) / z^2 from 8 on, the sum of 1 / z before, reflection below 0.
@@ -268,7 +269,8 @@ def i0e(x: Expr) -> Expr:
     return _i0e(abs_(x))
 
 
-@_define("i1", "the modified Bessel function I1", lambda g, y, x: (g * (_at("i0", x) - _over_x(y, x)),))
+@_define("i1", "the modified Bessel function I1",
+         lambda g, y, x: (g * (_at("i0", x) - _over_x(y, x)),))
 def i1(x: Expr) -> Expr:
     """e^|x| i1e(x)."""
     a = abs_(x)
@@ -299,7 +301,8 @@ def _positive(x: Expr, y: Expr) -> Expr:
     return where(x > 0, y, where(eq(x, 0), lit(INF, float64), NAN))
 
 
-@_define("k0", "the modified Bessel function K0", lambda g, y, x: (-(g * _at("k1", x)),), (0.1, 8.0))
+@_define("k0", "the modified Bessel function K0",
+         lambda g, y, x: (-(g * _at("k1", x)),), (0.1, 8.0))
 def k0(x: Expr) -> Expr:
     """p(x^2) - log(x / 2) I0(x) up to 2, then e^-x p(1 / x) / sqrt(x)."""
     near, far = _k(x, table.K0, table.K0_FAR, 0)
@@ -342,7 +345,8 @@ def _wave(a: Expr, p: tuple, q: tuple, order: int, second: bool) -> Expr:
     return where(eq(a, INF), 0.0, wave / sqrt(a * math.pi))
 
 
-@_define("bessel_j0", "the Bessel function J0", lambda g, y, x: (-(g * _at("bessel_j1", x)),), (-2, 2))
+@_define("bessel_j0", "the Bessel function J0",
+         lambda g, y, x: (-(g * _at("bessel_j1", x)),), (-2, 2))
 def bessel_j0(x: Expr) -> Expr:
     """p(x^2) up to 8, then amplitude and phase."""
     a = abs_(x)
@@ -372,7 +376,8 @@ def bessel_y0(x: Expr) -> Expr:
     return _second_kind(x, near, _wave(x, table.P0, table.Q0, 0, True))
 
 
-@_define("bessel_y1", "the Bessel function Y1", lambda g, y, x: (g * (_at("bessel_y0", x) - y / x),),
+@_define("bessel_y1", "the Bessel function Y1",
+         lambda g, y, x: (g * (_at("bessel_y0", x) - y / x),),
          (0.2, 1.8))
 def bessel_y1(x: Expr) -> Expr:
     """x p(x^2) + (2 / pi) (log(x) J1(x) - 1 / x) up to 8, then amplitude and phase."""
