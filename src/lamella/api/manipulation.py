@@ -202,8 +202,9 @@ def _padded_from_within(x: Array, pairs: list, mode: str) -> Array:
     return x
 
 
-def diff(x, /, *, axis: int = -1) -> Array:
-    """Each element less the one before it along the axis."""
+def diff(x, /, *, axis: int = -1, n: int = 1, prepend=None, append=None) -> Array:
+    """Each element less the one before it along the axis, n times over; `prepend` and `append` are
+    joined to x first."""
     x = asarray(x)
     a = normal_axis("diff", axis, x.ndim)
     if n < 0:
