@@ -34,9 +34,11 @@ from . import (
     search,
     softmax,
     sort,
+    update,
 )
 
 __all__ = ["activation", "attention", "bisect", "call", "composite", "contract", "control",
            "convolution", "cumulative", "effect", "foreign", "fourier", "index",
            "loss", "matrices", "move", "normalization", "notation", "pointwise",
-           "pooling", "random", "reduce", "scan", "search", "softmax", "sort"]
+           "pooling", "random", "reduce", "scan", "search", "softmax", "sort",
+           "update"]

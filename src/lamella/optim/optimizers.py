@@ -7,11 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from ..api import functions as F
-from ..api.array import Array
+from ..api.array import Array, operands, wrap
 from ..api.values import error
 from ..base import tree
 from ..base.dtypes import float32, int32, promote
 from ..base.errors import DTypeError, LamellaError, ShapeError
+from ..ir.node import make
+from ..ir.op import Op
+from ..ops.update import ADAM_STEP, MOVING_MEAN, MOVING_SQUARE
 
 Rate = float | Callable[[Array], Array]
 
@@ -141,13 +144,18 @@ class Adam(Optimizer):
     def leaf(self, p, g, old, decay, common):
         rate, scaled, root = common
         b1, b2 = self.betas
+        p, g = p.astype(old[0].dtype), g.astype(old[0].dtype)
         if decay and not self.decoupled:
             g = g + p * decay
-        m = old[0] * b1 + g * (1 - b1)
-        v = old[1] * b2 + g * g * (1 - b2)
-        if decay and self.decoupled:
-            p = p * (1 - rate * decay)
-        return p - m / (F.sqrt(v) * root + self.eps) * scaled, [m, v]
+        m = _one(MOVING_MEAN, old[0], g, keep=b1)
+        v = _one(MOVING_SQUARE, old[1], g, keep=b2)
+        shrink = 1 - rate * decay if self.decoupled else 1.0
+        return _one(ADAM_STEP, p, m, v, scaled, root, shrink, eps=self.eps), [m, v]
+
+
+def _one(op: Op, *args, **params) -> Array:
+    """The op as one node, so that it is one pass over memory also where nothing is compiled."""
+    return wrap(make(op, operands(op.name, args), params))
 
 
 class AdamW(Adam):
