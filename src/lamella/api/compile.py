@@ -77,6 +77,11 @@ class Traced:
     def __init__(self, program: Program, structure: Any, captured: list[Node]):
         self.program, self.structure, self.captured = program, structure, captured
 
+    def fixed(self) -> dict[int, Value]:
+        """The captured arrays' values, by the numbers of their inputs."""
+        first = len(self.program.inputs) - len(self.captured)
+        return {first + k: n.data for k, n in enumerate(self.captured)}
+
 
 class Entry:
     """One compiled specialisation."""
@@ -205,7 +210,7 @@ class Compiled:
         with collection_paused():
             traced = trace_types(self.f, args, types, self.name)
             made = executable(traced.program, frozenset(self._donated_leaves(structures)),
-                              self._check_budget)
+                              traced.fixed(), self._check_budget)
             return Entry(made, traced.structure, traced.captured)
 
     def _reason(self, key: tuple) -> str:
@@ -248,7 +253,8 @@ class Compiled:
         args, _, structures, given = self._prepared(args, kwargs)
         types = self._symbolic(structures, given) if self.sizes else given
         traced = trace_types(self.f, args, types, self.name)
-        plan = build_plan(traced.program, target(), frozenset(self._donated_leaves(structures)))
+        plan = build_plan(traced.program, target(), frozenset(self._donated_leaves(structures)),
+                          frozenset(traced.fixed()))
         return Report(plan, profile(), threads(), _bound_symbols(traced.program, given))
 
 

@@ -8,7 +8,7 @@ from ..base.extents import evaluate
 from ..codegen.emit import scratch_bytes
 from ..ir.types import TensorType, tensor
 from ..planner.place import Layout, aligned, place
-from ..planner.plan import Branch, Buffer, Copy, Host, Launch, Loop, Plan, Step
+from ..planner.plan import Branch, Buffer, Copy, Host, Launch, Loop, Order, Plan, Step
 from ..runtime import steps as native
 from ..runtime.available import require
 from ..runtime.table import Table
@@ -26,12 +26,14 @@ class Bound:
     outputs.
     """
 
-    __slots__ = ("arena_bytes", "fresh", "fresh_bytes", "layout", "one_to_one", "origins",
-                 "outputs", "scratch_bytes", "table", "types")
+    __slots__ = ("arena_bytes", "constant_bytes", "fresh", "fresh_bytes", "layout", "one_to_one",
+                 "origins", "outputs", "scratch_bytes", "table", "types")
 
-    def __init__(self, plan: Plan, env: Mapping[str, int], threads: int | None = None):
+    def __init__(self, plan: Plan, env: Mapping[str, int], threads: int | None = None,
+                 constants: Mapping[int, int] | None = None):
         self.layout: Layout = place(plan, env)
         self.arena_bytes = self.layout.size
+        self.constant_bytes = sum(aligned(evaluate(b.bytes, env)) for b in plan.constants)
         bases = {id(b): 1 + k for k, b in enumerate(plan.arguments)}
         self.fresh: list[TensorType] = []
         self.outputs: list[tuple[int, TensorType]] = []
@@ -47,27 +49,37 @@ class Bound:
         self.one_to_one = [b for b, _ in self.outputs] == [*range(first, first + len(self.fresh))]
         total = sum(self.fresh_bytes) + self.arena_bytes
         require(total, f"{plan.program.name}: {' and '.join(str(t) for _, t in self.outputs[:4])}")
-        w = _Writer(plan, env, self.layout, bases)
+        fixed = {b: a for b, a in (constants or {}).items() if b not in bases}
+        w = Writer(plan.steps, env, bases, fixed, self.layout)
         self.scratch_bytes, self.origins = aligned(w.scratch), w.origins
-        self.table = Table(w.steps, w.image or [0], w.patches,
-                           1 + len(plan.arguments) + len(self.fresh), self.scratch_bytes, threads)
+        self.table = w.table(1 + len(plan.arguments) + len(self.fresh), threads)
 
 
-class _Writer:
-    """Writes the steps and the words that they read: `origins` gives each native step's own."""
+class Writer:
+    """Writes steps and the words that they read: `origins` gives each native step's own.
 
-    def __init__(self, plan: Plan, env: Mapping[str, int], layout: Layout, bases: dict[int, int]):
-        self.env, self.layout, self.bases = env, layout, bases
+    A buffer lies in the base that `bases` gives, or at the address that `fixed` gives, or in the
+    arena.
+    """
+
+    def __init__(self, steps: list[Step], env: Mapping[str, int], bases: Mapping[int, int],
+                 fixed: Mapping[int, int], layout: Layout | None = None):
+        self.env, self.layout, self.bases, self.fixed = env, layout, bases, fixed
         self.image: list[int] = []
         self.patches: list[tuple[int, int, int]] = []
         self.steps: list = []
         self.origins: list = []
         self.scratch = 0
         self.moving: dict[int, list[tuple[int, int]]] = {}  # of each open loop: (word, stride)
-        launches = plan.launches()
+        launches = [s for s in Order(steps).leaves if isinstance(s, Launch)]
         self.compiled = dict(zip(map(id, launches), compile_kernels([s.kernel for s in launches]),
                                  strict=True))
-        self.write(plan.steps)
+        self.write(steps)
+
+    def table(self, n_bases: int, threads: int | None) -> Table:
+        """The steps ready to run over so many bases."""
+        return Table(self.steps, self.image or [0], self.patches, n_bases, aligned(self.scratch),
+                     threads)
 
     def add(self, native_step, origin) -> int:
         self.steps.append(native_step)
@@ -85,8 +97,12 @@ class _Writer:
                 self.moving[id(loop)].append(
                     (word, evaluate(stride, self.env) * buffer.dtype.bytes))
             buffer = buffer.alias
+        address = self.fixed.get(id(buffer))
+        if address is not None:
+            self.image[word] = address + offset
+            return word
         base = self.bases.get(id(buffer), ARENA)
-        start = self.layout.offsets[id(buffer)] if base == ARENA else 0
+        start = self.layout.offsets[id(buffer)] if base == ARENA and self.layout else 0
         self.patches.append((word, base, start + offset))
         return word
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..base.errors import ExecutionError
 from ..base.extents import solve
@@ -12,6 +12,7 @@ from ..runtime.arena import lease, release
 from ..runtime.memory import allocate
 from ..runtime.table import StepFailed
 from .bind import Bound
+from .constants import Constants
 from .value import Value
 
 KEEP = 512      # bindings (one for each value of the symbols) that are remembered
@@ -20,12 +21,18 @@ KEEP = 512      # bindings (one for each value of the symbols) that are remember
 class Executable:
     """Runs a plan over Values; a plan with symbols is bound once for each value of them."""
 
-    __slots__ = ("bindings", "only", "plan", "threads")
+    __slots__ = ("bindings", "constants", "only", "plan", "threads")
 
-    def __init__(self, plan: Plan, threads: int | None = None):
+    def __init__(self, plan: Plan, threads: int | None = None,
+                 fixed: Mapping[int, Value] | None = None):
+        """`fixed` gives the values of the plan's fixed arguments."""
         self.plan, self.threads = plan, threads
+        self.constants = Constants(plan, fixed or {})
         self.bindings: dict[tuple, Bound] = {}
-        self.only: Bound | None = None if plan.symbols else Bound(plan, {}, threads)
+        self.only: Bound | None = None if plan.symbols else self._bind({})
+
+    def _bind(self, env: Mapping[str, int]) -> Bound:
+        return Bound(self.plan, env, self.threads, self.constants.addresses(env))
 
     def bound(self, values: Sequence[Value]) -> Bound:
         """The binding for the extents of these arguments."""
@@ -40,7 +47,7 @@ class Executable:
         if found is None:
             if len(self.bindings) >= KEEP:
                 self.bindings.pop(next(iter(self.bindings)))
-            found = self.bindings[key] = Bound(self.plan, env, self.threads)
+            found = self.bindings[key] = self._bind(env)
         return found
 
     def __call__(self, values: Sequence[Value]) -> list[Value]:

@@ -18,9 +18,10 @@ class Measurement:
     the busiest thread touched, for each thread.
     """
 
-    __slots__ = ("arguments", "results", "scratch", "seconds", "temporaries")
+    __slots__ = ("arguments", "constants", "results", "scratch", "seconds", "temporaries")
 
     arguments: int
+    constants: int
     results: int
     scratch: int
     seconds: float
@@ -28,7 +29,7 @@ class Measurement:
 
     @property
     def peak(self) -> int:
-        return self.arguments + self.results + self.temporaries + self.scratch
+        return self.arguments + self.results + self.constants + self.temporaries + self.scratch
 
 
 def measure(executable: Executable, values: Sequence[Value], runs: int = 20) -> Measurement:
@@ -36,6 +37,7 @@ def measure(executable: Executable, values: Sequence[Value], runs: int = 20) -> 
     b = executable.bound(values)
     m = Measurement()
     m.arguments = sum(v.type.bytes for v in values)  # type: ignore[misc]
+    m.constants = b.constant_bytes
     fresh = [Value.empty(t) for t in b.fresh]
     m.results = sum(aligned(t.bytes) for t in b.fresh)  # type: ignore[misc,arg-type]
     arena = Arena(max(64, b.arena_bytes))

@@ -8,7 +8,7 @@ versions, and Lamella's own files.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -25,17 +25,19 @@ from ..runtime import llvm
 from ..runtime.cache import process_cache
 from . import kernels
 from .executable import Executable
+from .value import Value
 
 
-def executable(program: Program, donated: frozenset[int],
-               accept: Callable[[Plan], None]) -> Executable:
-    """The program ready to run, by a plan of the cache where it is there. `accept` may raise
-    (because of a budget) before anything is compiled."""
-    key = _key(program, donated)
+def executable(program: Program, donated: frozenset[int], fixed: Mapping[int, Value],
+               accept: Callable[[Plan], None] = lambda plan: None) -> Executable:
+    """The program ready to run, by a plan of the cache where it is there. `fixed` are the values of
+    inputs that never change. `accept` may raise (because of a budget) before anything is compiled.
+    """
+    key = _key(program, donated, frozenset(fixed))
     kept = _kept(key, program)
-    plan = kept or build_plan(program, kernels.target(), donated)
+    plan = kept or build_plan(program, kernels.target(), donated, frozenset(fixed))
     accept(plan)
-    made = Executable(plan)
+    made = Executable(plan, None, fixed)
     if kept is None:
         _keep(key, plan)
     return made
@@ -64,12 +66,12 @@ def _kept(key: str, program: Program) -> Plan | None:
 
 def _distinct(plan: Plan) -> list:
     """The kernels of a plan, each once."""
-    return list({id(s.kernel): s.kernel for s in plan.launches()}.values())
+    return list({id(s.kernel): s.kernel for s in (*plan.prologue, *plan.launches())}.values())
 
 
-def _key(program: Program, donated: frozenset[int]) -> str:
-    parts = ("plan", to_text(program), str(sorted(donated)), kernels.target().name, str(VERSION),
-             llvm.version(), _own_files())
+def _key(program: Program, donated: frozenset[int], fixed: frozenset[int] = frozenset()) -> str:
+    parts = ("plan", to_text(program), str(sorted(donated)), str(sorted(fixed)),
+             kernels.target().name, str(VERSION), llvm.version(), _own_files())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ..base.errors import ShapeError
 from ..base.extents import Size
 from ..ir.program import Program
-from ..planner.build import build_plan
 from ..planner.plan import Plan
+from . import plans
 from .executable import Executable
-from .kernels import target
 from .value import Value
 
 
@@ -19,8 +20,8 @@ class CompiledProgram:
 
     __slots__ = ("executable",)
 
-    def __init__(self, plan: Plan):
-        self.executable = Executable(plan)
+    def __init__(self, executable: Executable):
+        self.executable = executable
 
     @property
     def plan(self) -> Plan:
@@ -45,6 +46,9 @@ class CompiledProgram:
                 raise ShapeError(f"{self.plan.name}: argument {k} must be {t}, got {v.type}")
 
 
-def compile_program(program: Program, *, fused: bool = True) -> CompiledProgram:
-    """Plan and compile a program for this machine."""
-    return CompiledProgram(build_plan(program, target(), fused=fused))
+def compile_program(program: Program,
+                    fixed: Mapping[int, np.ndarray] | None = None) -> CompiledProgram:
+    """Plan and compile a program for this machine. `fixed` gives inputs that are the same at every
+    call (they are still given there): what the plan needs of them is laid out once."""
+    values = {k: Value.from_numpy(a, copy=False) for k, a in (fixed or {}).items()}
+    return CompiledProgram(plans.executable(program, frozenset(), values))

@@ -21,6 +21,7 @@ from .narrow import narrow
 from .nest import Nest
 from .order import order_groups
 from .plan import Branch, Buffer, Copy, Loop, Order, Plan, Step
+from .prologue import hoist
 from .prune import prune
 from .reduction import schedule_reduction
 from .routine import schedule_routine
@@ -30,11 +31,12 @@ from .split import split
 
 
 def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
-               fused: bool = True) -> Plan:
-    """The plan of a program: expand -> narrow -> split -> share -> fuse -> schedule -> share bytes
-    -> price.
+               fixed: frozenset[int] = frozenset(), fused: bool = True) -> Plan:
+    """The plan of a program: expand -> narrow -> split -> share -> fuse -> schedule -> hoist ->
+    share bytes -> price.
 
-    `donated` numbers the inputs whose bytes the plan may reuse. With `fused` false every op keeps a
+    `donated` numbers the inputs whose bytes the plan may reuse, `fixed` those that are the same at
+    every call. With `fused` false every op keeps a
     kernel of its own (composites one for all of their parts where that is possible).
     """
     arguments = [Buffer(n.dtype, n.type.size, "argument", n.params["name"] or f"argument {k}", k)
@@ -43,8 +45,9 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
     for k, b in enumerate(results):
         if b.role == "temporary":
             b.role, b.index = "result", k
-    plan = Plan(program.name, program, steps, arguments, results, [], _temporaries(steps), donated,
-                tuple(_symbols(program)))
+    plan = Plan(program.name, program, steps, arguments, results, _temporaries(steps), donated,
+                fixed, tuple(_symbols(program)))
+    hoist(plan)
     share_bytes(plan)
     plan.steps = _without_vain_copies(plan.steps)
     if _has_parts(program):

@@ -111,7 +111,7 @@ class Packing:
         self.access[id(node)] = stored(node)
         group = Group(Seed(node, "map", body, operands), (node.shape[:-1], node.shape[-1]))
         launch = schedule_rows(Nest(group, Fusion([], self.access, []), {id(node)}), self.buffers)
-        launch.names, launch.source = names, self.source
+        launch.names, launch.source, launch.lays_out = names, self.source, True
         self.before.append(launch)
         return node
 

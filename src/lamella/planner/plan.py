@@ -68,16 +68,18 @@ class Launch:
     """A step: one kernel over its operands and sizes.
 
     `tasks` is the extent of its parallel range, `grain` how many are claimed at a time;
-    `flops` and `traffic` (bytes read and written) are its price; `names` what it computes.
+    `flops` and `traffic` (bytes read and written) are its price; `names` what it computes;
+    `lays_out`: it copies an operand, or writes a table, for another step.
     """
 
-    __slots__ = ("flops", "grain", "kernel", "names", "operands", "sizes", "source", "tasks",
-                 "traffic")
+    __slots__ = ("flops", "grain", "kernel", "lays_out", "names", "operands", "sizes", "source",
+                 "tasks", "traffic")
 
     def __init__(self, kernel: Kernel, operands: list[Operand], sizes: list[Extent], tasks: Extent,
                  grain: Extent = 1, names: str = "", source=None):
         self.kernel, self.operands, self.sizes = kernel, operands, sizes
         self.tasks, self.grain, self.names, self.source = tasks, grain, names, source
+        self.lays_out = False
         self.flops: Extent = 0
         self.traffic: Extent = 0
 
@@ -176,18 +178,22 @@ Step = Launch | Copy | Host | Loop | Branch
 class Plan:
     """What a compiled function does: steps in order over buffers.
 
-    `arguments`, `results` and `constants` are in call order; `symbols` are the names a call binds.
+    `arguments` and `results` are in call order; `symbols` are the names a call binds. Arguments
+    numbered in `donated` may be overwritten, those in `fixed` are the same at every call. The
+    steps of the `prologue` write the `constants`, once.
     """
 
-    __slots__ = ("arguments", "constants", "donated", "name", "program", "results", "steps",
-                 "symbols", "temporaries")
+    __slots__ = ("arguments", "constants", "donated", "fixed", "name", "program", "prologue",
+                 "results", "steps", "symbols", "temporaries")
 
     def __init__(self, name: str, program, steps: list[Step], arguments: list[Buffer],
-                 results: list[Buffer], constants: list[Buffer], temporaries: list[Buffer],
-                 donated: frozenset[int], symbols: tuple):
+                 results: list[Buffer], temporaries: list[Buffer], donated: frozenset[int],
+                 fixed: frozenset[int], symbols: tuple):
         self.name, self.program, self.steps = name, program, steps
-        self.arguments, self.results, self.constants = arguments, results, constants
-        self.temporaries, self.donated, self.symbols = temporaries, donated, symbols
+        self.arguments, self.results, self.temporaries = arguments, results, temporaries
+        self.donated, self.fixed, self.symbols = donated, fixed, symbols
+        self.prologue: list[Launch] = []
+        self.constants: list[Buffer] = []
 
     def launches(self) -> list[Launch]:
         """Every launch, loops and branches walked through."""

@@ -54,7 +54,8 @@ class Report:
         own = {id(b.root): aligned(evaluate(b.root.bytes, env)) for b in plan.results
                if b.root.role == "result"}
         return Memory(sum(evaluate(b.bytes, env) for b in plan.arguments), sum(own.values()),
-                      sum(evaluate(b.bytes, env) for b in plan.constants), self.layout.size,
+                      sum(aligned(evaluate(b.bytes, env)) for b in plan.constants),
+                      self.layout.size,
                       self.threads * self.scratch())
 
     def scratch(self) -> int:
@@ -128,8 +129,8 @@ class Report:
             head += ", " + ", ".join(f"{k} = {v}" for k, v in self.env.items())
         lines = [head,
                  f"  peak memory  {bytes_text(m.peak):>12}   arguments {bytes_text(m.arguments)}, "
-                 f"results {bytes_text(m.results)}, temporaries {bytes_text(m.temporaries)}, "
-                 f"scratch {bytes_text(m.scratch)}",
+                 f"results {bytes_text(m.results)}, constants {bytes_text(m.constants)}, "
+                 f"temporaries {bytes_text(m.temporaries)}, scratch {bytes_text(m.scratch)}",
                  f"  operations   {count_text(self.flops):>12}flop",
                  f"  traffic      {bytes_text(self.traffic):>12}",
                  f"  predicted    {time_text(self.seconds):>12}"]

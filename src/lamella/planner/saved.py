@@ -23,7 +23,7 @@ from .plan import Branch, Buffer, Copy, Launch, Loop, Operand, Plan
 
 _PARTS: tuple[type, ...] = (Buffer, Operand, Launch, Copy, Loop, Branch, loops.Kernel, loops.Buffer,
                             loops.Loop, loops.Set, loops.Store, loops.When)
-_FIELDS = ("steps", "arguments", "results", "constants", "temporaries", "symbols")
+_FIELDS = ("steps", "arguments", "results", "temporaries", "symbols", "prologue", "constants")
 _REFERENCE, _TUPLE, _LIST = 0, 1, 2
 
 
@@ -35,16 +35,18 @@ def to_bytes(plan: Plan) -> bytes:
     """The plan without its program; Unsavable where it calls host functions."""
     w = _Writer()
     fields = [w.value(getattr(plan, f)) for f in _FIELDS]
-    return msgspec.msgpack.encode([w.table, fields, sorted(plan.donated)])
+    return msgspec.msgpack.encode([w.table, fields, sorted(plan.donated), sorted(plan.fixed)])
 
 
 def from_bytes(data: bytes, program: Program) -> Plan:
     """The plan of that program that `to_bytes` wrote."""
-    table, fields, donated = msgspec.msgpack.decode(data)
+    table, fields, donated, fixed = msgspec.msgpack.decode(data)
     r = _Reader(table)
-    steps, arguments, results, constants, temporaries, symbols = map(r.value, fields)
-    return Plan(program.name, program, steps, arguments, results, constants, temporaries,
-                frozenset(donated), symbols)
+    steps, arguments, results, temporaries, symbols, *once = map(r.value, fields)
+    plan = Plan(program.name, program, steps, arguments, results, temporaries,
+                frozenset(donated), frozenset(fixed), symbols)
+    plan.prologue, plan.constants = once
+    return plan
 
 
 class _Writer:

@@ -24,7 +24,7 @@ DRAIN = 30  # seconds that requests in progress have after SIGTERM
 
 def executable(model: Model) -> Run:
     """The model's program, compiled for this machine."""
-    return compile_program(model.program)
+    return compile_program(model.program, dict(enumerate(model.weights.values())))
 
 
 _say = partial(print, flush=True)
