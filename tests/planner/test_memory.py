@@ -119,8 +119,22 @@ def open_loop():
     return f, (numbers(33, 33), numbers(5, 33, seed=1))
 
 
-PROGRAMS = [mlp_step, attention_block, conv_net, softmax_rows, long_sums, narrow_types,
-            recurrent_step, cache_of_keys, loop_in_loop, open_loop]
+def sorts_and_scans():
+    """Routines that read each other's results, and maps between them."""
+    def f(x, at):
+        y = F.cumulative_sum(F.sort(x * 2, axis=0), axis=1)
+        z = F.scatter(F.exp(y), at, y[:9], mode="max")
+        return F.take_along_axis(z, F.argsort(z, axis=1), axis=1) @ x.T
+    return f, (numbers(130, 33), labels(9, 130))
+
+
+def a_long_sort():
+    """Pieces of the row share workspaces: buckets that are short leave some of them alone."""
+    return lambda x: F.sort(x) - F.argsort(x), (numbers(60_000),)
+
+
+PROGRAMS = [sorts_and_scans, mlp_step, attention_block, conv_net, softmax_rows, long_sums,
+            narrow_types, recurrent_step, cache_of_keys, loop_in_loop, open_loop]
 
 
 class Watched:
@@ -158,6 +172,12 @@ def test_a_run_touches_the_bytes_of_its_plan_and_no_more(make, monkeypatch):
         owned[i.offset // 64:(i.offset + i.size) // 64] = True
     assert end == watched.bound.arena_bytes
     assert total == 64 * owned.sum()
+
+
+def test_the_workspaces_of_a_sort_are_in_its_plan(monkeypatch):
+    watched = Watched(a_long_sort, monkeypatch)
+    end, total = watched.run()
+    assert total > 60_000 * 8 * 2 and end <= watched.bound.arena_bytes
 
 
 @pytest.mark.parametrize("make", PROGRAMS)

@@ -27,14 +27,15 @@ class Part:
     """One kernel: `body(task)` for each of `tasks`, claimed `grain` at a time.
 
     `scratch` has (name, dtype, count) of each thread's own memory; counts are index expressions.
+    `flops`: the operations on numbers that its meaning asks for.
     """
 
-    __slots__ = ("body", "grain", "name", "scratch", "task", "tasks")
+    __slots__ = ("body", "flops", "grain", "name", "scratch", "task", "tasks")
 
     def __init__(self, name: str, task: Expr, tasks: Extent, body: list, grain: int = 1,
-                 scratch: tuple[tuple[str, DType, Expr], ...] = ()):
+                 scratch: tuple[tuple[str, DType, Expr], ...] = (), flops: Extent = 0):
         self.name, self.task, self.tasks, self.body = name, task, tasks, body
-        self.grain, self.scratch = grain, scratch
+        self.grain, self.scratch, self.flops = grain, scratch, flops
 
 
 class Routine:

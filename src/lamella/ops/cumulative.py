@@ -133,7 +133,8 @@ def _along_columns(p: dict, x: TensorType) -> Part:
     first = task % blocks * _BLOCK
     body = _chunked([_Chain(p, x, "a")], [(task // blocks, q)], x.shape[1])
     over = Loop(q, first, scalar.minimum(first + _BLOCK, w), body, "vector")
-    return Part("cumulative", task, x.shape[0] * ((x.shape[2] + (_BLOCK - 1)) // _BLOCK), [over])
+    return Part("cumulative", task, x.shape[0] * ((x.shape[2] + (_BLOCK - 1)) // _BLOCK), [over],
+                flops=x.size * 2)
 
 
 def _along_rows(p: dict, x: TensorType) -> Part:
@@ -144,7 +145,7 @@ def _along_rows(p: dict, x: TensorType) -> Part:
     rows = [scalar.minimum(task * count + k, o - 1) for k in range(count)]
     chains = [_Chain(p, x, f"a{k}") for k in range(count)]
     return Part("cumulative", task, (x.shape[0] + (count - 1)) // count,
-                _chunked(chains, [(r, ZERO) for r in rows], x.shape[1]))
+                _chunked(chains, [(r, ZERO) for r in rows], x.shape[1]), flops=x.size * 2)
 
 
 # ---- derivatives --------------------------------------------------------------------------------

@@ -306,7 +306,7 @@ def _scatter_loops(p: dict, x: TensorType, i: TensorType, u: TensorType) -> Rout
     else:
         body = [over(copy, "s", s), over(join, "j", expr.size(i.shape[1]))]
     tasks = x.shape[0] * x.shape[1] * ((x.shape[3] + (_BLOCK - 1)) // _BLOCK)
-    return Routine([Part("scatter", task, tasks, body)])
+    return Routine([Part("scatter", task, tasks, body, flops=u.size)])
 
 
 def _winners(n: Node) -> tuple[Node, Node]:

@@ -259,8 +259,12 @@ class _Storing:
         nodes: list[Node] = []
         memo: dict[Expr, Expr] = {}
         found: Routine = node.op.loops(node.params, *(i.type for i in node.inputs))
-        parts = [Part(p.name, p.task, p.tasks, rewritten(p.body, lambda e: self._substituted(
-            node, e, {}, reads, nodes, memo)), p.grain, p.scratch) for p in found.parts]
+
+        def visit(e: Expr) -> Expr:
+            return self._substituted(node, e, {}, reads, nodes, memo)
+
+        parts = [Part(p.name, p.task, p.tasks, rewritten(p.body, visit), p.grain, p.scratch,
+                      p.flops) for p in found.parts]
         return Seed(node, "routine", None, nodes, Routine(parts, found.workspaces))
 
     def _substituted(self, node: Node, e: Expr, mapping: dict[Expr, Expr], reads: dict[int, int],

@@ -44,4 +44,6 @@ def _launch(nest: Nest, buffers, shared: dict[str, Buffer], part: Part) -> Launc
         names[name] = b.scratch(dtype, visit(count))
     body = rewritten(part.body, visit, names)
     over = Loop(part.task, ZERO, b.size(("tasks",), part.tasks), body, "parallel")
-    return b.launch(part.name, [over], part.tasks, part.grain)
+    step = b.launch(part.name, [over], part.tasks, part.grain)
+    step.flops = part.flops
+    return step
