@@ -332,21 +332,23 @@ def _cos(z: Pair) -> Pair:
 @installs("tanh")
 def _tanh(z: Pair) -> Pair:
     """(t (1 + s^2) + i s (1 - t^2)) / (1 + s^2 t^2), t = tanh x, s = tan y, multiplied by cos^2 y:
-    no tangent is infinite. Kahan's, with 1 - t^2 = 1 / cosh^2 x; +-1 where x is large."""
-    x, y = z
+    no tangent is infinite. Kahan's, with 1 - t^2 = 1 / cosh^2 x; +-1 where x is large; in float64.
+    """
+    dtype = z[0].dtype
+    x, y = map(_wide, z)
     t = scalar.tanh(x)
     c, s = cos(y), sin(y)
     a = abs(x)
-    small = exp(where(a < 40.0, a, lit(40.0, x.dtype)) * -1.0)
+    small = exp(where(a < 40.0, a, lit(40.0, float64)) * -1.0)
     sech = small * 2.0 / (small * small + 1.0)
     below = fma(c, c, t * t * s * s)
-    far = a > (12.0 if x.dtype is float32 else 25.0)
-    re = where(far, _signed(lit(1.0, x.dtype), x), t / where(far, 1.0, below))
+    far = a > 25.0
+    re = where(far, _signed(lit(1.0, float64), x), t / where(far, 1.0, below))
     wave = where(_finite(y), s * c, 0.0)
-    im = where(far, _signed(lit(0, x.dtype), wave), s * c * sech * sech / below)
+    im = where(far, _signed(lit(0, float64), wave), s * c * sech * sech / below)
     flat, lost = scalar.eq(y, 0.0), ~(_finite(y) | _infinite(x))
     re = where(flat | (lost & scalar.eq(x, 0.0)), t, where(lost, NAN, re))
-    return re, where(flat, y, where(lost, NAN, im))
+    return cast(re, dtype), cast(where(flat, y, where(lost, NAN, im)), dtype)
 
 
 @installs("tan")
