@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable
 
 import numpy as np
+from engine.random_control import Control
 from engine.random_steps import Steps
 
 from lamella import ops  # noqa: F401  (defines the ops)
@@ -35,7 +36,7 @@ EXACT_UNARY = ("neg", "abs", "sign", "floor", "ceil", "round", "trunc", "relu", 
 SMOOTH_UNARY = ("neg", "sin", "cos", "tanh", "sigmoid", "erf", "gelu", "silu", "stop_gradient")
 
 
-class Maker(Steps):
+class Maker(Steps, Control):
     """Makes one program from a seed; `program` and `arrays` are what came out."""
 
     def __init__(self, seed: int, manner: str):
@@ -126,7 +127,8 @@ class Maker(Steps):
                  self.reduced_and_back, self.moved, self.moved, self.moved, self.padded,
                  self.joined, self.product, self.product, self.taken, self.scattered,
                  self.sliced_at, self.converted, self.integers, self.windows, self.extreme,
-                 self.scanned, self.sorted_, self.looked_up, self.joined_at, self.sampled]
+                 self.scanned, self.sorted_, self.looked_up, self.joined_at, self.sampled,
+                 self.looped, self.looped, self.chosen, self.counted]
         if self.manner != "exact":
             steps += [self.normalised, self.normalised, self.attended, self.powers]
         self.random.choice(steps)()

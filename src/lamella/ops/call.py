@@ -152,8 +152,8 @@ def _custom_vjp(node: Node, cotangents):
 
 def _no_tangent(node: Node, tangents):
     where = render(node.source)
-    raise LamellaError(f"custom_vjp{f' ({where})' if where else ''}: has no forward derivative; "
-                       f"state one with custom_jvp, which serves in both directions")
+    raise LamellaError(f"custom_vjp{f' ({where})' if where else ''}: has no derivative in forward "
+                       f"mode; state one with custom_jvp, which serves in both directions")
 
 
 def _vjp_sample():

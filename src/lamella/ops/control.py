@@ -242,8 +242,9 @@ def _while_reference(p: dict, *arrays: np.ndarray):
 def _while_vjp(node: Node, cotangents):
     where = render(node.source)
     raise LamellaError(
-        f"while_loop{f' ({where})' if where else ''}: has no reverse derivative, since the number "
-        f"of its trips is not bounded; give while_loop(..., max_steps=N), or use fori_loop or scan")
+        f"while_loop{f' ({where})' if where else ''}: has no derivative in reverse, since the "
+        f"number of its trips is not bounded; give while_loop(..., max_steps=N), or use fori_loop "
+        f"or scan")
 
 
 def _while_jvp(node: Node, tangents):
