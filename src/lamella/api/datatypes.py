@@ -41,7 +41,7 @@ class IntegerLimits(NamedTuple):
 def astype(x: Array, dtype, /, *, copy: bool = True, device=None) -> Array:
     """x as another dtype: nearest value; to integers saturating, NaN gives 0."""
     device_named("astype", device)
-    return asarray(x.astype(dtype), copy=copy or None)
+    return asarray(x) if not copy and as_dtype(dtype) is x.dtype else x.astype(dtype)
 
 
 def result_type(*arrays_and_dtypes) -> DType:

@@ -8,6 +8,7 @@ from ..base import dtypes
 from ..base.dtypes import DType, as_dtype
 from ..base.errors import DTypeError, ShapeError
 from ..ir.node import Node, literal
+from ..ir.op import in_range
 from .values import error
 
 DEFAULTS = (dtypes.bool_, dtypes.int32, dtypes.float32, dtypes.complex64)
@@ -54,7 +55,12 @@ def _from_sequence(x, dtype: DType | None) -> np.ndarray:
         raise error(ShapeError, f"asarray: the nested sequence has no one shape: {e}") from None
     if dtype is None and all(isinstance(i, bool | int | float | complex) for i in leaves):
         dtype = DEFAULTS[max(map(number_rank, leaves), default=2)]
-    return found if dtype is None else found.astype(dtype.numpy)
+    if dtype is None:
+        return found
+    if dtype.is_int and found.size and all(isinstance(i, int) for i in leaves):
+        for extreme in (min(leaves), max(leaves)):
+            _check_fits(extreme, dtype)
+    return found.astype(dtype.numpy)
 
 
 def is_number(x) -> bool:
@@ -73,12 +79,12 @@ def number_node(x, dtype: DType) -> Node:
     """The literal of a Python number; raises where an integer does not fit the dtype."""
     if isinstance(x, complex) and not dtype.is_complex:
         raise error(DTypeError, f"the number {x} does not fit {dtype}; cast the array to complex64")
-    if dtype.is_int and not isinstance(x, float) and not _fits(x, dtype):
-        raise error(DTypeError,
-            f"the number {x} does not fit {dtype}; cast the array to a wider type")
+    if dtype.is_int and not isinstance(x, float):
+        _check_fits(x, dtype)
     return literal(x, dtype)
 
 
-def _fits(x: int, dtype: DType) -> bool:
-    low = -(1 << (dtype.bits - 1)) if dtype.kind == "int" else 0
-    return low <= x < (1 << (dtype.bits + (dtype.kind == "uint") - 1))
+def _check_fits(x: int, dtype: DType) -> None:
+    if not in_range(x, dtype):
+        raise error(DTypeError,
+            f"the number {x} does not fit {dtype}; cast the array to a wider type")

@@ -210,7 +210,7 @@ def diff(x, /, *, axis: int = -1, n: int = 1, prepend=None, append=None) -> Arra
     if n < 0:
         raise error(ShapeError, f"diff: n counts how often, it is not negative, got {n}")
     ends = [asarray(e) for e in (prepend, append) if e is not None]
-    if ends:
+    if ends and n:
         x = concat([*ends[:prepend is not None], x, *ends[prepend is not None:]], axis=a)
     lead = (slice(None),) * a
     for _ in range(n):

@@ -32,7 +32,7 @@ from ..lang import expr, scalar
 from ..lang.definition import Definition, axes_for
 from ..lang.loops import Store, index_var
 from ..lang.routine import RESULT, ZERO, Part, Routine, serial, vector
-from .move import broadcast, reshape, slice_, transpose, zeros_like
+from .move import broadcast, concat, reshape, slice_, transpose, zeros_like
 from .pointwise import apply, broadcast_to, cast
 
 
@@ -143,7 +143,7 @@ def _take_batch(n: Node, inputs, batched):
 
 def stacked(nodes, batched) -> list[Node]:
     """The nodes with a leading batch axis each: those that lack it are repeated."""
-    extent = next(n.shape[0] for n, flag in zip(nodes, batched, strict=True) if flag)
+    extent = _members(nodes, batched)
     return [n if flag else broadcast(n, (extent, *n.shape))
             for n, flag in zip(nodes, batched, strict=True)]
 
@@ -488,14 +488,27 @@ def _slice_jvp(n: Node, t):
     return dynamic_slice(t[0], n.inputs[1:], n.params["sizes"]) if t[0] is not None else None
 
 
-def _unstacked_starts(name: str, batched) -> None:
-    if any(batched):
-        raise ShapeError(f"{name}: batched starts are not one slice; use take inside vmap")
+def _places(x: Node, starts, batched, sizes) -> Node:
+    """Where the elements of each member's slice of x [b, ...] lie: [b, *sizes, axes]."""
+    out = []
+    for d, (s, flag, n) in enumerate(zip(starts, batched, sizes, strict=True)):
+        last = _long(x.shape[d + 1] - n)
+        first = apply("max", apply("min", cast(s, dtypes.int64), last), _long(0))
+        first = reshape(first, (first.shape if flag else (1,)) + (1,) * len(sizes))
+        at = first + iota((1,) * (d + 1) + (n,) + (1,) * (len(sizes) - d - 1), d + 1, dtypes.int64)
+        out.append(reshape(broadcast(at, (x.shape[0], *sizes)), (x.shape[0], *sizes, 1)))
+    return concat(out, len(sizes) + 1)
+
+
+def _members(inputs, batched):
+    return next(n.shape[0] for n, flag in zip(inputs, batched, strict=True) if flag)
 
 
 def _slice_batch(n: Node, inputs, batched):
-    _unstacked_starts("dynamic_slice", batched[1:])
     x, *starts = inputs
+    if any(batched[1:]):  # members have slices of their own: elements by their positions
+        x = x if batched[0] else broadcast(x, (_members(inputs, batched), *x.shape))
+        return gather_nd(x, _places(x, starts, batched[1:], n.params["sizes"]), 1)
     return dynamic_slice(x, (literal(0, dtypes.int32), *starts), (x.shape[0], *n.params["sizes"]))
 
 
@@ -561,11 +574,12 @@ def _update_jvp(n: Node, t):
 
 
 def _update_batch(n: Node, inputs, batched):
-    _unstacked_starts("update_slice", batched[2:])
     x, u, *starts = inputs
-    extent = (x if batched[0] else u).shape[0]
+    extent = _members(inputs, batched)
     x = x if batched[0] else broadcast(x, (extent, *x.shape))
     u = u if batched[1] else broadcast(u, (extent, *u.shape))
+    if any(batched[2:]):
+        return scatter_nd(x, _places(x, starts, batched[2:], u.shape[1:]), u, "set", 1)
     return update_slice(x, u, (literal(0, dtypes.int32), *starts))
 
 

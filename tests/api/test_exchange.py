@@ -1,0 +1,96 @@
+"""Arrays of other libraries and ours: DLPack both ways, copies, array API consumers."""
+
+import numpy as np
+import pytest
+
+import lamella as L
+
+
+def test_asarray_copies_as_it_is_told():
+    x = L.ones(3)
+    same, own = L.asarray(x), L.asarray(x, copy=True)
+    own[0] = 5.0
+    assert same is x and x.tolist() == [1, 1, 1] and own.tolist() == [5, 1, 1]
+    assert L.astype(x, "float32") is not x and L.astype(x, "float32", copy=False) is x
+    a = np.arange(4, dtype=np.float32)
+    shared, copied = L.asarray(a, copy=False), L.asarray(a)
+    a[0] = 9
+    assert shared.tolist()[0] == 9 and copied.tolist()[0] == 0
+    for bad in (lambda: L.asarray(3.0, copy=False), lambda: L.asarray([1, 2], copy=False),
+                lambda: L.asarray(a[::2], copy=False), lambda: L.asarray(a, dtype="int32",
+                                                                        copy=False),
+                lambda: L.asarray(x, dtype="int32", copy=False)):
+        with pytest.raises(ValueError, match="copy"):
+            bad()
+
+
+def test_dlpack_exports_read_only_or_copies():
+    x = L.arange(6).reshape(2, 3)
+    a = np.from_dlpack(x)
+    assert np.array_equal(a, x.numpy()) and not a.flags.writeable
+    assert x.__dlpack_device__() == (1, 0)
+    assert np.array_equal(L.from_dlpack(x).numpy(), a)
+    with pytest.raises(BufferError, match="read-only"):
+        x.__dlpack__(copy=False)
+    for bad in ({"stream": 1}, {"dl_device": (2, 0)}):
+        with pytest.raises(L.errors.LamellaError, match="cpu"):
+            x.__dlpack__(**bad)
+    with pytest.raises(L.errors.DTypeError, match="bitcast"):
+        L.ones(2, dtype="bfloat16").__dlpack__()
+
+
+@pytest.mark.torch
+def test_torch_both_ways():
+    torch = pytest.importorskip("torch")
+    for dtype in ("float32", "float64", "int8", "int32", "int64", "uint8", "bool", "complex64"):
+        x = L.asarray([[0, 1, 2], [3, 4, 5]]).astype(dtype)
+        t = torch.from_dlpack(x)
+        assert str(t.dtype) == f"torch.{dtype}" and np.array_equal(t.numpy(), x.numpy())
+        back = L.from_dlpack(t)
+        assert back.dtype is x.dtype and np.array_equal(back.numpy(), x.numpy())
+    assert L.asarray(torch.arange(3)).tolist() == [0, 1, 2]
+    half = torch.ones(2, 3).T  # strided
+    assert L.asarray(half).shape == (3, 2)
+
+
+def test_array_api_compat_knows_our_arrays():
+    compat = pytest.importorskip("array_api_compat")
+    x = L.ones((2, 3))
+    assert compat.is_array_api_obj(x) and compat.array_namespace(x, L.zeros(2)) is L
+    assert compat.size(x) == 6 and compat.device(x) is x.device
+    assert compat.to_device(x, "cpu") is x
+
+
+def _data():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4))
+    y = (x[:, 0] > 0).astype(np.int32)
+    x[y == 1] += 1
+    return x, y
+
+
+@pytest.fixture
+def dispatch(monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    sklearn = pytest.importorskip("sklearn")
+    try:
+        with sklearn.config_context(array_api_dispatch=True):
+            yield sklearn
+    except RuntimeError as e:  # SciPy was imported before the variable was set
+        pytest.skip(str(e))
+
+
+def test_scikit_learn_works_on_our_arrays(dispatch):
+    from sklearn import discriminant_analysis, metrics, preprocessing
+    x, y = _data()
+    ours, labels = L.asarray(x), L.asarray(y)
+    for scaler in (preprocessing.StandardScaler(), preprocessing.MinMaxScaler()):
+        found = scaler.fit_transform(ours)
+        assert isinstance(found, L.api.array.Array)
+        assert np.allclose(found.numpy(), scaler.fit_transform(x))
+    lda = discriminant_analysis.LinearDiscriminantAnalysis
+    found = lda().fit(ours, labels).predict(ours)
+    assert np.array_equal(np.asarray(found), lda().fit(x, y).predict(x))
+    for f in (metrics.mean_squared_error, metrics.r2_score):
+        assert f(ours[:, 0], ours[:, 1]) == pytest.approx(f(x[:, 0], x[:, 1]))
+    assert metrics.accuracy_score(labels, labels) == 1
