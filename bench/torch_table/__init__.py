@@ -6,10 +6,21 @@ it says that this sample differs on purpose.
 
 from __future__ import annotations
 
-from . import creation, layers, losses, manipulation, pointwise, reductions, scatter, special
+from . import (
+    creation,
+    layers,
+    linear,
+    losses,
+    manipulation,
+    pointwise,
+    reductions,
+    scatter,
+    special,
+)
 from .excluded import EXCLUDED, LOOSER, NO_GRADIENT, SHAPE_ONLY
 
 TABLE = {**pointwise.TABLE, **special.TABLE, **reductions.TABLE, **manipulation.TABLE,
-         **creation.TABLE, **scatter.TABLE, **layers.TABLE, **losses.TABLE}
+         **creation.TABLE, **scatter.TABLE, **layers.TABLE, **losses.TABLE,
+         **linear.TABLE}
 
 __all__ = ["EXCLUDED", "LOOSER", "NO_GRADIENT", "SHAPE_ONLY", "TABLE"]

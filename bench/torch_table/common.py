@@ -9,6 +9,13 @@ class Different(Exception):
     """This sample differs on purpose; the message says why."""
 
 
+class Uncompared:
+    """Stands for a result that is not compared: which of several right ones it is, is not said."""
+
+
+UNCOMPARED = Uncompared()
+
+
 def channels_last(x):
     """[n, c, ...] as [n, ..., c]; a lone image gets a batch of one."""
     return L.moveaxis(x, 1, -1)
@@ -61,5 +68,5 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
-__all__ = ["Different", "L", "axes", "batched", "called", "channels_first", "channels_last", "each",
-           "number", "over_images", "words"]
+__all__ = ["UNCOMPARED", "Different", "L", "Uncompared", "axes", "batched", "called",
+           "channels_first", "channels_last", "each", "number", "over_images", "words"]

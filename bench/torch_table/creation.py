@@ -85,6 +85,13 @@ def _to(x, *args, **kwargs):
     return x if target is None else L.astype(x, target)
 
 
+def _multinomial(p, n, replacement=False, **k):
+    rows = p.reshape(-1, p.shape[-1])
+    drawn = [L.random.choice(_key(), p.shape[-1], (n,), replace=replacement, p=rows[r])
+             for r in range(rows.shape[0])]
+    return L.stack(drawn).reshape(*p.shape[:-1], n)
+
+
 _NAMES = {"float32", "float64", "float16", "bfloat16", "int32", "int64", "int16", "int8", "uint8",
           "bool"}
 
@@ -132,10 +139,9 @@ TABLE = {
     "normal/number_mean": lambda m, s, *a, **k: m + s * L.random.normal(
         _key(), L.asarray(s).shape),
     "uniform": lambda x, a=0.0, b=1.0, **k: L.random.uniform(_key(), x.shape, low=a, high=b),
-    "exponential": lambda x, *a, **k: L.random.exponential(_key(), x.shape),
+    "exponential": lambda x, *a, **k: L.random.exponential(_key(), 1.0, x.shape),
     "cauchy": lambda x, *a, **k: L.random.cauchy(_key(), x.shape),
     "geometric": lambda x, p, **k: L.random.geometric(_key(), p, x.shape),
     "log_normal": lambda x, *a, **k: L.exp(L.random.normal(_key(), x.shape)),
-    "multinomial": lambda p, n, replacement=False, **k: L.random.choice_weighted(
-        _key(), p, n, replace=replacement),
+    "multinomial": _multinomial,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import combinations, combinations_with_replacement
 
-from .common import L, number
+from .common import UNCOMPARED, Different, L, number
 
 
 def _shape(args):
@@ -171,11 +171,11 @@ def _roll(x, shifts, dims=None):
 
 
 def _diagonal(x, offset=0, dim1=0, dim2=1):
-    return L.diagonal(L.moveaxis(x, (dim1, dim2), (-2, -1)), offset=offset)
+    return L.linalg.diagonal(L.moveaxis(x, (dim1, dim2), (-2, -1)), offset=offset)
 
 
 def _diag(x, diagonal=0):
-    return L.diag(x, offset=diagonal) if x.ndim == 1 else L.diagonal(x, offset=diagonal)
+    return _diag_embed(x, diagonal) if x.ndim == 1 else L.linalg.diagonal(x, offset=diagonal)
 
 
 def _diag_embed(x, offset=0, dim1=-2, dim2=-1):
@@ -308,6 +308,53 @@ def _scan(name):
     return f
 
 
+def _running(name, keeps):
+    def f(x, dim):
+        if not x.ndim:
+            return x, L.zeros((), dtype="int32")
+        y = getattr(L, name)(x, axis=dim)
+        place = L.arange(x.shape[dim]).reshape(-1, *(1,) * (x.ndim - 1 - dim % x.ndim))
+        return y, L.cummax(L.where(keeps(x, y), place, 0), axis=dim)
+    return f
+
+
+def _mode(x, dim=-1, keepdim=False):
+    if not x.ndim:
+        return [x, UNCOMPARED]
+    return [L.mode(x, axis=dim, keepdims=keepdim)[0], UNCOMPARED]
+
+
+def _nan_median(x, dim=None, keepdim=False):
+    """The lower median of what is a number: NaNs sort last."""
+    if not x.ndim:
+        return x if dim is None else [x, UNCOMPARED]
+    flat, d = (x.reshape(-1), 0) if dim is None else (x, dim)
+    rows = L.sort(flat, axis=d)
+    count = L.sum(L.astype(~L.isnan(flat), "int32"), axis=d, keepdims=True)
+    y = L.take_along_axis(rows, L.maximum((count - 1) // 2, 0), axis=d)
+    y = y if keepdim and dim is not None else L.squeeze(y, d)
+    return y if dim is None else [y, UNCOMPARED]
+
+
+def _unique(x, sorted=True, return_inverse=False, return_counts=False, dim=None):
+    if dim is not None:
+        raise Different("unique slices along an axis are not offered")
+    found = L.unique_all(x)
+    return [found.values, *([found.inverse_indices] if return_inverse else []),
+            *([found.counts] if return_counts else [])]
+
+
+def _histc(x, bins=100, min=0, max=0):
+    if min == max:
+        min, max = float(L.min(x)), float(L.max(x))
+    if min == max:
+        min, max = min - 1, max + 1
+    inside = (x >= min) & (x <= max)
+    at = L.clip(L.astype(L.floor((x - min) * bins / (max - min)), "int32"), 0, bins - 1)
+    return L.scatter(L.zeros((bins,), dtype=x.dtype), at.reshape(-1),
+                     L.astype(inside, x.dtype).reshape(-1), axis=0, mode="add")
+
+
 def _masked_scan(name, fill):
     def f(x, dim, *, dtype=None, mask=None):
         x = x if mask is None else L.where(L.broadcast_to(mask, x.shape), x, fill)
@@ -316,7 +363,8 @@ def _masked_scan(name, fill):
 
 
 def _topk(x, k, dim=-1, largest=True, sorted=True):
-    return L.topk(x, k, axis=dim, largest=largest) if x.ndim else (x, L.zeros((), dtype="int32"))
+    return list(L.top_k(x, k, axis=dim, largest=largest)) if x.ndim else (
+        x, L.zeros((), dtype="int32"))
 
 
 def _kth(x, k, dim=-1, keepdim=False):
@@ -381,7 +429,7 @@ TABLE = {
     "atleast_1d": _atleast(1), "atleast_2d": _atleast(2), "atleast_3d": _atleast(3),
     "diagonal": _diagonal, "linalg.diagonal": lambda x, *, offset=0, dim1=-2, dim2=-1: _diagonal(
         x, offset, dim1, dim2),
-    "diag": _diag, "diagflat": lambda x, offset=0: L.diag(x.reshape(-1), offset=offset),
+    "diag": _diag, "diagflat": lambda x, offset=0: _diag_embed(x.reshape(-1), offset),
     "diag_embed": _diag_embed, "block_diag": _block_diag,
     "tril": lambda x, diagonal=0: L.tril(x, k=diagonal),
     "triu": lambda x, diagonal=0: L.triu(x, k=diagonal), "take": _take,
@@ -402,8 +450,9 @@ TABLE = {
     "nanquantile": lambda x, q, dim=None, keepdim=False, *, interpolation="linear":
     L.nanquantile(x, q, axis=dim, keepdims=keepdim, method=interpolation),
     "cumsum": _scan("cumulative_sum"), "cumprod": _scan("cumulative_prod"),
-    "logcumsumexp": _scan("cumulative_logsumexp"), "cummax": _scan("cumulative_max"),
-    "cummin": _scan("cumulative_min"), "masked.cumsum": _masked_scan("cumulative_sum", 0.0),
+    "logcumsumexp": _scan("logcumsumexp"), "cummax": _running("cummax", L.greater_equal),
+    "cummin": _running("cummin", L.less_equal), "mode": _mode, "nanmedian": _nan_median,
+    "unique": _unique, "histc": _histc, "masked.cumsum": _masked_scan("cumulative_sum", 0.0),
     "masked.cumprod": _masked_scan("cumulative_prod", 1.0),
     "searchsorted": lambda a, v, **k: L.searchsorted(a, v, side=k.get("side") or (
         "right" if k.get("right") else "left"), sorter=k.get("sorter")),

@@ -196,7 +196,8 @@ def _masked_softmax(name, sign=1):
         x = (x if dtype is None else L.astype(x, dtype)) * sign
         if mask is not None:
             x = L.where(L.broadcast_to(mask, x.shape), x, -math.inf)
-        return getattr(L, name)(x, axis=dim)
+        return getattr(L, name)(x, axis=dim) if x.ndim else getattr(L, name)(
+            x.reshape(1), axis=0).reshape(())
     return f
 
 
@@ -272,7 +273,7 @@ TABLE = {
     "addbmm": lambda x, a, b, *, beta=1, alpha=1: _baddbmm(
         x, L.permute_dims(a, (1, 0, 2)).reshape(a.shape[1], -1), b.reshape(-1, b.shape[2]),
         beta=beta, alpha=alpha),
-    "addr": _addr, "linalg.vecdot": lambda a, b, *, dim=-1: L.vecdot(a, b, axis=dim),
+    "addr": _addr, "linalg.vecdot": lambda a, b, *, dim=-1: L.sum(a * b, axis=dim),
     "linalg.multi_dot": lambda xs: _chain(xs), "kron": lambda a, b: _kron(a, b),
     # masked
     "masked.sum": _masked(_sum, 0.0),

@@ -124,7 +124,7 @@ def _select_scatter(x, src, dim, index):
 
 def _diagonal_scatter(x, src, offset=0, dim1=0, dim2=1):
     marks = L.moveaxis(L.arange(x.size).reshape(x.shape), (dim1, dim2), (-2, -1))
-    marks = L.diagonal(marks, offset=offset)
+    marks = L.linalg.diagonal(marks, offset=offset)
     return L.scatter(x.reshape(-1), marks.reshape(-1), src.reshape(-1), axis=0,
                      mode="set").reshape(x.shape)
 
