@@ -11,20 +11,22 @@ from __future__ import annotations
 import ast
 import re
 from functools import lru_cache
+from math import gcd
 
 import numpy as np
 
 from ..base import dtypes
 from ..base.errors import DTypeError, ShapeError
-from ..base.extents import Extent, upper
-from ..ir.node import Node, make
+from ..base.extents import Extent, Shape, upper
+from ..ir.node import Node, literal, make
 from ..ir.op import Op, is_extent
 from ..ir.types import TensorType, tensor
 from ..lang import expr
 from ..lang.definition import Definition
-from .move import pad, reshape
+from .move import CONCAT, pad, reshape, slice_
 
 Affine = tuple[int, tuple[tuple[str, int], ...]]
+Sides = dict[str, tuple[Node, tuple[str, ...]]]  # the operands "g" and "o" of a cotangent
 
 
 _TERM = r"(?:(?:[0-9]{1,9} ?\* ?)?[A-Za-z_][A-Za-z0-9_]{0,31}|[0-9]{1,9})"
@@ -208,47 +210,103 @@ def _vjp(node: Node, g: Node):
 def _cotangent(node: Node, g: Node, mine: str, theirs: str) -> Node:
     """sum over the axes not in `mine` of g * theirs, laid out as `mine`."""
     p, types = node.params, [n.type for n in node.inputs]
-    found = extents(p, *types)
     me, other = node.inputs[0 if mine == "a" else 1], node.inputs[1 if mine == "a" else 0]
-    sides: dict[str, list] = {"g": [g, list(p["out"])], "o": [other, list(p[theirs])]}
-    out: list[str] = []
-    for d, text in enumerate(p[mine]):
-        constant, terms = parse_index(text)
-        if constant == 0 and len(terms) == 1 and terms[0][1] == 1:
-            out.append(terms[0][0])
-        else:
-            out.append(_unwind(sides, f"p{d}", me.shape[d], constant, terms, found))
-    found = {**found, **{o: me.shape[d] for d, o in enumerate(out)}}
-    names = {n for side in sides.values() for t in side[1] for n, _ in parse_index(t)[1]}
-    summed = [n for n in _ordered(sides) if n not in out and n in names]
-    return contract(sides["g"][0], sides["o"][0], sides["g"][1], sides["o"][1], out, summed,
-                    {n: found[n] for n in (*out, *summed)})
+    sides: Sides = {"g": (g, tuple(p["out"])), "o": (other, tuple(p[theirs]))}
+    return _solved(sides, [parse_index(t) for t in p[mine]], me.shape, extents(p, *types), [])
 
 
-def _ordered(sides) -> list[str]:
+def _solved(sides: Sides, forms: list[Affine], shape: Shape, found: dict[str, Extent],
+            out: list[str]) -> Node:
+    """The contraction over the axes `out` and those of `forms` from len(out) on, solved for the
+    cotangent's axis in each. Where windows step, every residue of the step is a contraction of its
+    own over the taps that meet it; the results are put between each other."""
+    d = len(out)
+    if d == len(forms):
+        names = {n for _, index in sides.values() for t in index for n, _ in parse_index(t)[1]}
+        summed = [n for n in _ordered(sides) if n not in out and n in names]
+        (a, a_index), (b, b_index) = sides["g"], sides["o"]
+        return contract(a, b, a_index, b_index, out, summed, {n: found[n] for n in (*out, *summed)})
+    constant, terms = forms[d]
+    if constant == 0 and len(terms) == 1 and terms[0][1] == 1:
+        return _solved(sides, forms, shape, {**found, terms[0][0]: shape[d]}, [*out, terms[0][0]])
+    phases = _phases(sides, constant, terms, shape[d], found)
+    if phases is None:
+        phases = [(constant, terms, sides, found, shape[d])]
+    parts = []
+    for constant, terms, their, extent_of, e in phases:
+        if any(extent_of[n] == 0 for n, _ in terms[1:]):
+            whole = (*(found[o] for o in out), e, *shape[d + 1:])
+            parts.append(literal(0, sides["g"][0].dtype, whole))
+            continue
+        their = _unwind(their, f"p{d}", e, constant, terms, extent_of)
+        parts.append(_solved(their, forms, shape, {**extent_of, f"p{d}": e}, [*out, f"p{d}"]))
+    return parts[0] if len(parts) == 1 else _interleaved(parts, d, shape[d])
+
+
+def _phases(sides: Sides, constant: int, terms, extent: Extent, found: dict[str, Extent]):
+    """For q = constant + S y + c r with S > 1: the parts q = a + S q' for each residue a, each with
+    the taps r = r0 + S t that meet it; None where the windows are of another form."""
+    if len(terms) != 2 or not isinstance(extent, int) or abs(terms[0][1]) < 2:
+        return None
+    (y, step), (tap, c) = terms
+    other, index = sides["o"]
+    taps = found[tap]
+    if step < 0 or gcd(c, step) != 1 or index.count(tap) != 1 or not isinstance(taps, int) or any(
+            tap in t for t in sides["g"][1]):
+        return None
+    at, out = index.index(tap), []
+    for a in range(step):
+        first = (a - constant) * pow(c % step, -1, step) % step
+        count = max(0, -(-(taps - first) // step))
+        starts, stops, steps = [0] * len(index), list(other.shape), [1] * len(index)
+        starts[at], steps[at] = min(first, taps), step
+        part = slice_(other, tuple(starts), tuple(stops), tuple(steps))
+        out.append(((constant + c * first - a) // step, ((y, 1), (tap, c)),
+                    {**sides, "o": (part, index)}, {**found, tap: count},
+                    -(-max(0, extent - a) // step)))
+    return out
+
+
+def _interleaved(parts: list[Node], axis: int, extent: int) -> Node:
+    """parts[k][i] at place k + len(parts) i of the axis."""
+    longest = parts[0].shape[axis]
+    padded = []
+    for n in parts:
+        high = [0] * n.type.rank
+        high[axis] = longest - n.shape[axis]
+        n = pad(n, (0,) * n.type.rank, tuple(high))
+        padded.append(reshape(n, (*n.shape[:axis + 1], 1, *n.shape[axis + 1:])))
+    joined = make(CONCAT, tuple(padded), {"axis": axis + 1})
+    shape = joined.shape[:axis] + (longest * len(parts),) + joined.shape[axis + 2:]
+    stops = list(shape)
+    stops[axis] = extent
+    return slice_(reshape(joined, shape), (0,) * len(shape), tuple(stops))
+
+
+def _ordered(sides: Sides) -> list[str]:
     order: dict[str, None] = {}
-    for side in sides.values():
-        for text in side[1]:
+    for _, index in sides.values():
+        for text in index:
             for name, _ in parse_index(text)[1]:
                 order.setdefault(name)
     return list(order)
 
 
-def _unwind(sides, fresh: str, extent: Extent, constant: int, terms, found) -> str:
+def _unwind(sides: Sides, fresh: str, extent: Extent, constant: int, terms, found) -> Sides:
     """Solve q = constant + S*y + sum(c*r) for y: y's owner is dilated by S, padded, and read at
     q - sum(c*r) + const, which turns the scatter over windows into a gather."""
     (y, step), rest = terms[0], terms[1:]
-    side = next(s for s in sides.values() if y in s[1])
-    d = side[1].index(y)
+    key = next(k for k, (_, index) in sides.items() if y in index)
+    owner, index = sides[key]
+    d = index.index(y)
     highest = constant + sum(max(c * (found[r] - 1), 0) for r, c in rest)
     lowest = constant + sum(min(c * (found[r] - 1), 0) for r, c in rest)
     low = max(0, highest)
     high = max(0, extent - lowest - ((found[y] - 1) * abs(step) + 1))
-    rank = side[0].type.rank
-    at = lambda v: tuple(v if k == d else 0 for k in range(rank))
-    side[0] = pad(side[0], at(low), at(high), at(abs(step) - 1))
-    side[1][d] = index_text(low - constant, [(fresh, 1)] + [(r, -c) for r, c in rest])
-    return fresh
+    at = lambda v: tuple(v if k == d else 0 for k in range(owner.type.rank))
+    text = index_text(low - constant, [(fresh, 1)] + [(r, -c) for r, c in rest])
+    return {**sides, key: (pad(owner, at(low), at(high), at(abs(step) - 1)),
+                           (*index[:d], text, *index[d + 1:]))}
 
 
 def _jvp(node: Node, tangents):
