@@ -267,7 +267,7 @@ def _phases(sides: Sides, constant: int, terms, extent: Extent, found: dict[str,
     return out
 
 
-def _interleaved(parts: list[Node], axis: int, extent: int) -> Node:
+def _interleaved(parts: list[Node], axis: int, extent: Extent) -> Node:
     """parts[k][i] at place k + len(parts) i of the axis."""
     longest = parts[0].shape[axis]
     padded = []
@@ -278,7 +278,7 @@ def _interleaved(parts: list[Node], axis: int, extent: int) -> Node:
         padded.append(reshape(n, (*n.shape[:axis + 1], 1, *n.shape[axis + 1:])))
     joined = make(CONCAT, tuple(padded), {"axis": axis + 1})
     shape = joined.shape[:axis] + (longest * len(parts),) + joined.shape[axis + 2:]
-    stops = list(shape)
+    stops: list[Extent] = list(shape)
     stops[axis] = extent
     return slice_(reshape(joined, shape), (0,) * len(shape), tuple(stops))
 
