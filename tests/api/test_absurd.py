@@ -40,6 +40,14 @@ def test_what_makes_no_sense_is_named_at_once(name):
     assert str(found.value)
 
 
+@pytest.mark.parametrize("call", [
+    lambda x: L.expand_dims(x, 3), lambda x: L.flip(x, axis=2), lambda x: x.sum(axis=-3),
+    lambda x: L.take(x, L.asarray([0]), axis=2), lambda x: L.stack([x, x], axis=4)])
+def test_an_axis_that_is_not_there_is_an_index_error(call):
+    with pytest.raises(IndexError, match="axis"):
+        call(L.asarray(X))
+
+
 HUGE = {
     "zeros": lambda x: L.zeros(2**45), "sum": lambda x: L.zeros(2**40) + 1,
     "arange": lambda x: L.arange(10**15, dtype="int64"),

@@ -20,7 +20,7 @@ class TraceError(LamellaError, RuntimeError):
 
 
 class PositionError(ShapeError, IndexError):
-    """A position outside of an axis, or an index that does not fit the array."""
+    """A position outside of an axis, an axis that is not there, or an index that does not fit."""
 
 
 class CopyError(LamellaError, BufferError, ValueError):

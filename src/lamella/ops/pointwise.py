@@ -12,7 +12,7 @@ import numpy as np
 
 from ..base import dtypes, source
 from ..base.dtypes import DType
-from ..base.errors import DTypeError, LamellaError, ShapeError
+from ..base.errors import DTypeError, LamellaError, PositionError, ShapeError
 from ..base.extents import Extent, Shape, lower
 from ..ir.node import CONSTANT, Node, broadcast_to, make
 from ..ir.op import Op, is_dtype, op_named
@@ -279,8 +279,8 @@ def normal_axis(name: str, axis: int, rank: int) -> int:
     """A non-negative axis; raises naming the op."""
     if not -rank <= axis < rank:
         where = source.render(source.here())
-        e = ShapeError(f"{name}: axis {axis} is outside of an array of {rank} dimensions; they are "
-                       f"{-rank}..{rank - 1}" + (f" ({where})" if where else ""))
+        e = PositionError(f"{name}: axis {axis} is outside of an array of {rank} dimensions; they "
+                          f"are {-rank}..{rank - 1}" + (f" ({where})" if where else ""))
         e.located = True  # type: ignore[attr-defined]
         raise e
     return axis % rank
