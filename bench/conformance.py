@@ -38,6 +38,13 @@ def array_api(suite: Path, max_examples: int, more: list[str]) -> dict[str, int]
         return summary(json.loads(report.read_text())["tests"])
 
 
+def torch_ops(more: list[str]) -> int:
+    """PyTorch's operator database: see `python -m bench.torch_ops -h` for the options."""
+    from bench.torch_ops import main as compare
+
+    return 1 if compare(more)["failed"] else 0
+
+
 def summary(tests: list[dict]) -> dict[str, int]:
     """Outcomes of a JSON report of pytest, counted."""
     names = {"passed": "passed", "xpassed": "passed", "xfailed": "expected_failures",
@@ -53,7 +60,10 @@ def main(arguments: list[str] | None = None) -> int:
     one = commands.add_parser("array-api", help=array_api.__doc__)
     one.add_argument("suite", type=Path, help="the checkout of array-api-tests")
     one.add_argument("--max-examples", type=int, default=100, help="examples of each test")
+    commands.add_parser("torch-ops", help=torch_ops.__doc__, add_help=False)
     given, more = parser.parse_known_args(arguments)
+    if given.command == "torch-ops":
+        return torch_ops(more)
     found = array_api(given.suite, given.max_examples, more)
     print(json.dumps(found))
     return 1 if found["failed"] else 0

@@ -115,8 +115,9 @@ def translated(value, arrays: dict):
 
 
 def numpy_of(tensor) -> np.ndarray:
-    """The tensor's values; conjugate and negative views are resolved."""
-    return tensor.detach().resolve_conj().resolve_neg().numpy()
+    """The tensor's values, those of bfloat16 as float32; views are resolved."""
+    wide = tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
+    return wide.detach().numpy(force=True)
 
 
 def outputs_of(result) -> list:
@@ -134,6 +135,7 @@ def difference(ours, theirs, scale: float = 1.0) -> str:
     """What differs between two values; empty where they agree."""
     theirs = numpy_of(theirs) if hasattr(theirs, "detach") else np.asarray(theirs)
     ours = np.asarray(ours)
+    ours = ours.astype(np.float32) if ours.dtype.kind == "V" else ours  # bfloat16
     if ours.shape != theirs.shape:
         return f"shape {ours.shape}, not {theirs.shape}"
     kinds = {"u": "i"}
@@ -319,7 +321,8 @@ def summary(found: dict[str, Outcome | None]) -> dict[str, int]:
     return counts
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> dict[str, int]:
+    """Compare; gives and prints the counts of outcomes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", help="entries, or beginnings of names ending in *, with commas")
     parser.add_argument("--samples", type=int, default=12, help="at most, of each entry and dtype")
@@ -342,8 +345,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{o.status:12} {name}: {why}{more}; {o.agreed} agreed", flush=True)
     if given.write:
         given.write.write_text(page(found), encoding="utf-8")
-    print(json.dumps({"suite": "torch-ops", **summary(found)}))
+    counts = summary(found)
+    print(json.dumps({"suite": "torch-ops", **counts}))
+    return counts
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(1 if main()["failed"] else 0)

@@ -83,15 +83,26 @@ def _multi_margin(x, target, p=1, margin=1.0, weight=None, reduction="mean", **k
 
 
 def _ctc(x, targets, input_lengths, target_lengths, blank=0, reduction="mean", zero_infinity=False):
-    return LOSSES.ctc(x, targets, input_lengths, target_lengths, blank=blank, reduction=reduction,
+    # PyTorch states the gradient of what precedes log_softmax, which leaves log-probabilities alone
+    x = L.log_softmax(L.moveaxis(x, 0, 1), axis=-1)
+    lengths, target_lengths = (L.asarray(v, dtype="int32") if not isinstance(v, L.Array) else v
+                               for v in (input_lengths, target_lengths))
+    if targets.ndim == 1:
+        sizes = target_lengths.tolist()
+        rows, at = [], 0
+        for size in sizes:
+            rows.append(L.pad(targets[at:at + size], [(0, max(sizes) - size)]))
+            at += size
+        targets = L.stack(rows)
+    return LOSSES.ctc(x, targets, lengths, target_lengths, blank=blank, reduction=reduction,
                       zero_infinity=zero_infinity)
 
 
-def _linear_cross_entropy(x, weights, target, bias=None, **k):
+def _linear_cross_entropy(x, weights, target, linear_bias=None, **k):
     for name in ("chunking_strategy", "chunk_size", "acc_dtype", "options"):
         k.pop(name, None)
-    y = x @ weights.mT
-    return _cross_entropy(y if bias is None else y + bias, target, **k)
+    y = L.tensordot(x, weights, axes=([-1], [-1]))
+    return _cross_entropy(y if linear_bias is None else y + linear_bias, target, **k)
 
 
 F = "nn.functional."

@@ -211,6 +211,8 @@ def _index_select(x, dim, index):
 def _gather(x, dim, index, *, sparse_grad=False):
     if not x.ndim or not index.ndim:
         return L.take(x.reshape(-1), index.reshape(-1), axis=0).reshape(index.shape)
+    if index.ndim != x.ndim:
+        raise Different("positions have the axes of the array, empty ones too")
     box = tuple(slice(None) if d == dim % x.ndim else slice(0, e)
                 for d, e in enumerate(index.shape))
     return L.take_along_axis(x[box], index, axis=dim)
@@ -227,7 +229,7 @@ def _take_along(x, index, dim=None):
 
 
 def _get(x, key):
-    return x[tuple(key) if isinstance(key, list) else key]
+    return x[key]
 
 
 def _meshgrid(*xs, indexing="ij"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .common import L, called, words
+from .common import Different, L, called, words
 
 
 def _alpha(f):
@@ -94,6 +94,14 @@ def _pow(a, b):
     return a ** b
 
 
+def _rpow(a, b):
+    if isinstance(b, L.Array):
+        if bool(L.any(b < 0)):
+            raise Different("the derivative of a^b by b is 0 for negative a, not NaN")
+        return b ** a
+    return L.asarray(b, dtype=a.dtype) ** a
+
+
 def _cast(name):
     return lambda x, **kwargs: L.astype(x, name)
 
@@ -116,7 +124,7 @@ TABLE = {
         b.astype("float64") if isinstance(b, L.Array) else b),
     "square": L.square, "__radd__": lambda a, b: b + a, "__rsub__": lambda a, b: b - a,
     "__rmul__": lambda a, b: b * a, "__rdiv__": lambda a, b: b / a,
-    "__rpow__": lambda a, b: L.asarray(b, dtype=a.dtype) ** a,
+    "__rpow__": _rpow,
     "__rmod__": lambda a, b: _remainder(L.asarray(b, dtype=a.dtype) if not isinstance(b, L.Array)
                                         else b, a),
     "__rand__": lambda a, b: L.bitwise_and(a, b), "__ror__": lambda a, b: L.bitwise_or(a, b),

@@ -81,6 +81,8 @@ def _logsumexp(x, dim, keepdim=False):
 
 def _cov(x, *, correction=1, fweights=None, aweights=None):
     x = x.reshape(1, -1) if x.ndim < 2 else x
+    if aweights is not None and aweights.dtype != x.dtype:
+        raise Different("weights are brought to the dtype of the values before they are summed")
     w = None
     for v in (fweights, aweights):
         if v is not None:
@@ -114,6 +116,13 @@ def _baddbmm(x, a, b, *, beta=1, alpha=1):
 def _addr(x, a, b, *, beta=1, alpha=1):
     y = L.outer(a, b) * alpha
     return y if beta == 0 else x * beta + y
+
+
+def _tensordot(a, b, dims=2):
+    if not isinstance(dims, int) and any(a.shape[i] != b.shape[j]
+                                         for i, j in zip(*dims, strict=True)):
+        raise Different("summed axes have equal extents; one does not repeat")
+    return L.tensordot(a, b, axes=dims)
 
 
 def _dist(a, b, p=2):
@@ -267,7 +276,7 @@ TABLE = {
     "matmul": L.matmul, "mm": L.matmul, "bmm": L.matmul, "mv": L.matmul, "dot": L.matmul,
     "vdot": L.matmul, "inner": lambda a, b: L.tensordot(a, b, axes=([-1], [-1])) if
     a.ndim and b.ndim else a * b,
-    "outer": L.outer, "tensordot": lambda a, b, dims=2: L.tensordot(a, b, axes=dims),
+    "outer": L.outer, "tensordot": _tensordot,
     "einsum": lambda xs, equation: L.einsum(equation, *xs),
     "addmm": _baddbmm, "addmv": _baddbmm, "baddbmm": _baddbmm,
     "addbmm": lambda x, a, b, *, beta=1, alpha=1: _baddbmm(

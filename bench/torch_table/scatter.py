@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .common import L
+from .common import Different, L
 
 _MODES = {"sum": "add", "add": "add", "prod": "mul", "multiply": "mul", "amax": "max",
           "amin": "min", "mean": "mean"}
@@ -134,10 +134,16 @@ def _masked_fill(x, mask, value):
 
 
 def _masked_scatter(x, mask, source):
-    full = L.broadcast_to(mask, x.shape)
+    x, full = L.broadcast_arrays(x, mask)
     at = L.cumulative_sum(L.astype(full.reshape(-1), "int32")) - 1
     taken = L.take(source.reshape(-1), L.clip(at, 0, source.size - 1), axis=0)
     return L.where(full, taken.reshape(x.shape), x)
+
+
+def _bincount(x, *, weights=None, minlength=0):
+    if weights is not None and not weights.dtype.is_float:
+        raise Different("integer weights add up as integers")
+    return L.bincount(x, weights=weights, minlength=minlength)
 
 
 TABLE = {
@@ -148,6 +154,5 @@ TABLE = {
     "index_put": _index_put, "put": _put, "slice_scatter": _slice_scatter,
     "select_scatter": _select_scatter, "diagonal_scatter": _diagonal_scatter,
     "masked_fill": _masked_fill, "masked_scatter": _masked_scatter,
-    "bincount": lambda x, *, weights=None, minlength=0: L.bincount(
-        x, weights=weights, minlength=minlength),
+    "bincount": _bincount,
 }

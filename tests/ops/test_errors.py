@@ -47,6 +47,8 @@ BAD = {
     "stack": (lambda: lm.stack([X(), Y()]), ShapeError, ("stack", "(3, 4)", "(2, 4)")),
     "transpose": (lambda: lm.permute_dims(X(), (0, 0)), ShapeError,
                   ("transpose", "(0, 0)", "(3, 4)")),
+    "a summed axis of one": (lambda: lm.tensordot(ones(1, 1), ones(2, 3), axes=([0], [0])),
+                             ShapeError, ("einsum", "axis a is 1", "(1, 1)", "(2, 3)")),
     "einsum": (lambda: lm.einsum("ij,jk->ik", X(), X()), ShapeError,
                ("axis j", "(3, 4)", "4", "3")),
     "axis of sum": (lambda: lm.sum(X(), axis=3), ShapeError, ("sum", "axis 3", "-2..1")),

@@ -17,6 +17,8 @@ def normal(*shape, seed=0) -> np.ndarray:
 
 LABELS = np.array([3, 0, 9, 9, 1, 5], np.int64)
 
+CTC_LABELS = np.array([[1, 1, 2, 4], [3, 2, 3, 0]], np.int64)
+
 # name: (our function, PyTorch's, arrays)
 FUNCTIONS = {
     "matmul": (lambda a, b: a @ b, lambda a, b: a @ b, [normal(33, 70), normal(70, 49, seed=1)]),
@@ -51,6 +53,49 @@ FUNCTIONS = {
     "avg_pool": (lambda x: F.avg_pool(x, 2),
                  lambda x: T.avg_pool2d(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1),
                  [normal(2, 8, 6, 3)]),
+    "depthwise conv2d": (
+        lambda x, w: F.conv2d(x, w, padding=1, groups=3),
+        lambda x, w: T.conv2d(x.permute(0, 3, 1, 2), w.permute(0, 3, 1, 2), padding=1,
+                              groups=3).permute(0, 2, 3, 1),
+        [normal(2, 9, 8, 3), normal(6, 3, 3, 1, seed=1)]),
+    "conv_transpose2d": (
+        lambda x, w: F.conv_transpose2d(x, w, stride=2, padding=1, output_padding=1),
+        lambda x, w: T.conv_transpose2d(x.permute(0, 3, 1, 2), w.permute(0, 3, 1, 2), stride=2,
+                                        padding=1, output_padding=1).permute(0, 2, 3, 1),
+        [normal(2, 5, 4, 3), normal(3, 3, 3, 5, seed=1)]),
+    "group_norm": (lambda x, w, b: F.group_norm(x, 2, w, b),
+                   lambda x, w, b: T.group_norm(x.permute(0, 2, 1), 2, w, b).permute(0, 2, 1),
+                   [normal(3, 7, 6), normal(6, seed=1), normal(6, seed=2)]),
+    "grouped attention": (
+        lambda q, k, v: F.attention(q, k, v, causal=True),
+        lambda q, k, v: T.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True),
+        [normal(2, 6, 9, 8), normal(2, 2, 9, 8, seed=1), normal(2, 2, 9, 5, seed=2)]),
+    "bicubic": (lambda x: F.interpolate(x, (7, 11), method="bicubic"),
+                lambda x: T.interpolate(x.permute(0, 3, 1, 2), (7, 11), mode="bicubic").permute(
+                    0, 2, 3, 1), [normal(2, 4, 5, 3)]),
+    "grid_sample": (lambda x, g: F.grid_sample(x, g, padding="border"),
+                    lambda x, g: T.grid_sample(x.permute(0, 3, 1, 2), g, padding_mode="border",
+                                               align_corners=False).permute(0, 2, 3, 1),
+                    [normal(2, 5, 6, 3), normal(2, 4, 4, 2, seed=1) * 0.7]),
+    "adaptive_avg_pool": (
+        lambda x: F.adaptive_avg_pool(x, (3, 4)),
+        lambda x: T.adaptive_avg_pool2d(x.permute(0, 3, 1, 2), (3, 4)).permute(0, 2, 3, 1),
+        [normal(2, 7, 9, 3)]),
+    "softplus": (lambda x: F.softplus(x, beta=2.0), lambda x: T.softplus(x, beta=2.0),
+                 [normal(6, 33)]),
+    "weighted cross_entropy": (
+        lambda a, w: lamella.nn.losses.cross_entropy(
+            a, lamella.asarray(LABELS), weights=lamella.stop_gradient(F.abs(w)), ignore_index=9,
+            label_smoothing=0.1, reduction="none"),
+        lambda a, w: T.cross_entropy(a, torch.from_numpy(LABELS), w.abs().detach(),
+                                     ignore_index=9, label_smoothing=0.1, reduction="none")
+        + 0 * w.sum(), [normal(6, 10), normal(10, seed=1)]),
+    "ctc": (lambda a: lamella.nn.losses.ctc(
+                F.log_softmax(a), lamella.asarray(CTC_LABELS), lamella.asarray([9, 7]),
+                lamella.asarray([4, 3]), reduction="none"),
+            lambda a: T.ctc_loss(torch.log_softmax(a, -1).permute(1, 0, 2),
+                                 torch.from_numpy(CTC_LABELS), (9, 7), (4, 3), reduction="none"),
+            [normal(2, 9, 5)]),
     "sum": (lambda x: x.sum(axis=(0, 2)), lambda x: x.sum((0, 2)), [normal(40, 7, 61)]),
     "max": (lambda x: x.max(axis=1), lambda x: x.amax(1), [normal(40, 7, 61)]),
     "prod": (lambda x: x.prod(axis=1), lambda x: x.prod(1), [normal(40, 7)]),

@@ -22,6 +22,7 @@ from .repetition import *  # noqa: F403
 from .resampling import *  # noqa: F403
 from .scans import *  # noqa: F403
 from .scatters import *  # noqa: F403
+from .segments import *  # noqa: F403
 from .sets import *  # noqa: F403
 from .sorting import *  # noqa: F403
 from .special import *  # noqa: F403

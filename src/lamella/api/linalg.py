@@ -60,6 +60,7 @@ def einsum(spec: str, *arrays) -> Array:
     """
     nodes = list(operands("einsum", arrays))
     names, out = _einsum_axes(spec.replace(" ", ""), nodes)
+    _check_extents(spec, nodes, names)
     terms = [_diagonal(n, axes) for n, axes in zip(nodes, names, strict=True)]
     while len(terms) > 1:
         (a, left), (b, right), *rest = terms
@@ -70,6 +71,17 @@ def einsum(spec: str, *arrays) -> Array:
     if missing:
         raise error(ShapeError, f"einsum: {spec!r}: the result has {missing}, which no operand has")
     return wrap(move.transpose(x, tuple(axes.index(n) for n in out)))
+
+
+def _check_extents(spec: str, nodes, names) -> None:
+    """Raise where a letter names two extents; leading axes of `...` broadcast."""
+    found: dict = {}
+    for node, axes in zip(nodes, names, strict=True):
+        for name, extent in zip(axes, node.shape, strict=True):
+            if name in spec and found.setdefault(name, extent) != extent:
+                raise error(ShapeError, f"einsum: {spec!r}: axis {name} is {found[name]} in one "
+                                        f"operand and {extent} in another, of shapes "
+                                        f"{', '.join(str(n.shape) for n in nodes)}")
 
 
 def _einsum_axes(spec: str, nodes) -> tuple[list[list[str]], list[str]]:

@@ -1,7 +1,8 @@
-"""Layers over images [n, h, w, c]."""
+"""Layers over images [n, ..., c] with 1 to 3 axes between; channels come last."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..api import functions as F
@@ -13,66 +14,91 @@ from .layers import uniform_init
 from .module import Module
 
 
-class Conv2d(Module):
-    """Cross-correlation with weight [outputs, kh, kw, inputs], plus a bias for each output channel.
+class _Conv(Module):
+    """A convolution over `axes` axes; weight [outputs, kernel..., inputs / groups]."""
 
-    padding: a number, a pair, (before, after) pairs, or "same". Both start uniform in
-    +-1/sqrt(inputs kh kw).
-    """
+    axes = 2
+    weight: Array
+    bias: Array | None
 
-    def __init__(self, inputs: int, outputs: int, kernel: int | tuple[int, int] = 3, *, key: Array,
-                 stride=1, padding: Any = 0, dilation=1, bias: bool = True, dtype="float32"):
-        kh, kw = (kernel, kernel) if isinstance(kernel, int) else kernel
+    def __init__(self, inputs: int, outputs: int, kernel: Any = 3, *, key: Array, stride=1,
+                 padding: Any = 0, dilation=1, groups: int = 1, bias: bool = True,
+                 dtype="float32"):
+        taps = (kernel,) * self.axes if isinstance(kernel, int) else tuple(kernel)
+        if inputs % groups or outputs % groups or len(taps) != self.axes:
+            raise error(ShapeError, f"{type(self).__name__}: a kernel of {taps} over {self.axes} "
+                                    f"axes with {groups} groups of {inputs} and {outputs} channels")
         first, second = random.split(key)
-        self.weight = uniform_init(first, (outputs, kh, kw, inputs), inputs * kh * kw, dtype)
-        self.bias = uniform_init(second, (outputs,), inputs * kh * kw, dtype) if bias else None
+        fan = inputs // groups * math.prod(taps)
+        self.weight = uniform_init(first, self._shape(inputs, outputs, taps, groups), fan, dtype)
+        self.bias = uniform_init(second, (outputs,), fan, dtype) if bias else None
         self.stride, self.padding, self.dilation = stride, padding, dilation
+        self.groups = groups
+
+    def _shape(self, inputs: int, outputs: int, taps: tuple, groups: int) -> tuple:
+        return (outputs, *taps, inputs // groups)
 
     def __call__(self, x: Array) -> Array:
-        y = F.conv2d(x, self.weight, stride=self.stride, padding=self.padding,
-                     dilation=self.dilation)
+        convolve = getattr(F, f"conv{self.axes}d")
+        y = convolve(x, self.weight, stride=self.stride, padding=self.padding,
+                     dilation=self.dilation, groups=self.groups)
         return y if self.bias is None else y + self.bias
 
 
-class BatchNorm(Module):
-    """Normalisation of each channel (last axis) over all other axes; returns (y, new state).
+class Conv1d(_Conv):
+    """Cross-correlation of [n, t, c] with weight [outputs, k, inputs / groups], and a bias."""
 
-    Training uses the batch's statistics and moves the state's running ones towards them by
-    `momentum`; with `train=False` the running ones are used and stay.
+    axes = 1
 
-        state = norm.init_state()
-        y, state = norm(x, state)
+
+class Conv2d(_Conv):
+    """Cross-correlation with weight [outputs, kh, kw, inputs / groups], plus a bias for each output
+    channel.
+
+    padding: a number, a pair, (before, after) pairs, "same" or "valid". Both start uniform in
+    +-1/sqrt(inputs / groups kh kw).
     """
 
-    def __init__(self, channels: int, *, momentum: float = 0.1, eps: float = 1e-5,
-                 dtype="float32"):
-        self.weight, self.bias = F.ones(channels, dtype=dtype), F.zeros(channels, dtype=dtype)
-        self.momentum, self.eps = momentum, eps
 
-    def init_state(self) -> dict[str, Array]:
-        """Running mean 0 and variance 1 for each channel."""
-        return {"mean": F.zeros_like(self.bias), "var": F.ones_like(self.weight)}
+class Conv3d(_Conv):
+    """Cross-correlation of [n, d, h, w, c] with weight [outputs, kd, kh, kw, inputs / groups]."""
 
-    def __call__(self, x: Array, state: dict[str, Array], *, train: bool = True):
-        if x.shape[-1:] != self.weight.shape:
-            raise error(ShapeError, f"BatchNorm: x {x.shape} must have {self.weight.shape[0]} "
-                                    "channels in its last axis")
-        if not train:
-            return self._normal(x, state["mean"], state["var"]), state
-        axes = tuple(range(x.ndim - 1))
-        mean = x.mean(axes)
-        var = F.square(x - mean).mean(axes)
-        count = F.asarray(x.size // x.shape[-1]).astype(var.dtype)
-        unbiased = F.stop_gradient(var) * (count / F.maximum(count - 1, 1))
-        new = {"mean": self._moved(state["mean"], F.stop_gradient(mean)),
-               "var": self._moved(state["var"], unbiased)}
-        return self._normal(x, mean, var), new
+    axes = 3
 
-    def _normal(self, x: Array, mean: Array, var: Array) -> Array:
-        return (x - mean) * (F.rsqrt(var + self.eps) * self.weight) + self.bias
 
-    def _moved(self, old: Array, new: Array) -> Array:
-        return old * (1 - self.momentum) + new * self.momentum
+class _ConvTranspose(_Conv):
+    """The transpose of a convolution; weight [inputs, kernel..., outputs / groups]."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: Any = 3, *, key: Array,
+                 output_padding: Any = 0, **more):
+        super().__init__(inputs, outputs, kernel, key=key, **more)
+        self.output_padding = output_padding
+
+    def _shape(self, inputs: int, outputs: int, taps: tuple, groups: int) -> tuple:
+        return (inputs, *taps, outputs // groups)
+
+    def __call__(self, x: Array) -> Array:
+        convolve = getattr(F, f"conv_transpose{self.axes}d")
+        y = convolve(x, self.weight, stride=self.stride, padding=self.padding,
+                     output_padding=self.output_padding, dilation=self.dilation,
+                     groups=self.groups)
+        return y if self.bias is None else y + self.bias
+
+
+class ConvTranspose1d(_ConvTranspose):
+    """The transpose of a convolution of [n, t, c]: strides spread, windows add up."""
+
+    axes = 1
+
+
+class ConvTranspose2d(_ConvTranspose):
+    """The transpose of a convolution of images: weight [inputs, kh, kw, outputs / groups]."""
+
+
+class ConvTranspose3d(_ConvTranspose):
+    """The transpose of a convolution of volumes: weight [inputs, kd, kh, kw, outputs / groups]."""
+
+    axes = 3
 
 
 class MaxPool(Module):

@@ -8,8 +8,9 @@ from ..api.array import Array
 from ..api.values import error
 from ..base.errors import ShapeError
 from .heads import MultiHeadAttention
-from .layers import Embedding, LayerNorm, Linear, dropout
+from .layers import Embedding, Linear, dropout
 from .module import Module
+from .normalization import LayerNorm
 
 
 class Block(Module):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ..api import functions as F
 from ..api import random
 from ..api.array import Array
+from ..api.shapes import some_axes
 from ..api.values import error
 from ..base.errors import DTypeError, ShapeError
 from .module import Module
@@ -95,32 +96,25 @@ class Embedding(Module):
         return F.take(self.weight, tokens, axis=0)
 
 
-class LayerNorm(Module):
-    """(x - mean) / sqrt(var + eps) * weight + bias over the last axis, of extent `width`."""
+def dropout(x: Array, rate: float, key: Array | None, *, whole=()) -> Array:
+    """Each value zero with probability `rate`, else divided by 1 - rate; x itself without a key.
 
-    def __init__(self, width: int, *, eps: float = 1e-5, dtype="float32"):
-        self.weight, self.bias = F.ones(width, dtype=dtype), F.zeros(width, dtype=dtype)
-        self.eps = eps
-
-    def __call__(self, x: Array) -> Array:
-        return F.layer_norm(x, self.weight, self.bias, eps=self.eps)
-
-
-def dropout(x: Array, rate: float, key: Array | None) -> Array:
-    """Each value zero with probability `rate`, else divided by 1 - rate; x itself without a key."""
+    Slices along the axes `whole` are kept or zeroed as one: (1, 2) drops channels of [n, h, w, c].
+    """
     if key is None or rate == 0:
         return x
     if not 0 <= rate < 1:
         raise error(ShapeError, f"dropout: the rate {rate} must lie in 0..1, 1 left out")
-    kept = random.bernoulli(key, 1 - rate, x.shape)
-    return F.where(kept, x / (1 - rate), 0.0)
+    axes = some_axes("dropout", whole, x.ndim)
+    shape = tuple(1 if d in axes else e for d, e in enumerate(x.shape))
+    return F.where(random.bernoulli(key, 1 - rate, shape), x / (1 - rate), 0.0)
 
 
 class Dropout(Module):
     """`dropout` of a fixed rate: `d(x, key)` when training, `d(x)` otherwise."""
 
-    def __init__(self, rate: float):
-        self.rate = rate
+    def __init__(self, rate: float, *, whole=()):
+        self.rate, self.whole = rate, whole
 
     def __call__(self, x: Array, key: Array | None = None) -> Array:
-        return dropout(x, self.rate, key)
+        return dropout(x, self.rate, key, whole=self.whole)

@@ -11,6 +11,13 @@ from ..api import functions as F
 from ..api.array import Array
 from ..api.values import error
 from ..base.errors import LamellaError, ShapeError
+from .alignment import ctc
+
+__all__ = ["accuracy", "binary_cross_entropy", "binary_cross_entropy_of", "cosine_embedding",
+           "cross_entropy", "ctc", "focal", "gaussian_nll", "hinge", "hinge_embedding", "huber",
+           "kl_divergence", "mae", "margin_ranking", "mse", "multi_margin", "multilabel_margin",
+           "multilabel_soft_margin", "nll", "poisson_nll", "reduced", "smooth_l1", "soft_margin",
+           "triplet_margin"]
 
 
 def reduced(values: Array, reduction: str) -> Array:
