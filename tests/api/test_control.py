@@ -315,3 +315,16 @@ def test_a_leaked_stand_in_says_so():
     lamella.scan(lambda c, x: (kept.append(c) or c, None), 1.0, length=2)
     with pytest.raises(TraceError, match="no value outside"):
         kept[0].item()
+
+
+def test_a_number_that_is_looked_at_before_the_loop_runs_stays_a_number_in_its_body():
+    by, kept = lamella.asarray(2.0), []
+
+    def body(c, _):
+        kept.append(lamella.sin(by))        # of numbers alone, so it has a value outside too
+        return c * kept[0] * by, c
+
+    last, ys = lamella.scan(body, 1.0, length=3)
+    assert float(by) == 2 and float(kept[0]) == pytest.approx(math.sin(2))
+    assert float(last) == pytest.approx((2 * math.sin(2)) ** 3)
+    assert ys.shape == (3,)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import lamella as L
+from lamella.ir.printer import to_text
 
 rng = np.random.default_rng(1)
 X = rng.uniform(0.3, 1.2, (3, 4)).astype(np.float32)
@@ -224,3 +225,41 @@ def test_transforms_inside_compile():
     np.testing.assert_array_equal(rows.numpy()[0], g.numpy())
     with pytest.raises(L.errors.TraceError, match="compile of .*where"):
         L.compile(lambda x: x if x > 0 else -x)(1.0)
+
+
+def test_a_compiled_function_inside_of_transforms_is_a_part_of_them():
+    cube = L.compile(lambda x: (x ** 3).sum(), donate=0)
+    x = L.asarray([1.0, 2.0])
+    np.testing.assert_array_equal(L.grad(cube)(x).numpy(), [3, 12])
+    np.testing.assert_array_equal(L.compile(L.grad(cube))(x).numpy(), [3, 12])
+    np.testing.assert_array_equal(L.hessian(cube)(x).numpy(), [[6, 0], [0, 12]])
+    assert float(L.jvp(cube, (x,), (x,))[1]) == 27
+    assert float(L.linearize(cube, x)[1](x)) == 27
+    np.testing.assert_array_equal(L.vmap(cube)(L.stack([x, 2 * x])).numpy(), [9, 72])
+    step = L.compile(lambda c, a: (c * a, c))
+    assert L.scan(step, L.asarray(1.0), x)[1].tolist() == [1, 1]
+    assert L.cond(x[0] > 0, cube, cube, x).item() == 9
+    captures = L.grad(lambda c: L.compile(lambda a: (a * c).sum())(L.ones(2)))
+    assert captures(x).tolist() == [1, 1]
+
+
+def test_a_compiled_method_takes_self_as_an_argument():
+    class Scaled(L.nn.Module):
+        def __init__(self, by):
+            self.by = L.asarray(by)
+
+        @L.compile
+        def __call__(self, x, y=1.0):
+            return x * self.by + y
+
+    assert Scaled(2.0)(L.ones(2)).tolist() == [3, 3]
+    assert Scaled(3.0)(L.ones(2), y=2.0).tolist() == [5, 5]
+    assert len(Scaled.__call__.entries) == 1
+
+
+def test_a_trace_is_not_changed_by_looking_at_its_numbers():
+    by = L.asarray(2.0)
+    program = L.trace(lambda x: x * by, L.spec((2,)))
+    before = to_text(program)
+    assert float(by) == 2
+    assert to_text(program) == before

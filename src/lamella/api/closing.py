@@ -8,7 +8,7 @@ from typing import Any
 from ..base import tree
 from ..base.errors import DTypeError, LamellaError
 from ..ir.node import CONSTANT, INPUT, Node, next_born, placeholder, topological
-from ..ir.program import Program, replaced
+from ..ir.program import Program, copied, replaced
 from ..ir.types import TensorType
 from . import effects
 from .array import Array, asarray
@@ -70,6 +70,7 @@ def closed(functions: Sequence[tuple[str, list[Node], list[Node]]], since: int,
     """
     own = {id(n) for _, inputs, _ in functions for n in inputs}
     captured: dict[int, Node] = {}
+    leaves: dict[int, Node] = {}
     for _, _, outputs in functions:
         stop = frozenset(n for n in topological(outputs) if _outside(n, own, since))
         order = topological(outputs, stop)
@@ -78,8 +79,10 @@ def closed(functions: Sequence[tuple[str, list[Node], list[Node]]], since: int,
         for n in topological(outputs, stop):
             if n in stop:
                 captured[id(n)] = n
+            elif not n.inputs and id(n) not in own:
+                leaves[id(n)] = copied(n)
     inner = {k: placeholder(n.type) for k, n in captured.items()}
-    programs = [Program([*inner.values(), *inputs], replaced(outputs, inner), name)
+    programs = [Program([*inner.values(), *inputs], replaced(outputs, inner | leaves), name)
                 for name, inputs, outputs in functions]
     return list(captured.values()), programs
 

@@ -29,14 +29,14 @@ from ..engine.plans import executable
 from ..engine.profile import profile
 from ..engine.value import Donated, Value
 from ..ir.node import INPUT, Known, Node, literal, placeholder, topological
-from ..ir.program import Program, rebuild, replaced
+from ..ir.program import Program, copied, rebuild, replaced
 from ..ir.types import TensorType, tensor
 from ..planner.build import build_plan
 from ..planner.plan import Plan
 from ..planner.report import Report, bytes_text
 from . import effects
 from .array import Array, asarray, wrap
-from .scope import Scope
+from .scope import Scope, active
 from .values import error, force, settle
 
 _NUMBERS = {bool: tensor(bool_, ()), int: tensor(int32, ()), float: tensor(float32, ())}
@@ -132,6 +132,8 @@ class Compiled:
 
     def __call__(self, *args, **kwargs):
         args = self.arguments(args, kwargs)
+        if active():  # a part of what is being derived, batched or compiled around it
+            return self.f(*args)
         leaves, structures = tree.flatten_arguments(args)
         try:
             values = [a.node.data for a in leaves]
@@ -148,6 +150,9 @@ class Compiled:
         if self.donate:
             return self._run_donating(entry, structures, values)
         return _returned(entry, entry.executable(values))
+
+    def __get__(self, instance: Any, owner: type | None = None):
+        return self if instance is None else functools.partial(self, instance)
 
     def _run_donating(self, entry: Entry, structures: tuple, values: list[Value]):
         settle()
@@ -266,6 +271,8 @@ def compile(f: Callable | None = None, *, donate: str | int | tuple = (),
     afterwards. memory: a budget in bytes ("64 MiB"); a call that needs more raises BudgetError
     before anything is compiled. sizes: symbols for extents that vary between calls, for example
     `sizes={"x": (symbol("B", 1, 256), None)}`: one compile then serves every value in the bounds.
+    Called within a transform or another compiled function it is a part of that: f as it was
+    written, which donates nothing and has no budget of its own. On a method, self is an argument.
     """
     if f is None:
         return functools.partial(compile, donate=donate, memory=memory, sizes=sizes)
@@ -346,8 +353,10 @@ def _captured(nodes: list[Node], outputs: list[Node]):
         elif n.op is INPUT and id(n) not in own:
             raise error(LamellaError, "an array of another traced function is used here; pass it "
                                       "as an argument")
-        else:
+        elif n.inputs or id(n) in own:
             done[id(n)] = rebuild(n, tuple(done[id(i)] for i in n.inputs))
+        else:
+            done[id(n)] = copied(n)
     return inputs, [done[id(o)] for o in outputs], captured
 
 

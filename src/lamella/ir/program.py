@@ -101,6 +101,12 @@ def inlined(p: Program, nodes) -> list[Node]:
     return replaced(p.outputs, {id(i): n for i, n in zip(p.inputs, nodes, strict=True)})
 
 
+def copied(node: Node) -> Node:
+    """A node without inputs again, for a program that is kept: evaluating the one in its graph
+    turns that into an input, and the copy stays what it was."""
+    return Node(node.op, (), node.params, node.type, node.source, node.token)
+
+
 def rebuild(node: Node, inputs: tuple[Node, ...]) -> Node:
     """The same node over other inputs (types must not change)."""
     if inputs == node.inputs or all(a is b for a, b in zip(inputs, node.inputs, strict=True)):
