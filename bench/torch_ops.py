@@ -70,11 +70,12 @@ def entries() -> dict[str, Any]:
 
 
 def dtypes_of(op) -> list:
-    """float32 and float64; else an integer; else bool."""
+    """float32 and float64; else an integer; else bool; else complex numbers."""
     import torch
     taken = op.dtypes
     floats = [d for d in (torch.float32, torch.float64) if d in taken]
-    return floats or [d for d in (torch.int32, torch.int64, torch.bool) if d in taken][:1]
+    others = (torch.int32, torch.int64, torch.bool, torch.complex64)
+    return floats or [d for d in others if d in taken][:1]
 
 
 def chosen(samples: Iterable, most: int) -> list:

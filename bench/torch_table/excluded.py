@@ -28,6 +28,7 @@ _CLASSES = {
         "alias_copy diagonal_copy expand_copy narrow_copy permute_copy split_with_sizes_copy "
         "squeeze_copy t_copy transpose_copy unbind_copy unfold_copy unsqueeze_copy view_copy",
     "complex views of bits": "resolve_conj resolve_neg",
+    "a dtype of storage alone on CPUs: complex numbers of two float16": "chalf",
 }
 
 EXCLUDED = {name: reason for reason, names in _CLASSES.items() for name in names.split()}

@@ -179,6 +179,29 @@ def _swap_embedding(weight, indices, **k):
     return _embedding(indices, weight, **k)
 
 
+def _embedding_bag(weight, indices, offsets=None, max_norm=None, norm_type=2, mode="mean",
+                   per_sample_weights=None, include_last_offset=False, padding_idx=None, **k):
+    if max_norm is not None or k.get("scale_grad_by_freq"):
+        raise Different("changing the table in place, and gradients that are none, are not offered")
+    if indices.ndim == 2:
+        count, size = indices.shape
+        groups = L.arange(indices.size) // max(size, 1)
+    else:
+        ends = offsets.tolist()
+        ends = ends[:-1] if include_last_offset else ends
+        count, at = len(ends), L.arange(indices.size).reshape(-1, 1)
+        groups = L.sum(L.astype(at >= L.asarray(ends, dtype="int32"), "int32"), axis=1) - 1
+    flat = indices.reshape(-1)
+    if padding_idx is not None:
+        padding_idx = padding_idx % weight.shape[0]
+        groups = L.where(flat == padding_idx, -1, groups)
+    rows = L.embedding(weight, flat, padding_index=padding_idx)
+    if per_sample_weights is not None:
+        rows = rows * per_sample_weights.reshape(-1, 1)
+    y = getattr(L, f"segment_{mode}")(rows, groups, count)
+    return L.where(y == -math.inf, 0.0, y) if mode == "max" else y
+
+
 def _pad(mode):
     def f(x, pad, mode_=None, value=None, **k):
         pairs = [(0, 0)] * x.ndim
@@ -307,6 +330,7 @@ TABLE = {
     "nn.functional.multi_head_attention_forward": _multi_head,
     "nn.functional.linear": _linear, "nn.functional.bilinear": _bilinear,
     "nn.functional.normalize": _normalize, "nn.functional.embedding": _swap_embedding,
+    "nn.functional.embedding_bag": _embedding_bag,
     "nn.functional.pad/constant": _pad("constant"), "nn.functional.pad/reflect": _pad("reflect"),
     "nn.functional.pad/replicate": _pad("edge"), "nn.functional.pad/replicate_negative":
     _pad("edge"), "nn.functional.pad/circular": _pad("wrap"),

@@ -40,7 +40,7 @@ def _triangular(a, b, *, upper, left=True, unitriangular=False):
 
 
 def _svd(x, full_matrices=True, *, driver=None):
-    s = LA.svd(x, full_matrices=full_matrices)[1]
+    s = LA.svd(x, full_matrices=False)[1]
     return UNCOMPARED, s, UNCOMPARED  # vectors are defined to their signs
 
 
@@ -145,7 +145,29 @@ def _many(name, two=False):
     return f
 
 
+def _hermitian(name, inner):
+    """A Hermitian transform over several axes: the last by it, the others by plain ones."""
+    def f(x, s=None, dim=None, norm=None):
+        dim = (tuple(range(-len(s), 0)) if s is not None else tuple(range(x.ndim))) \
+            if dim is None else ((dim,) if isinstance(dim, int) else tuple(dim))
+        s = (None,) * len(dim) if s is None else ((s,) if isinstance(s, int) else tuple(s))
+        norm = norm or "backward"
+        last = lambda v: getattr(L.fft, name)(v, n=s[-1], axis=dim[-1], norm=norm)
+        if name == "ihfft":
+            x = last(x)
+        for n, d in zip(s[:-1], dim[:-1], strict=True):
+            x = getattr(L.fft, inner)(x, n=n, axis=d, norm=norm)
+        return last(x) if name == "hfft" else x
+    return f
+
+
+def _two(f):
+    return lambda x, s=None, dim=(-2, -1), norm=None: f(x, s, dim, norm)
+
+
 TABLE = {
+    "fft.hfftn": _hermitian("hfft", "fft"), "fft.hfft2": _two(_hermitian("hfft", "fft")),
+    "fft.ihfftn": _hermitian("ihfft", "ifft"), "fft.ihfft2": _two(_hermitian("ihfft", "ifft")),
     "cholesky": lambda x, upper=False: LA.cholesky(x, upper=upper),
     "linalg.cholesky": lambda x, *, upper=False: LA.cholesky(x, upper=upper),
     "linalg.cholesky_ex": _info(lambda x, *, upper=False: LA.cholesky(x, upper=upper)),

@@ -395,6 +395,31 @@ def _pixel_unshuffle(x, downscale_factor):
     return L.moveaxis(L.pixel_unshuffle(L.moveaxis(x, -3, -1), downscale_factor), -1, -3)
 
 
+def _unravel(x, shape):
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    found = []
+    for e in reversed(shape):
+        found.insert(0, x % e)
+        x = x // e
+    return found
+
+
+def _histogram(x, bins, *, range=None, weight=None, density=False):
+    bins = bins[0] if isinstance(bins, list | tuple) else bins
+    if isinstance(bins, L.Array) or weight is not None or not x.size:
+        raise Different("bins at given edges, weights and empty arrays are counted otherwise")
+    counts, edges = L.histogram(x, bins, range=range, density=density)
+    return [L.astype(counts, x.dtype), edges]
+
+
+def _masked_median(x, dim=None, keepdim=False, *, dtype=None, mask=None):
+    x = x if dtype is None else L.astype(x, dtype)
+    x = x if mask is None else L.where(L.broadcast_to(mask, x.shape), x, math.nan)
+    if not x.ndim:
+        return x
+    return _nan_median(x, dim, keepdim)[0] if dim is not None else _nan_median(x)
+
+
 def _places(x):
     if not x.ndim:
         return L.zeros((int(bool(x)), 0), dtype="int32")
@@ -464,5 +489,9 @@ TABLE = {
     "nn.functional.pixel_unshuffle": _pixel_unshuffle,
     "nn.functional.channel_shuffle": lambda x, groups: L.moveaxis(
         x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]), 1, 2).reshape(x.shape),
-    "gradient": _gradient, "unravel_index": lambda x, shape: L.unravel_index(x, tuple(shape)),
+    "gradient": _gradient, "unravel_index": _unravel,
+    "nonzero_static": lambda x, *, size, fill_value=-1: L.stack(
+        L.nonzero(x, size=size, fill_value=fill_value), axis=-1) if x.ndim else L.full(
+        (size, 0), 0, dtype="int32"),
+    "histogram": _histogram, "masked.median": _masked_median,
 }

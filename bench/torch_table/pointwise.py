@@ -113,7 +113,7 @@ TABLE = {
         "rsqrt sigmoid sign signbit sin sinh sqrt square tan tanh trunc")},
     **{name: called(name) for name in words(
         "acos asin atan atan2 digamma erfc erfinv floor_divide frexp gcd i0 igamma "
-        "igammac lcm ldexp lgamma logaddexp2 nextafter sinc xlogy real imag angle conj")},
+        "igammac lcm lgamma logaddexp2 nextafter sinc xlogy real imag angle conj")},
     "add": _alpha(L.add), "sub": _alpha(L.subtract),
     "rsub": lambda a, b, *, alpha=1: L.subtract(b, a * alpha),
     "mul": L.multiply, "div/no_rounding_mode": _div, "div/floor_rounding": _div,
@@ -154,7 +154,9 @@ TABLE = {
     "bitwise_left_shift": lambda a, b: L.bitwise_left_shift(_int(a), b),
     "bitwise_right_shift": lambda a, b: L.bitwise_right_shift(_int(a), b),
     "where": lambda c, a, b: L.where(a, c, b), "conj_physical": L.positive,
-    "complex": lambda a, b: L.complex(a, b), "polar": lambda r, t: L.polar(r, t),
+    "ldexp": lambda x, n: x * L.exp2(n if n.dtype.is_float else L.astype(n, "float32")),
+    "complex": lambda a, b: L.complex(a, b),
+    "polar": lambda r, t: L.complex(r * L.cos(t), r * L.sin(t)),
     "isin": lambda *a, **k: L.isin(*a, **k), "clone": L.positive, "contiguous": L.positive,
     "bfloat16": _cast("bfloat16"), "half": _cast("float16"), "float": _cast("float32"),
     "double": _cast("float64"), "byte": _cast("uint8"), "char": _cast("int8"),

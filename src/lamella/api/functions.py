@@ -12,6 +12,7 @@ from .convolution import *  # noqa: F403
 from .creation import *  # noqa: F403
 from .datatypes import *  # noqa: F403
 from .elementwise import *  # noqa: F403
+from .iterated import *  # noqa: F403
 from .linalg import *  # noqa: F403
 from .losses import *  # noqa: F403
 from .manipulation import *  # noqa: F403
