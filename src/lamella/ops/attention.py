@@ -6,90 +6,45 @@ arXiv 2305.13245.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from ..base.dtypes import bool_
 from ..base.errors import ShapeError
-from ..ir.node import Node, literal, make
-from ..ir.op import is_bool, is_number
-from ..ir.types import TensorType
+from ..base.extents import upper
+from ..ir.node import Node, items, make, placeholder
+from ..ir.op import Op, is_bool, is_number
+from ..ir.program import Program, inlined
+from ..ir.types import TensorType, TupleType
+from ..transform import jvp, vjp, vmap
+from . import blockwise
 from .composite import composite, normal
-from .contract import matmul
-from .index import iota
-from .move import reshape, transpose
-from .pointwise import apply, broadcast_shapes, require_float
-from .random import unit
-from .softmax import SOFTMAX
+from .pointwise import batch_operands, broadcast_shapes, require_float
+from .scores import Scores, grouped
+
+MANY = 1 << 16  # scores of one head
 
 
-def _attention(p: dict, q: Node, k: Node, v: Node, *more: Node) -> Node:
-    """dropout(softmax(q k' scale, masked)) v, for queries of one head or of a group of heads."""
-    mask, key = operands_of(p, more)
-    folded = _grouped(q.type, k.type)
-    scores = _unfold(matmul(_fold(q, k, folded), _mT(k)), q, folded) * p["scale"]
-    lowest = literal(-math.inf, scores.dtype)
-    seen = _seen(p, scores, mask)
-    if mask is not None and mask.dtype is not bool_:
-        scores = scores + mask
-    if seen is not None:
-        scores = apply("where", seen, scores, lowest)
-    weights = make(SOFTMAX, (scores,), {"axis": scores.type.rank - 1})
-    if seen is not None and _may_be_blind(p, q.type, k.type):
-        weights = apply("where", seen, weights, literal(0, weights.dtype))
-    if key is not None:
-        kept = unit(key, weights.shape, weights.dtype) < 1.0 - p["dropout"]
-        weights = apply("where", kept, weights / (1.0 - p["dropout"]), literal(0, weights.dtype))
-    return _unfold(matmul(_fold(weights, v, folded), v), weights, folded)
+def _attention(p: dict, *operands: Node) -> Node:
+    """Block by block where the scores are many."""
+    if _is_long(*(n.type for n in operands[:2])):
+        return blockwise.attend(p, **_named(p, operands))
+    return _whole(p, *operands)
 
 
-def operands_of(p: dict, more) -> tuple[Node | None, Node | None]:
-    """(mask, key) among the operands behind q, k and v."""
-    rest = list(more)
-    mask = rest.pop(0) if p["mask"] else None
-    return mask, rest.pop(0) if p["dropout"] else None
+def _whole(p: dict, *operands: Node) -> Node:
+    """dropout(softmax(q k' scale, masked)) v, all scores stored."""
+    return Scores(p, **_named(p, operands)).attend()
 
 
-def _mT(k: Node) -> Node:
-    n = k.type.rank
-    return transpose(k, (*range(n - 2), n - 1, n - 2))
+def _is_long(q: TensorType, k: TensorType) -> bool:
+    """Whether blocks pay. This changes no bit."""
+    t, s = upper(q.shape[-2]), upper(k.shape[-2])
+    return min(t, s) > blockwise.BLOCK and t * s > MANY
 
 
-def _grouped(q: TensorType, k: TensorType) -> bool:
-    """Whether several heads of queries share one of keys."""
-    return min(q.rank, k.rank) > 2 and q.shape[-3] != k.shape[-3] and 1 not in (
-        q.shape[-3], k.shape[-3])
-
-
-def _fold(q: Node, k: Node, folded: bool) -> Node:
-    """q with the heads of a group as more rows: [..., k's heads, group * t, d]."""
-    if not folded:
-        return q
-    *lead, heads, t, d = q.shape
-    return reshape(q, (*lead, k.shape[-3], heads // k.shape[-3] * t, d))
-
-
-def _unfold(y: Node, q: Node, folded: bool) -> Node:
-    """y with q's heads and rows again."""
-    return reshape(y, (*y.shape[:-3], *q.shape[-3:-1], y.shape[-1])) if folded else y
-
-
-def _seen(p: dict, scores: Node, mask: Node | None) -> Node | None:
-    """Where a query sees a key; None where everywhere."""
-    seen = mask if mask is not None and mask.dtype is bool_ else None
-    if p["causal"]:
-        t, s = scores.shape[-2:]
-        rows, cols = iota((t, 1), 0), iota((1, s), 1)
-        past = cols <= rows + (s - t)
-        seen = past if seen is None else apply("and", seen, past)
-    return seen
-
-
-def _may_be_blind(p: dict, q: TensorType, k: TensorType) -> bool:
-    """Whether a query may see no key at all: its result is 0."""
-    t, s = q.shape[-2], k.shape[-2]
-    return p["mask"] or not (t == s or (isinstance(t, int) and isinstance(s, int) and t < s))
+def _named(p: dict, operands) -> dict:
+    """Operands (nodes, types or flags) by their names."""
+    names = ["q", "k", "v", *(["mask"] if p["mask"] else []), *(["key"] if p["dropout"] else [])]
+    return dict(zip(names, operands, strict=True))
 
 
 def _check(p: dict, q: TensorType, k: TensorType, v: TensorType, *more: TensorType) -> None:
@@ -100,12 +55,13 @@ def _check(p: dict, q: TensorType, k: TensorType, v: TensorType, *more: TensorTy
     if len(more) != bool(p["mask"]) + bool(p["dropout"]):
         raise ShapeError("attention: a mask and a key are operands where mask and dropout say so")
     heads, groups = (t.shape[-3] if t.rank > 2 else 1 for t in (q, k))
-    if _grouped(q, k) and (k.shape[-3] != v.shape[-3] or not isinstance(heads, int)
-                           or not isinstance(groups, int) or heads % groups):
+    if grouped(q, k) and (k.shape[-3] != v.shape[-3] or not isinstance(heads, int)
+                          or not isinstance(groups, int) or heads % groups):
         raise ShapeError(f"attention: {heads} heads of q {q.shape} are no groups for the "
                          f"{groups} of k {k.shape} and v {v.shape}")
     if p["mask"]:
-        lead = broadcast_shapes("attention", [q.shape[:-2], () if _grouped(q, k) else k.shape[:-2]])
+        lead = broadcast_shapes("attention",
+                                [q.shape[:-2], () if grouped(q, k) else k.shape[:-2]])
         scores = (*lead, q.shape[-2], k.shape[-2])
         if broadcast_shapes("attention", [more[0].shape, scores]) != scores:
             raise ShapeError(f"attention: a mask of {more[0].shape} does not broadcast to the "
@@ -132,7 +88,88 @@ def _samples():
             (p(True, True, 0.5), [*wide, np.ones((4, 5, 7), np.bool_), key])]
 
 
+# ---- derivatives and batching -------------------------------------------------------------------
+
+def _vjp(node: Node, g: Node):
+    p, operands = node.params, node.inputs
+    types = [n.type for n in operands]
+    if not _is_long(*types[:2]):
+        return vjp.through([_whole(p, *operands)], operands, [g])
+    given = _named(p, operands)
+    parts = dict(zip(_inexact(p, types), items(make(PULLBACK, (*operands, g), p)), strict=True))
+    found: dict[int, Node] = {}
+    for name in sorted(parts, key=["v", "mask", "q", "k"].index):  # the order of the whole
+        n = id(given[name])
+        found[n] = found[n] + parts[name] if n in found else parts[name]
+    return [found.pop(id(n), None) for n in operands]
+
+
+def _batch(node: Node, inputs, batched):
+    p = node.params
+    flags = _named(p, batched)
+    lacking = flags.get("mask") and not flags["q"]  # axes of the mask that the scores must have
+    if flags.get("key") is not None or lacking or not _is_long(*(n.type for n in node.inputs[:2])):
+        return vmap.propagate([_whole(p, *node.inputs)], node.inputs, inputs, batched)[0][0]
+    return make(node.op, tuple(batch_operands(inputs, batched)), p)
+
+
+def _inexact(p: dict, types) -> list[str]:
+    """The operands that have a cotangent."""
+    return [name for name, t in _named(p, types).items() if t.dtype.is_inexact]
+
+
+def _pullback_infer(p: dict, *types: TensorType) -> TupleType:
+    *operands, g = types
+    result = ATTENTION.rule(p, *operands)
+    if g != result:
+        raise ShapeError(f"attention_pullback: the cotangent is {g}, but {result} is needed")
+    given = _named(p, operands)
+    return TupleType(given[name] for name in _inexact(p, operands))
+
+
+def _pullback(p: dict, *given: Node) -> tuple[Node, ...]:
+    *operands, g = given
+    types = [n.type for n in operands]
+    by_name = _named(p, operands)
+    mask = by_name.get("mask")
+    if not _is_long(*types[:2]) or (mask is not None and not blockwise.has_pullback(mask.type)):
+        return _whole_pullback(p, *given)
+    found = blockwise.pull(p, g, **by_name)
+    return tuple(found[name] for name in _inexact(p, types))
+
+
+def _whole_pullback(p: dict, *given: Node) -> tuple[Node, ...]:
+    """The derivative of the whole; what is one operand twice counts as two."""
+    own = [placeholder(n.type) for n in given]
+    by_name = _named(p, own[:-1])
+    wanted = [by_name[name] for name in _inexact(p, [n.type for n in own[:-1]])]
+    found = vjp.pullback([_whole(p, *own[:-1])], wanted, own[-1:])
+    return tuple(inlined(Program(own, found, "pullback"), given))
+
+
+def _of_whole(transform) -> object:
+    """A rule of the pullback: that of its whole."""
+    return lambda node, *given: tuple(transform(
+        _whole_pullback(node.params, *node.inputs), node.inputs, *given))
+
+
+def _pullback_samples():
+    return [(p, [*arrays, normal(*_result_shape(*arrays[:3]), seed=9)]) for p, arrays in _samples()]
+
+
+def _result_shape(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[int, ...]:
+    return (*q.shape[:-1], v.shape[-1])
+
+
+PARAMS = {"scale": is_number, "causal": is_bool, "mask": is_bool, "dropout": _is_rate}
+
 ATTENTION = composite(
     "attention", "softmax(q k' * scale, masked) v: causal, a mask (bool or added), dropout.",
-    _attention, arity=3, more=True, check=_check, samples=_samples,
-    params={"scale": is_number, "causal": is_bool, "mask": is_bool, "dropout": _is_rate})
+    _attention, arity=3, more=True, check=_check, samples=_samples, vjp=_vjp, batch=_batch,
+    jvp=lambda node, tangents: jvp.propagate([_whole(node.params, *node.inputs)], node.inputs,
+                                             tangents)[0], params=PARAMS)
+PULLBACK = Op(
+    "attention_pullback", doc="The cotangents of attention's inexact operands from its result's.",
+    arity=4, more=True, params=PARAMS, infer=_pullback_infer, expand=_pullback,
+    vjp=_of_whole(vjp.through), jvp=_of_whole(jvp.propagate), batch=_of_whole(vmap.propagate),
+    samples=_pullback_samples, facts=frozenset({"composite"}))

@@ -12,14 +12,14 @@ import numpy as np
 
 from ..ir.node import Node, make, placeholder, topological
 from ..ir.op import Op, check_extents
-from ..ir.types import TensorType
+from ..ir.types import TensorType, tensors
 from .pointwise import require_float
 
 
 def composite(name: str, doc: str, expand: Callable, *, arity: int = 1,
               more: bool = False, params: dict[str, Callable], vjp: Callable | None = None,
-              check: Callable | None = None, batch: Callable | None = None,
-              samples: Callable | None = None) -> Op:
+              jvp: Callable | None = None, check: Callable | None = None,
+              batch: Callable | None = None, samples: Callable | None = None) -> Op:
     """An op by its expansion. `expand(params, *nodes)` builds it from other ops; `check(params,
     *types)` raises the user's errors before that."""
     known: dict[tuple, TensorType] = {}
@@ -32,7 +32,8 @@ def composite(name: str, doc: str, expand: Callable, *, arity: int = 1,
                 check(params, *types)
             node = expand(params, *map(placeholder, types))
             for inner in topological([node]):
-                check_extents(name, inner.shape)
+                for t in tensors(inner.type):
+                    check_extents(name, t.shape)
             found = node.type
             if len(known) > 4096:
                 known.clear()
@@ -40,7 +41,7 @@ def composite(name: str, doc: str, expand: Callable, *, arity: int = 1,
         return found
 
     return Op(name, doc=doc, arity=arity, more=more, params=params, infer=infer, expand=expand,
-              vjp=vjp, batch=batch, samples=samples, facts=frozenset({"composite"}))
+              vjp=vjp, jvp=jvp, batch=batch, samples=samples, facts=frozenset({"composite"}))
 
 
 def batch_same(n: Node, inputs, batched) -> Node:

@@ -7,11 +7,14 @@ both words) of threefry(key, (n >> 32, n & 0xffffffff)).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..base import dtypes
 from ..base.dtypes import DType, uint32, uint64
 from ..base.errors import DTypeError
+from ..base.extents import Shape
 from ..ir.node import Node, make
 from ..ir.op import Op, is_shape, one_of
 from ..ir.types import TensorType, row_major, tensor
@@ -19,6 +22,7 @@ from ..lang import expr, scalar
 from ..lang.definition import Definition, axes_for
 from .index import iota
 from .move import broadcast, reshape, slice_
+from .notation import define
 from .pointwise import cast
 
 PRECISION = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
@@ -61,15 +65,25 @@ def _reference(p: dict, key: np.ndarray) -> np.ndarray:
 
 
 def _lower(p: dict, key: TensorType) -> Definition:
-    axes = axes_for(p["shape"])
+    return _window(p["shape"], p["word"], key, p["shape"], ())
+
+
+def _window(whole: Shape, word: int, key: TensorType, shape: Shape,
+            starts: Sequence[tuple[int, TensorType]]) -> Definition:
+    """The elements of a draw of the shape `whole` in a window that begins, in each axis named
+    here, where an operand says."""
+    axes = axes_for(shape)
+    at: list[expr.Expr] = list(axes)
+    for number, (axis, t) in enumerate(starts):
+        at[axis] = at[axis] + scalar.cast(expr.read(1 + number, (), t.dtype), dtypes.index)
     count: expr.Expr = expr.lit(0, dtypes.index)
-    for a, s in zip(axes, row_major(p["shape"]), strict=True):
+    for a, s in zip(at, row_major(whole), strict=True):
         count = count + a * expr.size(s)
     k = [expr.read(0, (expr.lit(w, dtypes.index),), uint32) for w in (0, 1)]
     high = scalar.bitcast(count >> 32, dtypes.uint64)
     low = scalar.bitcast(count & 0xFFFFFFFF, dtypes.uint64)
     words = threefry(k[0], k[1], scalar.cast(high, uint32), scalar.cast(low, uint32))
-    return Definition((key,), axes, words[p["word"]])
+    return Definition((key, *(t for _, t in starts)), axes, words[word])
 
 
 def _batch(n: Node, inputs, batched):
@@ -90,12 +104,25 @@ def random_bits(key: Node, shape, word: int = 0) -> Node:
     return make(RANDOM_BITS, (key,), {"shape": tuple(shape), "word": word})
 
 
-def unit(key: Node, shape, dtype: DType) -> Node:
-    """Uniform multiples of 2**-p in [0, 1), p the dtype's precision."""
+def _bits_of_window(key: Node, whole: Shape, word: int, shape: Shape,
+                    starts: Sequence[Node | None]) -> Node:
+    """`random_bits(key, whole, word)` in a window of that shape; a start of None is 0."""
+    given = [(axis, s) for axis, s in enumerate(starts) if s is not None]
+    if not given:
+        return random_bits(key, whole, word)
+    d = _window(whole, word, key.type, shape, [(axis, s.type) for axis, s in given])
+    return define(d, (key, *(s for _, s in given)))
+
+
+def unit(key: Node, shape, dtype: DType, window: Shape = (),
+         starts: Sequence[Node | None] = ()) -> Node:
+    """Uniform multiples of 2**-p in [0, 1), p the dtype's precision; of a draw of `shape` what
+    lies in a window of another shape, where starts are given."""
     p = PRECISION[dtype.name]
-    bits = random_bits(key, shape)
+    bits = _bits_of_window(key, shape, 0, window, starts)
     if p > 32:
-        bits = (cast(bits, uint64) << 32) | cast(random_bits(key, shape, 1), uint64)
+        low = _bits_of_window(key, shape, 1, window, starts)
+        bits = (cast(bits, uint64) << 32) | cast(low, uint64)
     return cast(bits >> (bits.dtype.bits - p), dtype) * 2.0 ** -p
 
 

@@ -11,14 +11,17 @@ from .pointwise import STOP, apply
 from .reduce import keepdims, reduce
 
 
-def _shifted(x: Node, axis: int) -> Node:
-    """x minus its largest along the axis (0 where that is infinite, so that no NaN arises)."""
-    if x.shape[axis] == 0:
-        return x
+def peak(x: Node, axis: int) -> Node:
+    """x's largest along the axis, 0 where that is infinite; a constant to derivatives."""
     top = keepdims(reduce("max", x, (axis,)), x, (axis,))
     top = apply("where", apply("eq", apply("abs", top), literal(math.inf, x.dtype)),
                 literal(0, x.dtype), top)
-    return x - make(STOP, (top,))
+    return make(STOP, (top,))
+
+
+def _shifted(x: Node, axis: int) -> Node:
+    """x minus its largest along the axis (0 where that is infinite, so that no NaN arises)."""
+    return x if x.shape[axis] == 0 else x - peak(x, axis)
 
 
 def _softmax(p: dict, x: Node) -> Node:

@@ -60,10 +60,16 @@ def _cotangents(node: Node, g):
         return node.op.vjp(node, g)
     if node.op.expand is None:
         raise LamellaError(f"{node.op.name} has no derivative; wrap it in stop_gradient")
-    unique = list(dict.fromkeys(node.inputs))
-    found = pullback([node.op.expand(node.params, *node.inputs)], unique, [g])
+    return through([node.op.expand(node.params, *node.inputs)], node.inputs, [g])
+
+
+def through(outputs, inputs, cotangents) -> list[Node | None]:
+    """`pullback` for inputs of a node, of which several may be one: the first gets the cotangent.
+    """
+    unique = list(dict.fromkeys(inputs))
+    found = pullback(outputs, unique, cotangents)
     by_node = {id(n): c for n, c in zip(unique, found, strict=True)}
-    return [by_node.pop(id(i), None) for i in node.inputs]
+    return [by_node.pop(id(i), None) for i in inputs]
 
 
 def _accumulate(found: dict, node: Node, part: Node) -> None:
