@@ -20,7 +20,7 @@ from .composite import composite, normal
 from .pointwise import batch_operands, broadcast_shapes, require_float
 from .scores import Scores, grouped
 
-MANY = 1 << 16  # scores of one head
+MANY = 1 << 18  # scores of one head: a gradient by blocks computes them twice again
 
 
 def _attention(p: dict, *operands: Node) -> Node:
@@ -38,7 +38,7 @@ def _whole(p: dict, *operands: Node) -> Node:
 def _is_long(q: TensorType, k: TensorType) -> bool:
     """Whether blocks pay. This changes no bit."""
     t, s = upper(q.shape[-2]), upper(k.shape[-2])
-    return min(t, s) > blockwise.BLOCK and t * s > MANY
+    return min(t, s) > blockwise.BLOCK and t * s >= MANY
 
 
 def _named(p: dict, operands) -> dict:
@@ -85,7 +85,8 @@ def _samples():
     return [(p(True), qkv), (p(), qkv), (p(mask=True), [*wide, holes]),
             (p(True), wide), (p(mask=True), [*qkv, r(3, 5, 5, seed=3)]),
             (p(dropout=0.25), [*qkv, key]),
-            (p(True, True, 0.5), [*wide, np.ones((4, 5, 7), np.bool_), key])]
+            (p(True, True, 0.5), [*wide, np.ones((4, 5, 7), np.bool_), key]),
+            (p(True), [r(66, 2), r(4000, 2, seed=1), r(4000, 3, seed=2)])]
 
 
 # ---- derivatives and batching -------------------------------------------------------------------

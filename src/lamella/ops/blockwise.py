@@ -15,7 +15,7 @@ from ..base.extents import Extent
 from ..ir.node import Node, placeholder
 from ..ir.program import Program
 from ..ir.types import TensorType, tensor
-from .index import iota
+from .index import iota, take
 from .move import pad, reshape, slice_, transpose
 from .scan import scan
 from .scores import Scores
@@ -78,15 +78,18 @@ def _along_queries(operands: dict[str, Node]) -> dict[str, int]:
 def _blocks(extent: Extent, operands: dict[str, Node], axes: dict[str, int],
             f: Callable) -> tuple[Node, ...]:
     """f's results for each block, stacked: f(number of its first row, **operands), those in
-    `axes` cut along that axis."""
-    xs = {name: _cut(operands[name], axis) for name, axis in axes.items()}
-    consts = {name: x for name, x in operands.items() if name not in axes}
+    `axes` cut along that axis. A mask, which is as large as the scores, is read where it lies."""
+    xs = {name: _cut(operands[name], axis) for name, axis in axes.items() if name != "mask"}
+    consts = {name: x for name, x in operands.items() if name not in xs}
     firsts = iota((_count(extent),), 0) * BLOCK
     first = placeholder(tensor(firsts.dtype, ()))
     inside = {name: placeholder(x.type) for name, x in consts.items()}
     slices = {name: placeholder(tensor(x.dtype, x.shape[1:])) for name, x in xs.items()}
-    body = Program([*inside.values(), first, *slices.values()], f(first, **inside, **slices),
-                   "attention")
+    given = {**inside, **slices}
+    if "mask" in axes:
+        axis = given["mask"].type.rank + axes["mask"]
+        given["mask"] = take(given["mask"], iota((BLOCK,), 0) + first, axis)  # the last one again
+    body = Program([*inside.values(), first, *slices.values()], f(first, **given), "attention")
     return scan(body, _count(extent), [*consts.values()], [], [firsts, *xs.values()])
 
 

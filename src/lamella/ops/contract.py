@@ -350,8 +350,7 @@ def matmul(a: Node, b: Node) -> Node:
                          f"{hint}")
     rank = max(a.type.rank, b.type.rank, 2) - 2
     names = [f"b{d}" for d in range(rank)]
-    a, a_lead = _lead(a, names, b, rank)
-    b, b_lead = _lead(b, names, a, rank)
+    (a, a_lead), (b, b_lead) = _lead(a, names, b, rank), _lead(b, names, a, rank)
     a_index = a_lead + (["i", "k"] if a.type.rank - len(a_lead) > 1 else ["k"])
     b_index = b_lead + (["k", "j"] if b.type.rank - len(b_lead) > 1 else ["k"])
     out = [n for n in names if n in a_lead or n in b_lead]

@@ -63,6 +63,8 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], target,
     inputs that it may overwrite. Programs inside of nodes are regions of their own."""
     tags: dict[int, int] | None = None if fused else {}
     program = expand(prune(program), tags)
+    if tags is None:  # composites may bring loops; pruning would lose the tags
+        program = prune(program)
     program = narrow(program, tags)
     program = split(program, tags)
     program = share(program, tags)
