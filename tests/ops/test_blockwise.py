@@ -140,6 +140,18 @@ def test_lengths_that_are_symbols():
         assert all(map(same_bits, execute(executable, arrays), expected))
 
 
+def test_two_symbols_and_a_mask():
+    t, s = symbol("T", 0, 2048), symbol("S", 1, 2048)
+    inputs = [placeholder(tensor("float32", shape)) for shape in ((3, t, 8), (3, s, 8), (3, s, 5),
+                                                                  (t, s))]
+    executable = compiled(with_gradients(params(True, True), inputs))
+    for sizes in ((0, 1), (1, 600), (65, 64), (500, 530)):
+        shapes = ((3, sizes[0], 8), (3, sizes[1], 8), (3, sizes[1], 5), sizes)
+        arrays = [r(*shape) for shape in shapes]
+        expected = run(with_gradients(params(True, True), inputs_of(arrays)), arrays)
+        assert all(map(same_bits, execute(executable, arrays), expected))
+
+
 def arena(length: int, mask: bool = False) -> int:
     inputs = [placeholder(tensor("float32", (4, length, 64))) for _ in range(3)]
     if mask:

@@ -6,6 +6,8 @@ arXiv 2305.13245.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..base.errors import ShapeError
@@ -148,7 +150,7 @@ def _whole_pullback(p: dict, *given: Node) -> tuple[Node, ...]:
     return tuple(inlined(Program(own, found, "pullback"), given))
 
 
-def _of_whole(transform) -> object:
+def _of_whole(transform: Callable) -> Callable:
     """A rule of the pullback: that of its whole."""
     return lambda node, *given: tuple(transform(
         _whole_pullback(node.params, *node.inputs), node.inputs, *given))
