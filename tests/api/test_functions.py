@@ -199,7 +199,8 @@ def test_products():
     close(L.matmul(a, b), a @ b, rtol=1e-4, atol=1e-5)
     close(L.asarray(a) @ b, a @ b, rtol=1e-4, atol=1e-5)
     close(a @ L.asarray(b), a @ b, rtol=1e-4, atol=1e-5)
-    for m, n in (((2, 1, 3, 4), (2, 3, 4, 5)), ((2, 1, 3, 4), (1, 2, 4, 5)), ((1, 1, 3, 4), (4, 5))):
+    for m, n in (((2, 1, 3, 4), (2, 3, 4, 5)), ((2, 1, 3, 4), (1, 2, 4, 5)),
+                 ((1, 1, 3, 4), (4, 5))):
         c, d = np.resize(X, m), np.resize(Y, n)
         close(L.matmul(c, d), c @ d, rtol=1e-4, atol=1e-5)
     close(L.tensordot(a, a, axes=((1, 2), (1, 2))), np.tensordot(a, a, ((1, 2), (1, 2))), atol=1e-4)

@@ -88,7 +88,7 @@ def _blocks(extent: Extent, operands: dict[str, Node], axes: dict[str, int],
     given = {**inside, **slices}
     if "mask" in axes:
         axis = given["mask"].type.rank + axes["mask"]
-        given["mask"] = take(given["mask"], iota((BLOCK,), 0) + first, axis)  # past its end the last
+        given["mask"] = take(given["mask"], iota((BLOCK,), 0) + first, axis)  # behind it: the last
     body = Program([*inside.values(), first, *slices.values()], f(first, **given), "attention")
     return scan(body, _count(extent), [*consts.values()], [], [firsts, *xs.values()])
 
