@@ -17,7 +17,7 @@ from ..ir.op import Op, is_bool, is_number
 from ..ir.program import Program, inlined
 from ..ir.types import TensorType, TupleType
 from ..transform import jvp, vjp, vmap
-from . import blockwise
+from .blockwise import BLOCK, attend, has_pullback, pull
 from .composite import composite, normal
 from .pointwise import batch_operands, broadcast_shapes, require_float
 from .scores import Scores, grouped
@@ -28,7 +28,7 @@ MANY = 1 << 18  # scores of one head: a gradient by blocks computes them twice a
 def _attention(p: dict, *operands: Node) -> Node:
     """Block by block where the scores are many."""
     if _is_long(*(n.type for n in operands[:2])):
-        return blockwise.attend(p, **_named(p, operands))
+        return attend(p, **_named(p, operands))
     return _whole(p, *operands)
 
 
@@ -40,7 +40,7 @@ def _whole(p: dict, *operands: Node) -> Node:
 def _is_long(q: TensorType, k: TensorType) -> bool:
     """Whether blocks pay. This changes no bit."""
     t, s = upper(q.shape[-2]), upper(k.shape[-2])
-    return min(t, s) > blockwise.BLOCK and t * s >= MANY
+    return min(t, s) > BLOCK and t * s >= MANY
 
 
 def _named(p: dict, operands) -> dict:
@@ -135,9 +135,9 @@ def _pullback(p: dict, *given: Node) -> tuple[Node, ...]:
     types = [n.type for n in operands]
     by_name = _named(p, operands)
     mask = by_name.get("mask")
-    if not _is_long(*types[:2]) or (mask is not None and not blockwise.has_pullback(mask.type)):
+    if not _is_long(*types[:2]) or (mask is not None and not has_pullback(mask.type)):
         return _whole_pullback(p, *given)
-    found = blockwise.pull(p, g, **by_name)
+    found = pull(p, g, **by_name)
     return tuple(found[name] for name in _inexact(p, types))
 
 
