@@ -1,6 +1,8 @@
 """Array: laziness, indexing, looking at values, errors."""
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 import weakref
@@ -153,3 +155,33 @@ def test_names():
     assert "matmul" in dir(L) and "grad" in dir(L)
     with pytest.raises(AttributeError, match="matmull"):
         getattr(L, "matmull")  # noqa: B009
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8", "bool", "complex64"])
+def test_copies_and_pickles_keep_value_and_dtype(dtype):
+    for values in ([[0, 1], [1, 1]], [], 1):
+        x = L.asarray(values).astype(dtype)
+        for y in (copy.copy(x), copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
+            assert y.dtype is x.dtype and y.shape == x.shape
+            assert y.numpy().tobytes() == x.numpy().tobytes()
+
+
+def test_a_value_that_is_not_known_prints_as_its_type():
+    seen = []
+    L.compile(lambda x: seen.append(f"{x} {x!s}") or x)(L.ones(2))
+    assert seen == [" ".join(["Array(float32[2], not known while traced)"] * 2)]
+
+
+def test_an_error_says_its_line_once():
+    for wrong in (lambda: L.compile(lambda x: "a")(L.ones(2)), lambda: L.grad(L.sum)(object())):
+        with pytest.raises(L.errors.DTypeError) as e:
+            wrong()
+        assert str(e.value).count("test_array.py") == 1
+
+
+def test_spec_refuses_what_is_no_shape():
+    assert L.spec(3).shape == (3,)
+    with pytest.raises(L.errors.DTypeError, match=r"extent is an integer.*test_array"):
+        L.spec((2, "a"))
+    with pytest.raises(L.errors.ShapeError, match="-1"):
+        L.spec((2, -1))

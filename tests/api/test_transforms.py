@@ -204,7 +204,7 @@ def test_a_closure_over_an_outer_batch():
 
 
 def test_looking_inside_vmap_raises():
-    looks = [lambda x: bool(x[0]), lambda x: float(x[0]), lambda x: x.numpy(), str,
+    looks = [lambda x: bool(x[0]), lambda x: float(x[0]), lambda x: x.numpy(),
              lambda x: x[x > 0], lambda x: L.nonzero(x), lambda x: x.tolist()]
     for look in looks:
         with pytest.raises(L.errors.TraceError, match="where.*test_transforms.py"):
@@ -263,3 +263,9 @@ def test_a_trace_is_not_changed_by_looking_at_its_numbers():
     before = to_text(program)
     assert float(by) == 2
     assert to_text(program) == before
+
+
+def test_jvp_and_hvp_want_tuples():
+    for f in (L.jvp, L.hvp):
+        with pytest.raises(L.errors.ShapeError, match=r"tuples .* got Array.*test_transforms"):
+            f(lambda x: x * x, L.asarray(1.0), (1.0,))

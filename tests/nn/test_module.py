@@ -1,5 +1,8 @@
 """Modules as pytrees."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -67,3 +70,26 @@ def test_repr_and_count():
     seq = nn.Sequential(nn.Linear(3, 4, key=L.random.key(0)), nn.relu, nn.Dropout(0.5))
     assert tree.paths(seq) == ["layers.0.bias", "layers.0.weight"] and "relu" in repr(seq)
     assert seq(L.ones((2, 3))).shape == (2, 4)
+
+
+def test_numpy_arrays_are_refused_in_modules():
+    class Table(nn.Module):
+        def __init__(self, rows):
+            self.rows = rows
+
+    for rows in (np.ones(3), [np.ones(3)], {"a": (np.ones(3),)}):
+        with pytest.raises(nn.module.ModuleError, match=r"Table.rows .* lamella.asarray.*test_mod"):
+            Table(rows)
+    with pytest.raises(nn.module.ModuleError, match="Table.rows"):
+        Table(L.ones(3)).replace(rows=np.ones(3))
+
+
+def test_copies_and_pickles():
+    m = net()
+    average = copy.deepcopy(m)
+    L.compile(lambda m: L.tree.map(lambda p: p * 2, m), donate="m")(m)
+    for other in (average, pickle.loads(pickle.dumps(average.first)), copy.copy(average)):
+        assert all(a.numpy().size for a in tree.leaves(other))      # not given away with m
+    x = L.ones((2, 3))
+    again = pickle.loads(pickle.dumps(average.first))
+    assert again(x).numpy().tobytes() == average.first(x).numpy().tobytes()

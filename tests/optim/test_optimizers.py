@@ -104,6 +104,23 @@ def test_schedules():
     assert at(optim.cosine(1.0, 4), 1) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
 
 
+WRONG = {
+    "shape": (lambda opt, m: opt.update(m, {**m, "a": m["a"][0]}, opt.init(m)), "gradient of a"),
+    "no state": (lambda opt, m: opt.update(m, m, None), "opt.init"),
+    "another's state": (lambda opt, m: opt.update(m, m, optim.SGD(0.1).init(m)), "opt.init"),
+    "another model's": (lambda opt, m: opt.update(m, m, opt.init([])), "opt.init"),
+    "rate": (lambda opt, m: optim.Adam("fast"), "learning rate is a number"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_does_not_belong_together_is_refused_at_the_user_s_line(name):
+    wrong, text = WRONG[name]
+    with pytest.raises(L.errors.LamellaError, match=text) as e:
+        wrong(optim.Adam(), L.tree.map(L.asarray, START))
+    assert "test_optimizers.py" in str(e.value)
+
+
 def test_errors():
     model = L.tree.map(L.asarray, START)
     opt = optim.SGD(0.1)

@@ -200,16 +200,29 @@ class Array(Arithmetic):
         return int(self.item())
 
     def __str__(self) -> str:
-        return str(self.numpy())
+        return repr(self) if self._unknown() else str(self.numpy())
 
     def __repr__(self) -> str:
-        if self.node.data is None and values.unknown([self.node]):
+        if self._unknown():
             return f"Array({self.node.type}, not known while traced)"
         text = np.array2string(self.numpy(), separator=", ", prefix="Array(")
         return f"Array({text}, dtype={self.dtype}, shape={self.shape})"
 
+    def _unknown(self) -> bool:
+        return self.node.data is None and values.unknown([self.node])
+
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)
+
+    def __copy__(self) -> Array:
+        return wrap(self.node)
+
+    def __deepcopy__(self, memo) -> Array:
+        """A value of its own (which may be donated); the same one while a function is traced."""
+        return wrap(self.node) if state.scopes else from_numpy(self.numpy(), copy=True)
+
+    def __reduce__(self):
+        return asarray, (self.numpy(),)
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
         return exported(self.numpy(), stream, max_version, dl_device, copy)

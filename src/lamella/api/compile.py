@@ -37,6 +37,7 @@ from ..planner.report import Report, bytes_text
 from . import effects
 from .array import Array, asarray, wrap
 from .scope import Scope, active
+from .shapes import as_shape
 from .values import error, force, settle
 
 _NUMBERS = {bool: tensor(bool_, ()), int: tensor(int32, ()), float: tensor(float32, ())}
@@ -50,7 +51,7 @@ class Spec:
     __slots__ = ("type",)
 
     def __init__(self, shape: tuple[Extent, ...], dtype="float32"):
-        self.type = tensor(as_dtype(dtype), tuple(shape))
+        self.type = tensor(as_dtype(dtype), as_shape(shape, "spec"))
 
     @property
     def shape(self) -> tuple:

@@ -211,15 +211,13 @@ def _matching(name: str, given: Any, structure: Any, nodes: list[Node]) -> list[
 def jvp(f: Callable, primals, tangents, *, has_aux: bool = False):
     """(f(*primals), its tangent) for the tuples of primals and of their tangents, which have the
     same structure; tangents of leaves that are not floating are ignored. Aux as in `vjp`."""
+    for given in (primals, tangents):
+        if not isinstance(given, tuple | list):
+            raise error(ShapeError, f"jvp of {_name(f)}: primals and tangents are tuples with an "
+                                    f"entry for each argument, got {type(given).__name__}")
     opened = [_Opened(f"jvp of {_name(f)}: argument {k}", p) for k, p in enumerate(primals)]
-    if len(tangents) != len(primals):
-        raise error(ShapeError, f"jvp: {len(primals)} primals and {len(tangents)} tangents")
-    nodes, directions = [], []
-    for o, t in zip(opened, tangents, strict=True):
-        given = _matching("jvp", t, o.structure, [a.node for a in o.leaves])
-        directions += [g for g, a in zip(given, o.leaves, strict=True)
-                       if a.dtype.is_inexact]
-        nodes += o.nodes
+    nodes = [n for o in opened for n in o.nodes]
+    directions = _directions("jvp", opened, tangents)
     with Scope("grad", _name(f)):
         out = f(*(o.tree for o in opened))
         out, aux = _with_aux(f, out) if has_aux else (out, None)

@@ -27,10 +27,15 @@ E = TypeVar("E", bound=LamellaError)
 
 def error(kind: type[E], text: str) -> E:
     """The error with the user's line."""
-    where = source.render(source.here())
-    found = kind(f"{text} ({where})" if where else text)
+    found = kind(_at_line(text))
     found.located = True  # type: ignore[attr-defined]
     return found
+
+
+def _at_line(text: str) -> str:
+    """The text, ending with the user's line (once)."""
+    where = source.render(source.here())
+    return text if not where or text.endswith(f"({where})") else f"{text} ({where})"
 
 
 def located(f: Callable) -> Callable:
@@ -40,9 +45,8 @@ def located(f: Callable) -> Callable:
         try:
             return f(*args, **kwargs)
         except LamellaError as e:
-            where = source.render(source.here())
-            if where and not getattr(e, "located", False):
-                e.args = (f"{e.args[0]} ({where})", *e.args[1:])
+            if not getattr(e, "located", False):
+                e.args = (_at_line(str(e.args[0])), *e.args[1:])
                 e.located = True  # type: ignore[attr-defined]
             raise
     return run

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..api.array import Array
+from ..api.values import error
 from ..base import tree
 from ..base.errors import LamellaError
 
@@ -21,11 +24,21 @@ class _Construction(type):
     def __call__(cls, *args, **kwargs):
         module = super().__call__(*args, **kwargs)
         attributes = vars(module)
+        _no_numpy(cls, attributes)
         attributes["_children"] = tuple(sorted(
             n for n, v in attributes.items() if _holds_arrays(v)))
         for name in attributes["_children"]:
             attributes[name] = _fixed(attributes[name])
         return module
+
+
+def _no_numpy(cls: type, attributes: dict[str, Any]) -> None:
+    """Refuse NumPy arrays: as constants they would have to be compared at every call."""
+    for name, value in attributes.items():
+        if any(isinstance(leaf, np.ndarray) for leaf in tree.leaves(value)):
+            raise error(ModuleError, f"{cls.__name__}.{name} holds a NumPy array; write "
+                                     "lamella.asarray(...), with stop_gradient where it is used "
+                                     "if it is not to be trained")
 
 
 def _fixed(value: Any) -> Any:
@@ -80,6 +93,7 @@ class Module(metaclass=_Construction):
                 known = ", ".join(n for n in attributes if n != "_children")
                 raise ModuleError(
                     f"{type(self).__name__} has no attribute {name!r}; it has: {known}")
+        _no_numpy(type(self), changes)
         attributes.update({n: _fixed(v) if _holds_arrays(v) else v for n, v in changes.items()})
         children = {n for n, v in changes.items() if _holds_arrays(v)}
         attributes["_children"] = tuple(sorted(children | set(self._children)))

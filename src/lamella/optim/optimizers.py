@@ -31,7 +31,10 @@ class Optimizer:
 
     def __init__(self, rate: Rate, *, weight_decay: float = 0.0, clip: float | None = None,
                  decays: Callable[[str, Array], bool] | None = None):
-        if not callable(rate) and rate < 0:
+        if not callable(rate) and not isinstance(rate, (int, float, Array)):
+            raise error(DTypeError, f"{type(self).__name__}: the learning rate is a number or a "
+                                    f"function of the step, got {rate!r}")
+        if isinstance(rate, int | float) and rate < 0:
             raise error(LamellaError,
                 f"{type(self).__name__}: the learning rate {rate} is negative")
         self.rate, self.weight_decay, self.clip, self.decays = rate, weight_decay, clip, decays
@@ -41,14 +44,27 @@ class Optimizer:
         return {"step": F.zeros((), dtype=int32),
                 **{name: tree.map(_zeros, model) for name in self.slots}}
 
-    def update(self, model: Any, grads: Any, state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """(the model after one step, its state); grads has the model's structure."""
+    def _matched(self, model: Any, grads: Any, state: Any) -> tuple[list, list, Any]:
+        """(the model's leaves, the gradients', the structure), which the state must fit too."""
+        name = type(self).__name__
         leaves, structure = tree.flatten(model)
         given, found = tree.flatten(grads)
         if found != structure:
-            raise error(ShapeError,
-                f"{type(self).__name__}: the gradients' structure {found} is not "
-                f"the model's, {structure}")
+            raise error(ShapeError, f"{name}: the gradients' structure {found} is not "
+                                    f"the model's, {structure}")
+        for p, g, path in zip(leaves, given, tree.paths(model), strict=True):
+            if _is_float(p) and F.asarray(g).shape != p.shape:
+                raise error(ShapeError, f"{name}: the gradient of {path or 'the model'} has shape "
+                                        f"{F.asarray(g).shape}, the parameter {p.shape}")
+        if not isinstance(state, dict) or state.keys() != {"step", *self.slots} or any(
+                tree.flatten(state[slot])[1] != structure for slot in self.slots):
+            raise error(LamellaError, f"{name}: the state is not of this optimizer and model; make "
+                                      "it with opt.init(model)")
+        return leaves, given, structure
+
+    def update(self, model: Any, grads: Any, state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """(the model after one step, its state); grads has the model's structure and shapes."""
+        leaves, given, structure = self._matched(model, grads, state)
         if self.clip is not None:
             given, _ = clip_by_global_norm(given, self.clip)
         paths = tree.paths(model) if self.decays else [""] * len(leaves)
