@@ -18,7 +18,7 @@ import numpy as np
 
 from ..base import knobs, source, tree
 from ..base.dtypes import as_dtype, bool_, float32, int32
-from ..base.errors import BudgetError, DonatedError, DTypeError, LamellaError, ShapeError
+from ..base.errors import DonatedError, DTypeError, LamellaError, ShapeError
 from ..base.extents import Extent, Size, solve
 from ..engine.executable import Executable
 from ..engine.kernels import target
@@ -31,9 +31,9 @@ from ..engine.value import Donated, Value
 from ..ir.node import INPUT, Known, Node, literal, placeholder, topological
 from ..ir.program import Program, copied, rebuild, replaced
 from ..ir.types import TensorType, tensor
+from ..planner.budget import Budget
 from ..planner.build import build_plan
-from ..planner.plan import Plan
-from ..planner.report import Report, bytes_text
+from ..planner.report import Report
 from . import effects
 from .array import Array, asarray, wrap
 from .scope import Scope, active
@@ -216,7 +216,7 @@ class Compiled:
         with collection_paused():
             traced = trace_types(self.f, args, types, self.name)
             made = executable(traced.program, frozenset(self._donated_leaves(structures)),
-                              traced.fixed(), self._check_budget)
+                              traced.fixed(), self._budget())
             return Entry(made, traced.structure, traced.captured)
 
     def _reason(self, key: tuple) -> str:
@@ -229,17 +229,14 @@ class Compiled:
                                                                           strict=True)) if a != b]
         return "types changed, " + "; ".join(changed[:3])
 
-    def _check_budget(self, plan: Plan) -> None:
-        if self.budget is None:
-            return
-        report = Report(plan, profile(), threads())
-        if report.peak > self.budget:
-            raise BudgetError(
-                f"{self.name} needs {bytes_text(report.peak)} and the budget is "
-                f"{bytes_text(self.budget)}: arguments {bytes_text(report.memory.arguments)}, "
-                f"results {bytes_text(report.memory.results)}, temporaries "
-                f"{bytes_text(report.memory.temporaries)}; {bytes_text(report.peak)} would fit, a "
-                f"smaller batch needs less")
+    def _budget(self) -> Budget | None:
+        return None if self.budget is None else Budget(self.budget, threads())
+
+    def within(self, memory: str | int | None) -> Compiled:
+        """The same function with another budget, not compiled yet."""
+        found = Compiled(self.f, tuple(self.donate), memory, {})
+        found.sizes = self.sizes
+        return found
 
     def _prepared(self, args: tuple, kwargs: dict):
         """(arguments, leaves, structures, types) of a call."""
@@ -260,7 +257,7 @@ class Compiled:
         types = self._symbolic(structures, given) if self.sizes else given
         traced = trace_types(self.f, args, types, self.name)
         plan = build_plan(traced.program, target(), frozenset(self._donated_leaves(structures)),
-                          frozenset(traced.fixed()))
+                          frozenset(traced.fixed()), budget=self._budget())
         return Report(plan, profile(), threads(), _bound_symbols(traced.program, given))
 
 
@@ -269,8 +266,9 @@ def compile(f: Callable | None = None, *, donate: str | int | tuple = (),
     """f as one planned and compiled program; may be used as a decorator.
 
     donate: parameters (names or positions) whose arrays the call may overwrite; they cannot be used
-    afterwards. memory: a budget in bytes ("64 MiB"); a call that needs more raises BudgetError
-    before anything is compiled. sizes: symbols for extents that vary between calls, for example
+    afterwards. memory: a budget in bytes ("64 MiB"): where the plan needs more, values are computed
+    again instead of kept (the bits stay the same); where that does not help either, BudgetError
+    says what would, before anything is compiled. sizes: symbols for extents that vary, for example
     `sizes={"x": (symbol("B", 1, 256), None)}`: one compile then serves every value in the bounds.
     Called within a transform or another compiled function it is a part of that: f as it was
     written, which donates nothing and has no budget of its own. On a method, self is an argument.
@@ -288,9 +286,15 @@ def trace(f: Callable, *args) -> Program:
     return trace_types(f, args, [_type_of(a, name) for a in leaves], name).program
 
 
-def plan(f: Callable, *args, **kwargs) -> Report:
-    """What a call of f with these arguments (arrays or specs) needs; nothing is compiled or run."""
+def plan(f: Callable, *args, memory: str | int | None = None, **kwargs) -> Report:
+    """What a call of f with these arguments (arrays or specs) needs; nothing is compiled or run.
+
+    memory: a budget in bytes ("64 MiB") that the plan keeps in place of f's own; BudgetError where
+    none is found that does. f's own parameter of that name can be given by position.
+    """
     found = f if isinstance(f, Compiled) else Compiled(f, (), None, {})
+    if memory is not None:
+        found = found.within(memory)
     return found.plan(*args, **kwargs)
 
 

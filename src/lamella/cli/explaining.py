@@ -6,39 +6,38 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..api.compile import Spec
-from ..base.errors import BudgetError
 from ..engine.explain import explain_plan
 from ..engine.kernels import target
 from ..engine.profile import profile
 from ..formats.lamella_file import load
+from ..planner.budget import Budget
 from ..planner.build import build_plan
-from ..planner.report import Report, bytes_text
+from ..planner.report import Report
 from ..runtime.walker import threads
 from ..train import Trainer
 
 Say = Callable[[str], None]
 
 
-def report_of(source: str, changes: Sequence[str] = ()) -> Report:
-    """The plan of a recipe's training step, or of a model file's inference at its largest sizes."""
+def report_of(source: str, changes: Sequence[str] = (), budget: int | None = None) -> Report:
+    """The plan of a recipe's training step, or of a model file's inference at its largest sizes,
+    within a memory budget in bytes."""
     if not source.endswith(".toml"):
-        return Report(build_plan(load(source).program, target()), profile(), threads())
+        kept = None if budget is None else Budget(budget, threads())
+        return Report(build_plan(load(source).program, target(), budget=kept), profile(), threads())
     from . import build
     from .recipe import read
     recipe = read(source, changes)
     x, y = build.arrays(recipe)
     rows = recipe.train.batch_size
-    trainer = Trainer(build.model(recipe), build.optimizer(recipe), build.loss)
+    trainer = Trainer(build.model(recipe), build.optimizer(recipe), build.loss, memory=budget)
     return trainer.plan(*(Spec((rows, *a.shape[1:]), str(a.dtype)) for a in (x, y)))
 
 
 def plan(source: str, changes: Sequence[str], say: Say, budget: int | None = None) -> None:
-    """Print bytes, operations and predicted time; refuse where the budget would not be kept."""
-    found = report_of(source, changes)
-    say(str(found))
-    if budget is not None and found.peak > budget:
-        raise BudgetError(f"{source} needs {bytes_text(found.peak)} and the budget is "
-                          f"{bytes_text(budget)}; {bytes_text(found.peak)} would fit")
+    """Print bytes, operations and predicted time, within the budget; BudgetError where no plan
+    keeps it."""
+    say(str(report_of(source, changes, budget)))
 
 
 def explain(source: str, changes: Sequence[str], say: Say, code: bool = False) -> None:

@@ -8,7 +8,7 @@ versions, and Lamella's own files.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from ..base import knobs
 from ..ir.printer import to_text
 from ..ir.program import Program
 from ..lang.order import VERSION
+from ..planner.budget import Budget
 from ..planner.build import build_plan
 from ..planner.plan import Plan
 from ..planner.saved import Unsavable, from_bytes, to_bytes
@@ -29,14 +30,13 @@ from .value import Value
 
 
 def executable(program: Program, donated: frozenset[int], fixed: Mapping[int, Value],
-               accept: Callable[[Plan], None] = lambda plan: None) -> Executable:
+               budget: Budget | None = None) -> Executable:
     """The program ready to run, by a plan of the cache where it is there. `fixed` are the values of
-    inputs that never change. `accept` may raise (because of a budget) before anything is compiled.
-    """
-    key = _key(program, donated, frozenset(fixed))
+    inputs that never change. BudgetError, before anything is compiled, where no plan keeps the
+    budget."""
+    key = _key(program, donated, frozenset(fixed), budget)
     kept = _kept(key, program)
-    plan = kept or build_plan(program, kernels.target(), donated, frozenset(fixed))
-    accept(plan)
+    plan = kept or build_plan(program, kernels.target(), donated, frozenset(fixed), budget=budget)
     made = Executable(plan, None, fixed)
     if kept is None:
         _keep(key, plan)
@@ -69,8 +69,9 @@ def _distinct(plan: Plan) -> list:
     return list({id(s.kernel): s.kernel for s in (*plan.prologue, *plan.launches())}.values())
 
 
-def _key(program: Program, donated: frozenset[int], fixed: frozenset[int] = frozenset()) -> str:
-    parts = ("plan", to_text(program), str(sorted(donated)), str(sorted(fixed)),
+def _key(program: Program, donated: frozenset[int], fixed: frozenset[int] = frozenset(),
+         budget: Budget | None = None) -> str:
+    parts = ("plan", to_text(program), str(sorted(donated)), str(sorted(fixed)), repr(budget),
              kernels.target().name, str(VERSION), llvm.version(), _own_files())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ..lang import expr
+from ..lang.loops import Kernel, Set, Store, When
 from ..lang.loops import Loop as KernelLoop
-from ..lang.loops import Set, Store, When
 from .plan import Buffer, Copy, Host, Launch, Order, Plan
 
 
@@ -115,6 +117,17 @@ def _candidates(step: Launch, target: Buffer) -> list[int]:
                   key=lambda k: step.operands[k].buffer.root.role != wanted)
 
 
+def may_lie_over(step, b: Buffer) -> bool:
+    """Whether what a step writes into a buffer may be written over something that it reads."""
+    if isinstance(step, Copy):
+        return step.target.root is b
+    if not isinstance(step, Launch):
+        return False
+    written = [n for n, o in enumerate(step.operands) if o.writes and o.buffer.root is b]
+    return any(_same_places(step, n, k) for n in written for k, r in enumerate(step.operands)
+               if not r.writes and r.buffer.bytes == b.bytes)
+
+
 def _read_once(step: Launch, root: Buffer) -> bool:
     return sum(not o.writes and o.buffer.root is root for o in step.operands) == 1
 
@@ -124,14 +137,22 @@ def _same_places(step: Launch, written: int, read: int) -> bool:
     before that store (a load in an earlier pass over the same row is fine)."""
     if step.operands[read].offset != step.operands[written].offset:
         return False
-    names = [b.name for b in step.kernel.operands]
-    stores: set[expr.Expr] = set()
-    loads: set[expr.Expr] = set()
-    if not _collect(step.kernel.body, names[written], names[read], stores, loads):
-        return False
+    stores, loads = _places(step.kernel, written, read)
     values = dict(zip(step.kernel.sizes, step.sizes, strict=True))
     return len(stores) == 1 and {_shape_of(x, values) for x in loads} == {
         _shape_of(x, values) for x in stores}
+
+
+@lru_cache(maxsize=1 << 14)
+def _places(kernel: Kernel, written: int, read: int) -> tuple[frozenset, frozenset]:
+    """The offsets that a kernel stores to in one operand, and those that it loads from another;
+    none where a load follows a store."""
+    names = [b.name for b in kernel.operands]
+    stores: set[expr.Expr] = set()
+    loads: set[expr.Expr] = set()
+    if not _collect(kernel.body, names[written], names[read], stores, loads):
+        return frozenset(), frozenset()
+    return frozenset(stores), frozenset(loads)
 
 
 def _shape_of(offset: expr.Expr, values: dict):

@@ -11,16 +11,18 @@ from ..lang.machine import on_machine
 from . import fuse as fusing
 from .access import stored
 from .alias import share_bytes
+from .budget import Budget, keep
 from .contract import schedule_contraction
 from .control import schedule_control, temporary
 from .cost import price
 from .fuse import Fusion, Group, producer
 from .host import schedule_host
 from .indexed import schedule_update
+from .liveness import temporaries
 from .narrow import narrow
 from .nest import Nest
 from .order import order_groups
-from .plan import Branch, Buffer, Copy, Loop, Order, Plan, Step
+from .plan import Branch, Buffer, Copy, Loop, Plan, Step
 from .prologue import hoist
 from .prune import prune
 from .reduction import schedule_reduction
@@ -31,9 +33,10 @@ from .split import split
 
 
 def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
-               fixed: frozenset[int] = frozenset(), fused: bool = True) -> Plan:
+               fixed: frozenset[int] = frozenset(), fused: bool = True,
+               budget: Budget | None = None) -> Plan:
     """The plan of a program: expand -> narrow -> split -> share -> fuse -> schedule -> hoist ->
-    share bytes -> price.
+    keep the budget -> share bytes -> price. BudgetError where no plan within the budget is found.
 
     `donated` numbers the inputs whose bytes the plan may reuse, `fixed` those that are the same at
     every call. With `fused` false every op keeps a
@@ -45,9 +48,11 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
     for k, b in enumerate(results):
         if b.role == "temporary":
             b.role, b.index = "result", k
-    plan = Plan(program.name, program, steps, arguments, results, _temporaries(steps), donated,
+    plan = Plan(program.name, program, steps, arguments, results, temporaries(steps), donated,
                 fixed, tuple(_symbols(program)))
     hoist(plan)
+    if budget is not None:
+        keep(plan, budget)
     share_bytes(plan)
     plan.steps = _without_vain_copies(plan.steps)
     if _has_parts(program):
@@ -145,17 +150,6 @@ def _plain_update(group: Group, fusion: Fusion) -> bool:
         return False
     return x.offset == 0 and x.base.type.size == node.type.size and \
         x.strides == stored(node).strides
-
-
-def _temporaries(steps: list[Step]) -> list[Buffer]:
-    found: dict[int, Buffer] = {}
-    for s in Order(steps).leaves:
-        for b in s.buffers():
-            while b is not None:
-                if b.role == "temporary":
-                    found[id(b)] = b
-                b = b.alias
-    return list(found.values())
 
 
 def _symbols(program: Program) -> list:

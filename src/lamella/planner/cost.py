@@ -21,9 +21,13 @@ _FREE = frozenset({"cast", "bitcast", "where", "stop_gradient"})
 def price(plan: Plan) -> None:
     """Fill in the flops and traffic of every launch."""
     for step in plan.launches():
-        if not step.flops:
-            step.flops = _map_flops(step)
+        step.flops = flops_of(step)
         step.traffic = _traffic(step)
+
+
+def flops_of(step: Launch) -> Extent:
+    """Operations of a launch: those that its template stated, else counted from its kernel."""
+    return step.flops or _map_flops(step)
 
 
 def _traffic(step: Launch) -> Extent:

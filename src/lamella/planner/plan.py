@@ -69,17 +69,18 @@ class Launch:
 
     `tasks` is the extent of its parallel range, `grain` how many are claimed at a time;
     `flops` and `traffic` (bytes read and written) are its price; `names` what it computes;
-    `lays_out`: it copies an operand, or writes a table, for another step.
+    `lays_out`: it copies an operand, or writes a table, for another step; `again`: it computes what
+    an earlier step did, so that the bytes need not be kept in between.
     """
 
-    __slots__ = ("flops", "grain", "kernel", "lays_out", "names", "operands", "sizes", "source",
-                 "tasks", "traffic")
+    __slots__ = ("again", "flops", "grain", "kernel", "lays_out", "names", "operands", "sizes",
+                 "source", "tasks", "traffic")
 
     def __init__(self, kernel: Kernel, operands: list[Operand], sizes: list[Extent], tasks: Extent,
                  grain: Extent = 1, names: str = "", source=None):
         self.kernel, self.operands, self.sizes = kernel, operands, sizes
         self.tasks, self.grain, self.names, self.source = tasks, grain, names, source
-        self.lays_out = False
+        self.lays_out = self.again = False
         self.flops: Extent = 0
         self.traffic: Extent = 0
 
@@ -90,11 +91,11 @@ class Launch:
 class Copy:
     """A step: the bytes of one buffer into another."""
 
-    __slots__ = ("flops", "names", "source", "source_buffer", "target", "traffic")
+    __slots__ = ("again", "flops", "names", "source", "source_buffer", "target", "traffic")
 
     def __init__(self, source_buffer: Buffer, target: Buffer, names: str = "copy", source=None):
         self.source_buffer, self.target = source_buffer, target
-        self.names, self.source = names, source
+        self.names, self.source, self.again = names, source, False
         self.flops: Extent = 0
         self.traffic: Extent = source_buffer.bytes * 2
 

@@ -7,30 +7,11 @@ from typing import Any
 
 from ..base.extents import evaluate
 from ..base.source import render
-from ..codegen.emit import scratch_bytes
 from .cost import total
-from .place import Layout, aligned, lower_bound, place
-from .plan import Host, Launch, Loop, Order, Plan, inner_steps
+from .memory import Memory, bytes_text, memory_of
+from .place import Layout, lower_bound, place
+from .plan import Copy, Host, Launch, Loop, Order, Plan, inner_steps
 from .profile import Profile
-
-
-class Memory:
-    """Bytes of one run by class; `peak` is their sum, exact for what the step allocates.
-
-    arguments: what the caller holds (donated ones included); results: those that get bytes of their
-    own; temporaries: the arena; scratch: all threads' together.
-    """
-
-    __slots__ = ("arguments", "constants", "results", "scratch", "temporaries")
-
-    def __init__(self, arguments: int, results: int, constants: int, temporaries: int,
-                 scratch: int):
-        self.arguments, self.results, self.constants = arguments, results, constants
-        self.temporaries, self.scratch = temporaries, scratch
-
-    @property
-    def peak(self) -> int:
-        return self.arguments + self.results + self.constants + self.temporaries + self.scratch
 
 
 class Report:
@@ -47,23 +28,7 @@ class Report:
         self.plan, self.profile, self.threads = plan, profile, threads
         self.env = dict(env or {s.name: s.high for s in plan.symbols})
         self.layout: Layout = place(plan, self.env)
-        self.memory = self._memory()
-
-    def _memory(self) -> Memory:
-        plan, env = self.plan, self.env
-        own = {id(b.root): aligned(evaluate(b.root.bytes, env)) for b in plan.results
-               if b.root.role == "result"}
-        return Memory(sum(evaluate(b.bytes, env) for b in plan.arguments), sum(own.values()),
-                      sum(aligned(evaluate(b.bytes, env)) for b in plan.constants),
-                      self.layout.size,
-                      self.threads * self.scratch())
-
-    def scratch(self) -> int:
-        """Bytes of one thread's scratch: the largest that a kernel needs."""
-        return max((self._scratch(s) for s in self.plan.launches()), default=0)
-
-    def _scratch(self, s: Launch) -> int:
-        return aligned(scratch_bytes(s.kernel, [evaluate(e, self.env) for e in s.sizes]))
+        self.memory: Memory = memory_of(plan, self.layout, threads, self.env)
 
     @property
     def peak(self) -> int:
@@ -85,6 +50,11 @@ class Report:
         """Whether the bits of the results depend on the arguments alone: no host function says that
         its own depend on more."""
         return all(s.same_bits for s in self.hosts)
+
+    @property
+    def recomputed(self) -> list:
+        """The steps that compute again what was computed before, to keep a memory budget."""
+        return [s for s in self.plan.steps if isinstance(s, Launch | Copy) and s.again]
 
     @property
     def flops(self) -> int:
@@ -138,6 +108,10 @@ class Report:
             own = "" if self.same_bits else "; bits are their libraries'"
             lines.append(f"  host calls   {len(self.hosts):>12}   at most "
                          f"{bytes_text(self.workspace)} of their own beside the peak{own}")
+        if self.recomputed:
+            flops = sum(evaluate(s.flops, self.env) for s in self.recomputed)
+            lines.append(f"  recomputed   {len(self.recomputed):>12}   steps, "
+                         f"{count_text(flops)}flop, to keep the budget")
         if self.plan.symbols:
             f = self.formulas()
             lines += [f"  flops(...)   {f['flops']}", f"  traffic(...) {f['traffic']}"]
@@ -192,14 +166,6 @@ class Report:
             lines.append(f"{i.offset:>10} {bytes_text(i.size):>9} |{bar:<{width}}| "
                          f"{i.buffer.label}")
         return "\n".join(lines)
-
-
-def bytes_text(n: int) -> str:
-    """A byte count for people."""
-    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if n >= size:
-            return f"{n / size:.2f} {unit}"
-    return f"{n} B"
 
 
 def count_text(n: int) -> str:

@@ -45,19 +45,17 @@ class Trainer:
                       "model": model.init_state() if self._wants_state else None}
         self.key = random.key(seed)
         self.steps = 0
-        self._run = self._compiled(memory) if compiled else self._uncompiled
+        self.memory = memory
+        self._run = self._compiled() if compiled else self._uncompiled
 
-    def _compiled(self, memory) -> Callable:
+    def _compiled(self) -> Any:
         from ..api.compile import compile
 
-        return compile(self._step, donate=("model", "state"), memory=memory)
+        return compile(self._step, donate=("model", "state"), memory=self.memory)
 
     def plan(self, *batch) -> Any:
         """What a step on a batch of these types (arrays or specs) needs; nothing is compiled."""
-        from ..api.compile import compile
-
-        run = compile(self._step, donate=("model", "state"))
-        return run.plan(self.model, self.state, self.key, batch)
+        return self._compiled().plan(self.model, self.state, self.key, batch)
 
     def _step(self, model, state, key, batch):
         """One step as a pure function: (model, state, key, batch) -> (model, state, loss)."""

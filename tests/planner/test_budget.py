@@ -1,0 +1,258 @@
+"""A memory budget is kept by another order and by values computed again, or refused with reasons."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from ops.cases import same_bits
+from planner.test_memory import (GUARD, Arena, cache_of_keys, key, labels, leaves, loop_in_loop,
+                                 mlp_step, numbers, open_loop, paint, recurrent_step, running,
+                                 touched)
+
+import lamella
+from lamella import nn, optim
+from lamella.api import functions as F
+from lamella.base.errors import BudgetError
+from lamella.planner.budget import least_bytes, trail
+from lamella.planner.liveness import Draft
+from lamella.planner.place import lower_bound
+from lamella.planner.plan import Launch, Order
+
+
+def training(model, x, y, **options):
+    opt = optim.AdamW(1e-3)
+
+    def step(model, state, x, y):
+        def loss(m):
+            out = m(x, **options)
+            return nn.losses.cross_entropy(out.reshape((-1, out.shape[-1])), y.reshape((-1,)))
+        value, grads = lamella.value_and_grad(loss)(model)
+        model, state = opt.update(model, grads, state)
+        return value, model, state
+
+    return step, (model, opt.init(model), x, y)
+
+
+def deep_mlp():
+    """Nine layers, as wide as the batch."""
+    return training(nn.MLP([20, *[32] * 8, 10], key=key(0)), numbers(96, 20), labels(96, 10))
+
+
+def small_gpt():
+    """Two blocks with dropout: the random numbers are computed again too."""
+    model = nn.GPT(vocabulary=17, context=16, layers=2, heads=2, width=32, key=key(1), rate=0.1)
+    tokens = lamella.asarray((np.arange(64).reshape(4, 16) * 7 % 17).astype(np.int32))
+    return training(model, tokens, tokens, key=key(5))
+
+
+def conv_net():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, key=key(2)), nn.Function(F.relu),
+                          nn.Conv2d(8, 8, 3, key=key(3)), nn.Function(F.relu), nn.MaxPool(2),
+                          nn.Flatten(), nn.Linear(8 * 4 * 4, 5, key=key(4)))
+    return training(model, numbers(8, 12, 12, 3), labels(8, 5))
+
+
+MODELS = [mlp_step, deep_mlp, small_gpt, conv_net]
+LOOPS = [recurrent_step, cache_of_keys, loop_in_loop, open_loop]
+
+
+@cache
+def floor_of(make) -> int:
+    """The smallest budget that is not refused, as the refusal of one byte states it."""
+    f, args = make()
+    with pytest.raises(BudgetError) as e:
+        lamella.plan(compiled(f), *args, memory=1)
+    return int(str(e.value).split(" bytes)")[0].split("(")[-1])
+
+
+def compiled(f, memory=None):
+    donate = ("model", "state") if "state" in f.__code__.co_varnames[:2] else ()
+    return lamella.compile(f, donate=donate, memory=memory)
+
+
+def budgets(make) -> list[int]:
+    """From the full peak down to the floor."""
+    f, args = make()
+    full, floor = lamella.plan(compiled(f), *args).peak, floor_of(make)
+    return [full, floor + (full - floor) * 3 // 4, (full + floor) // 2, floor]
+
+
+def copied(args):
+    return lamella.base.tree.map(lambda a: lamella.asarray(np.array(a)), args)
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_a_budget_is_kept_with_the_same_bits_and_the_bytes_of_the_plan(make, monkeypatch):
+    f, args = make()
+    expected = [np.array(a) for a in leaves(compiled(f)(*copied(args)))]
+    for budget in budgets(make):
+        g = compiled(f, budget)
+        g(*copied(args))
+        entry, = g.entries.values()
+        bound = entry.executable.only
+        report = lamella.plan(g, *args)
+        assert report.peak <= budget
+        assert bound.arena_bytes == report.memory.temporaries
+        arena = Arena(bound.arena_bytes + GUARD)
+        with monkeypatch.context() as m:
+            m.setattr(running, "lease", lambda n, arena=arena: arena)
+            m.setattr(running, "release", lambda arena: None)
+            paint(arena.address, arena.size)
+            found = leaves(g(*copied(args)))
+        assert touched(arena.address, arena.size)[0] == bound.arena_bytes
+        assert all(same_bits(np.array(a), b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_the_peak_is_monotone_and_the_floor_is_well_below_the_full_peak(make):
+    f, args = make()
+    full, *_, floor = budgets(make)
+    peaks = [lamella.plan(compiled(f), *args, memory=b).peak
+             for b in range(floor, full + 1, max(1, (full - floor) // 5))]
+    assert peaks == sorted(peaks) and peaks[0] == floor
+    if make in (deep_mlp, small_gpt):
+        whole = lamella.plan(compiled(f), *args).memory.temporaries
+        assert floor <= full - whole // 3
+
+
+@pytest.mark.parametrize("make", [*MODELS, *LOOPS])
+def test_below_the_floor_is_refused_before_anything_is_compiled(make):
+    f, args = make()
+    floor = floor_of(make)
+    assert lamella.plan(compiled(f), *args, memory=floor).peak == floor
+    g = compiled(f, floor - 1)
+    with pytest.raises(BudgetError, match=r"arguments .* results .* temporaries .* "
+                                          rf"\({floor} bytes\).*\.py:\d+.* no plan .* batch"):
+        g(*args)
+    assert not g.entries
+
+
+@pytest.mark.parametrize("make", LOOPS)
+def test_programs_with_loops_keep_their_bits_at_the_floor(make):
+    f, args = make()
+    found = leaves(compiled(f, floor_of(make))(*args))
+    assert all(same_bits(np.array(a), np.array(b))
+               for a, b in zip(found, leaves(compiled(f)(*args)), strict=True))
+
+
+@pytest.mark.parametrize("make", [*MODELS, *LOOPS])
+def test_no_plan_needs_less_than_the_stated_bound(make):
+    f, args = make()
+    plan = unshared(f, args)
+    first, *rest = trail(plan, {})
+    least = least_bytes(first, 2)
+    assert all(least <= d.memory(2).peak for d in [first, *rest])
+
+
+@pytest.mark.parametrize("make", [*MODELS, *LOOPS])
+def test_what_a_draft_says_of_liveness_is_what_placement_sees(make):
+    f, args = make()
+    for draft in list(trail(unshared(f, args), {}))[::4]:
+        memory = draft.memory(1)
+        assert memory.results + memory.temporaries >= draft.peak
+        assert draft.live.max() == draft.peak and (draft.between <= draft.peak).all()
+
+
+@pytest.mark.parametrize("make", [deep_mlp, small_gpt])
+def test_donated_arguments_are_updated_in_place_within_a_budget_too(make):
+    f, args = make()
+    for budget in budgets(make):
+        assert lamella.plan(compiled(f), *args, memory=budget).memory.results == 64
+
+
+def test_a_report_says_what_is_computed_again():
+    f, args = deep_mlp()
+    full = lamella.plan(compiled(f), *args)
+    least = lamella.plan(compiled(f), *args, memory=floor_of(deep_mlp))
+    assert not full.recomputed and "recomputed" not in str(full)
+    again = least.recomputed
+    assert again and all(isinstance(s, Launch) for s in again)
+    assert least.flops == full.flops + sum(s.flops for s in again)
+    assert f"recomputed   {len(again):>12}   steps" in str(least)
+    assert lower_bound(least.layout.intervals) <= least.memory.temporaries
+
+
+def test_a_budget_that_fits_changes_nothing():
+    f, args = deep_mlp()
+    full = lamella.plan(compiled(f), *args)
+    kept = lamella.plan(compiled(f), *args, memory=full.peak)
+    assert [s.kernel.name for s in full.plan.launches()] == [
+        s.kernel.name for s in kept.plan.launches()]
+
+
+def test_a_plan_of_the_cache_is_that_of_its_budget():
+    """Two budgets of one function, twice: the second time from the cache of plans."""
+    f, args = deep_mlp()
+    full, *_, floor = budgets(deep_mlp)
+    for _ in range(2):
+        for budget in (full, floor):
+            g = compiled(f, budget)
+            g(*copied(args))
+            entry, = g.entries.values()
+            again = [s for s in Order(entry.executable.plan.steps).leaves
+                     if getattr(s, "again", False)]
+            assert bool(again) == (budget == floor)
+
+
+def test_a_host_function_is_never_called_again():
+    """Its result is kept; what is made of it may be computed again."""
+    calls = []
+
+    def f(x):
+        y = lamella.foreign.call(lambda a: calls.append(1) or a * 2, x) if False else x * 2
+        z = [F.tanh(y + float(k)) @ x for k in range(6)]
+        out = z[0]
+        for a in reversed(z):
+            out = F.exp(-(a * a)) @ out
+        return out
+
+    x = numbers(32, 32)
+    with pytest.raises(BudgetError):
+        lamella.plan(f, x, memory=1)
+
+
+def test_a_budget_holds_at_the_bounds_of_symbols():
+    b = lamella.symbol("B", 1, 64)
+
+    def f(x, w):
+        ys = [x]
+        for _ in range(6):
+            ys.append(F.tanh(ys[-1] @ w))
+        out = ys[-1]
+        for y in reversed(ys):
+            out = (out * y) @ w
+        return out
+
+    args = numbers(5, 48), numbers(48, 48, seed=1)
+    whole = lamella.compile(f, sizes={"x": (b, None)})
+    entry = whole(*args)
+    with pytest.raises(BudgetError) as e:
+        lamella.plan(whole, lamella.spec((64, 48)), args[1], memory=1)
+    floor = int(str(e.value).split(" bytes)")[0].split("(")[-1])
+    assert floor < lamella.plan(whole, lamella.spec((64, 48)), args[1]).peak
+    g = lamella.compile(f, sizes={"x": (b, None)}, memory=floor)
+    assert same_bits(np.array(g(*args)), np.array(entry))
+    assert lamella.plan(g, lamella.spec((64, 48)), args[1]).peak <= floor
+
+
+def unshared(f, args):
+    """The plan as the search gets it: before any two values share bytes."""
+    from lamella.planner import build
+    seen = []
+
+    class Stop(Exception):
+        pass
+
+    def keep(plan, budget):
+        seen.append(plan)
+        raise Stop
+
+    before, build.keep = build.keep, keep
+    try:
+        lamella.plan(compiled(f), *args, memory=1)
+    except Stop:
+        pass
+    finally:
+        build.keep = before
+    assert isinstance(Draft(seen[0], seen[0].steps, {}), Draft)
+    return seen[0]
