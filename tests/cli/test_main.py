@@ -47,6 +47,10 @@ def test_version_and_help_load_no_arrays():
 def test_plan_and_explain_a_model_file(model):
     done = CliRunner().invoke(app, ["plan", model])
     assert done.exit_code == 0 and "B = 64" in done.output and "peak memory" in done.output
+    done = CliRunner().invoke(app, ["plan", model, "--memory", "1MiB"])
+    assert done.exit_code == 0 and "recomputed" not in done.output
+    done = CliRunner().invoke(app, ["plan", str(EXAMPLE), "--memory", "1KiB"])
+    assert done.exit_code == 1 and "smallest plan found" in str(done.exception)
     done = CliRunner().invoke(app, ["explain", model])
     assert done.exit_code == 0 and '%4 = input "x" : float32[B, 8]' in done.output
 

@@ -47,8 +47,8 @@ def keep(plan: Plan, budget: Budget) -> None:
     least: tuple[Memory, Draft] | None = None
     first: Memory | None = None
     for draft in trail(plan, env):
-        if least is not None and draft.peak >= least[1].peak:
-            continue
+        if least is not None and draft.peak >= least[0].results + least[0].temporaries:
+            continue    # placed it would need no less
         found = draft.memory(budget.threads)
         first = first or found
         if found.peak <= budget.bytes:
@@ -68,15 +68,16 @@ def trail(plan: Plan, env: Mapping[str, int]) -> Iterator[Draft]:
     if other.peak < draft.peak:
         draft = other
         yield draft
-    sink = _SINK
+    sink, lowest = _SINK, draft.peak
     while sink >= _LEAST:
-        limit = int(draft.peak * (1 - sink))
+        limit = int(lowest * (1 - sink))
         while draft.peak > limit:
             better = _better(draft, limit)
             if better is None:
                 sink /= 2
                 break
             draft = better
+            lowest = min(lowest, draft.peak)
             yield draft
 
 
@@ -85,7 +86,7 @@ def _better(draft: Draft, limit: int) -> Draft | None:
     now = _excess(draft, limit)
     for _, move in moves(draft, limit)[:_TRIES]:
         found = draft.changed(applied(draft, move))
-        if found.peak <= draft.peak and _excess(found, limit) < now:
+        if _excess(found, limit) < now:
             return found
     return None
 
