@@ -114,7 +114,8 @@ def test_second_derivatives(monkeypatch):
 
 
 @pytest.mark.parametrize("flags", [(1, 1, 1), (1, 0, 0), (0, 1, 1), (0, 0, 1)])
-@pytest.mark.parametrize("name", ["all keys", "groups", "shared queries", "added"])
+@pytest.mark.parametrize("name", ["all keys", "groups", "shared queries", "added", "seen",
+                                  "added to columns", "added to heads", "dropout"])
 def test_a_batch_is_its_members(name, flags, monkeypatch):
     p, arrays = CASES[name]
     monkeypatch.setattr(attention, "MANY", 0)
@@ -158,6 +159,13 @@ def arena(length: int, mask: bool = False) -> int:
         inputs.append(placeholder(tensor("float32", (length, length))))
     p = with_gradients(params(True, mask), inputs)
     return compiled(Program(inputs, p.outputs[:4])).only.arena_bytes
+
+
+def test_a_batch_of_gradients_takes_no_more_than_its_members():
+    inputs = [placeholder(tensor("float32", (4, 1024, 64))) for _ in range(3)]
+    lanes = [placeholder(tensor("float32", (2, *i.shape))) for i in inputs]
+    p = Program(lanes, batch(with_gradients(params(True), inputs).outputs, inputs, lanes, 2))
+    assert compiled(p).only.arena_bytes < 2.1 * arena(1024)
 
 
 @pytest.mark.parametrize("mask", [False, True])

@@ -12,14 +12,14 @@ import numpy as np
 
 from ..base.errors import ShapeError
 from ..base.extents import upper
-from ..ir.node import Node, items, make, placeholder
+from ..ir.node import Node, broadcast_to, items, make, placeholder
 from ..ir.op import Op, is_bool, is_number
 from ..ir.program import Program, inlined
-from ..ir.types import TensorType, TupleType
+from ..ir.types import TensorType, TupleType, tensors
 from ..transform import jvp, vjp, vmap
 from .blockwise import BLOCK, attend, has_pullback, pull
 from .composite import composite, normal
-from .pointwise import batch_operands, broadcast_shapes, require_float
+from .pointwise import batch_operands, broadcast_shapes, require_float, reshape_to
 from .scores import Scores, grouped
 
 MANY = 1 << 18  # scores of one head: a gradient by blocks computes them twice again
@@ -150,6 +150,20 @@ def _whole_pullback(p: dict, *given: Node) -> tuple[Node, ...]:
     return tuple(inlined(Program(own, found, "pullback"), given))
 
 
+def _pullback_batch(node: Node, inputs, batched):
+    """Each lane its own cotangents, also of operands that the lanes share."""
+    p, types = node.params, [n.type for n in node.inputs]
+    if p["dropout"] or not _is_long(*types[:2]):
+        return _of_whole(vmap.propagate)(node, inputs, batched)
+    extent = next(n.shape[0] for n, f in zip(inputs, batched, strict=True) if f)
+    flags = [f or t.dtype.is_inexact for f, t in zip(batched, types, strict=True)]
+    every = [broadcast_to(n, (extent, *n.shape)) if f and not b else n
+             for n, f, b in zip(inputs, flags, batched, strict=True)]
+    found = items(make(node.op, tuple(batch_operands(every, flags)), p))
+    return tuple((reshape_to(n, (extent, *t.shape)), True)
+                 for n, t in zip(found, tensors(node.type), strict=True))
+
+
 def _of_whole(transform: Callable) -> Callable:
     """A rule of the pullback: that of its whole."""
     return lambda node, *given: tuple(transform(
@@ -174,5 +188,5 @@ ATTENTION = composite(
 PULLBACK = Op(
     "attention_pullback", doc="The cotangents of attention's inexact operands from its result's.",
     arity=4, more=True, params=PARAMS, infer=_pullback_infer, expand=_pullback,
-    vjp=_of_whole(vjp.through), jvp=_of_whole(jvp.propagate), batch=_of_whole(vmap.propagate),
+    vjp=_of_whole(vjp.through), jvp=_of_whole(jvp.propagate), batch=_pullback_batch,
     samples=_pullback_samples, facts=frozenset({"composite"}))
