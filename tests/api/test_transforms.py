@@ -269,3 +269,25 @@ def test_jvp_and_hvp_want_tuples():
     for f in (L.jvp, L.hvp):
         with pytest.raises(L.errors.ShapeError, match=r"tuples .* got Array.*test_transforms"):
             f(lambda x: x * x, L.asarray(1.0), (1.0,))
+
+
+SYMBOLIC = {
+    "loop": lambda x: [x[i] for i in range(x.shape[0])],
+    "comparison": lambda x: x if x.shape[0] > 2 else -x,
+    "number": lambda x: x * float(x.shape[0]),
+}
+
+
+@pytest.mark.parametrize("name", SYMBOLIC)
+def test_a_symbol_in_python_s_hands_says_what_to_write(name):
+    f = L.compile(SYMBOLIC[name], sizes={"x": (L.symbol("B", 1, 8),)})
+    with pytest.raises(L.errors.TraceError, match=r"size B is a symbol.*scan.*test_transforms"):
+        f(L.ones(4))
+
+
+@pytest.mark.parametrize("given", [("B",), L.symbol("B", 1, 8), 3])
+def test_sizes_are_tuples_of_symbols(given):
+    with pytest.raises(L.errors.ShapeError, match=r"sizes of 'x'.*test_transforms"):
+        L.compile(lambda x: x, sizes={"x": given})
+    with pytest.raises(L.errors.ShapeError, match="name is a word"):
+        L.symbol(3, 1, 2)

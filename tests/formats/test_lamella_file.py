@@ -18,9 +18,11 @@ from formats import golden
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lamella
 from lamella.base.errors import FormatError, LamellaError, ProgramError
 from lamella.formats import container, lamella_file, safetensors
 from lamella.formats.atomic import replacing
+from lamella.formats.export import export
 from lamella.formats.lamella_file import MANIFEST, PROGRAM, WEIGHTS
 from lamella.ir.interpret import interpret
 from lamella.ir.printer import to_text
@@ -267,3 +269,17 @@ def test_loading_executes_nothing():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                           env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     assert "pickle" not in done.stdout and "exec" not in done.stdout, done.stdout
+
+
+def test_a_function_takes_the_arrays_around_it_into_its_file(tmp_path):
+    weight, bias = lamella.asarray(np.eye(3, 2, dtype=np.float32)), lamella.asarray([1.0, 2.0])
+    path, x = tmp_path / "f.lamella", lamella.ones((4, 3))
+
+    def f(x):
+        return x @ weight * 2 + bias
+
+    export(path, f, {"x": lamella.spec((4, 3))})
+    loaded = lamella_file.load(path)
+    assert sorted(a.shape for a in loaded.weights.values()) == [(2,), (3, 2)]
+    got, = interpret(loaded.program, [*loaded.weights.values(), x.numpy()])
+    np.testing.assert_allclose(got, f(x).numpy(), rtol=1e-6)

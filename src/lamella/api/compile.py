@@ -103,7 +103,7 @@ class Compiled:
         self.parameters, self.variadic = _parameters(f)
         self.budget = None if memory is None else parse_bytes(memory)
         self.donate = frozenset(self._position(d) for d in _as_tuple(donate))
-        self.sizes = {self._position(k): v for k, v in sizes.items()}
+        self.sizes = {self._position(k): _extents(k, v) for k, v in sizes.items()}
         self.entries: dict[tuple, Entry] = {}
         self.fast: dict[tuple, tuple[Entry, tuple, list]] = {}
         self.last: tuple[Any, tuple, Any] = None, (), None  # types, structures, entry of a call
@@ -278,6 +278,15 @@ def compile(f: Callable | None = None, *, donate: str | int | tuple = (),
     return Compiled(f, donate, memory, sizes or {})
 
 
+def _extents(parameter: str | int, given: Any) -> tuple:
+    """What `sizes` says of a parameter: a symbol, a number or None (any) for each axis."""
+    if not isinstance(given, tuple | list) or not all(
+            e is None or isinstance(e, int | Size) for e in given):
+        raise error(ShapeError, f"compile: sizes of {parameter!r} are a tuple with a symbol, a "
+                                f"number or None for each axis, got {given!r}")
+    return tuple(given)
+
+
 def trace(f: Callable, *args) -> Program:
     """The Program that f does for arguments (arrays or specs) of these types."""
     f = f.f if isinstance(f, Compiled) else f
@@ -331,8 +340,8 @@ def trace_types(f: Callable, args: tuple, types: list[TensorType], name: str) ->
     if effects.moved(scope):    # one more result, which the caller does not see
         stand = {id(effects.start_of(scope)): literal(0, int32)}
         outputs = replaced([*outputs, scope.order], stand)
-    inputs, outputs, captured = _captured(nodes, outputs)
-    return Traced(Program(inputs, outputs, name), out_structure, captured)
+    inputs, outputs, found = captured(nodes, outputs)
+    return Traced(Program(inputs, outputs, name), out_structure, found)
 
 
 def _output(name: str, leaf: Any) -> Node:
@@ -343,18 +352,18 @@ def _output(name: str, leaf: Any) -> Node:
                                 f"which is no array: {e}") from None
 
 
-def _captured(nodes: list[Node], outputs: list[Node]):
+def captured(nodes: list[Node], outputs: list[Node]):
     """Arrays of the outside as further inputs: (inputs, outputs, what they were)."""
     own = {id(n) for n in nodes}
     done: dict[int, Node] = {}
     inputs: list[Node] = list(nodes)
-    captured: list[Node] = []
+    found: list[Node] = []
     stop = frozenset(n for n in topological(outputs) if n.data is not None)
     for n in topological(outputs, stop):
         if n.data is not None and id(n) not in own:
-            done[id(n)] = placeholder(n.type, f"captured {len(captured)}")
+            done[id(n)] = placeholder(n.type, f"captured {len(found)}")
             inputs.append(done[id(n)])
-            captured.append(n)
+            found.append(n)
         elif n.op is INPUT and id(n) not in own:
             raise error(LamellaError, "an array of another traced function is used here; pass it "
                                       "as an argument")
@@ -362,7 +371,7 @@ def _captured(nodes: list[Node], outputs: list[Node]):
             done[id(n)] = rebuild(n, tuple(done[id(i)] for i in n.inputs))
         else:
             done[id(n)] = copied(n)
-    return inputs, [done[id(o)] for o in outputs], captured
+    return inputs, [done[id(o)] for o in outputs], found
 
 
 def _type_of(leaf: Any, name: str) -> TensorType:

@@ -7,8 +7,10 @@ a `Size` stands for an expression with at least one `Symbol` in it. Equality is 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NoReturn
 
-from .errors import ShapeError
+from . import source
+from .errors import ShapeError, TraceError
 
 
 class Symbol:
@@ -130,6 +132,15 @@ class Size:
     def __mod__(self, d: int) -> Extent:
         return self - (self // d) * d
 
+    def _not_known(self, *_) -> NoReturn:
+        where = source.render(source.here())
+        raise TraceError(
+            f"the size {self} is a symbol and stands for every value in its bounds, so no Python "
+            "loop, comparison or number can be made of it; use scan, fori_loop or cond, or leave "
+            f"this axis out of sizes={f' ({where})' if where else ''}")
+
+    __index__ = __lt__ = __le__ = __gt__ = __ge__ = _not_known
+
     def __repr__(self) -> str:
         text = ""
         for m, c in sorted(self.terms.items(), key=lambda t: tuple(a.name for a in t[0])):
@@ -144,6 +155,8 @@ Shape = tuple[Extent, ...]
 
 def symbol(name: str, low: int, high: int) -> Size:
     """A bounded symbol as an extent: `T = symbol("T", 1, 4096)`."""
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ShapeError(f"symbol: a name is a word such as 'B', got {name!r}")
     return Size({(Symbol(name, low, high),): 1})
 
 

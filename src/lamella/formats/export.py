@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..api.array import Array, asarray, wrap
+from ..api.compile import Spec, captured
 from ..api.scope import Scope
 from ..base import tree
 from ..ir.node import Node, placeholder
@@ -16,9 +17,10 @@ from ..ir.types import TensorType
 from . import lamella_file
 
 
-def inference(model, inputs: Mapping[str, TensorType],
+def inference(model, inputs: Mapping[str, TensorType | Spec],
               name: str = "main") -> tuple[Program, dict[str, np.ndarray]]:
-    """The program of `model(*inputs)`, the model's arrays being its leading inputs, and these."""
+    """The program of `model(*inputs)`, its leading inputs being the model's arrays and those
+    that it captures from around it, and these."""
     leaves, structure = tree.flatten(model)
     nodes: list[Node] = []
     stand_ins: list = []
@@ -28,14 +30,18 @@ def inference(model, inputs: Mapping[str, TensorType],
             nodes.append(placeholder(leaf.node.type, path))
             weights[path] = leaf.numpy()
         stand_ins.append(wrap(nodes[-1]) if isinstance(leaf, Array) else leaf)
-    given = [placeholder(t, n) for n, t in inputs.items()]
+    given = [placeholder(t.type if isinstance(t, Spec) else t, n) for n, t in inputs.items()]
     with Scope("compile", name):
         out = tree.unflatten(structure, stand_ins)(*map(wrap, given))
         outputs = [asarray(a).node for a in tree.leaves(out)]
+    own, outputs, around = captured([*nodes, *given], outputs)
+    for node, of in zip(own[len(own) - len(around):], around, strict=True):
+        nodes.append(node)
+        weights[node.params["name"]] = of.data.numpy()
     return Program([*nodes, *given], outputs, name), weights
 
 
-def export(path: str | os.PathLike, model, inputs: Mapping[str, TensorType], *,
+def export(path: str | os.PathLike, model, inputs: Mapping[str, TensorType | Spec], *,
            name: str = "model", batch: str = "", outputs: Sequence[str] = (),
            labels: Mapping[str, Sequence[str]] | None = None,
            notes: Mapping[str, str] | None = None) -> lamella_file.Manifest:
