@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ops.cases import compiled, execute, inputs_of, run, same_bits
 
-from lamella.base.errors import ShapeError
+from lamella.base.errors import DTypeError, ShapeError
 from lamella.base.extents import symbol
 from lamella.ir.node import items, make, placeholder
 from lamella.ir.program import Program
@@ -173,6 +173,13 @@ def test_memory_is_linear_in_the_length(mask):
     small, large = arena(1024, mask), arena(2048, mask)
     assert large < 2.2 * small
     assert large < 4 * 2048 * 2048 * 4 / 3  # whole scores alone, three times over
+
+
+@pytest.mark.parametrize("key", [tensor("float32", (2,)), tensor("uint32", (3,))])
+def test_long_sequences_too_take_no_other_key(key):
+    x = placeholder(tensor("float32", (1024, 4)))
+    with pytest.raises(DTypeError, match=r"random: a key is uint32\[2\]"):
+        make(ATTENTION, (x, x, x, placeholder(key)), params(dropout=0.5))
 
 
 def test_a_cotangent_must_have_the_result_s_type():

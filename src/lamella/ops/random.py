@@ -110,6 +110,7 @@ def _bits_of_window(key: Node, whole: Shape, word: int, shape: Shape,
     given = [(axis, s) for axis, s in enumerate(starts) if s is not None]
     if not given:
         return random_bits(key, whole, word)
+    _infer({"shape": whole}, key.type)
     d = _window(whole, word, key.type, shape, [(axis, s.type) for axis, s in given])
     return define(d, (key, *(s for _, s in given)))
 
