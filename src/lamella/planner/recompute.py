@@ -42,10 +42,10 @@ def moves(draft: Draft, limit: int) -> list[tuple[float, Move]]:
     excess = np.maximum(draft.live - limit, 0)
     before = int(excess.sum())
     found: list[tuple[float, Move]] = []
-    for h, at in _resting(draft, excess):
+    for h, at in resting(draft, excess):
         known: list[int] = []
         for small in (_SMALL, 0):
-            move = _move(draft, h, at, small)
+            move = move_of(draft, h, at, small)
             if move is None or move.again == known:
                 continue
             known = move.again
@@ -55,7 +55,7 @@ def moves(draft: Draft, limit: int) -> list[tuple[float, Move]]:
     return sorted(found, key=lambda f: f[0])
 
 
-def _resting(draft: Draft, excess: np.ndarray) -> list[tuple[History, int]]:
+def resting(draft: Draft, excess: np.ndarray) -> list[tuple[History, int]]:
     """(value, the step it rests until) while there is an excess, those that matter most first."""
     found: list[tuple[int, History, int]] = []
     running = np.concatenate([[0], np.cumsum(excess)])
@@ -71,7 +71,7 @@ def _resting(draft: Draft, excess: np.ndarray) -> list[tuple[History, int]]:
     return [(h, at) for _, h, at in found[:_MOST]]
 
 
-def _move(draft: Draft, value: History, at: int, small: int) -> Move | None:
+def move_of(draft: Draft, value: History, at: int, small: int) -> Move | None:
     """What must run again to have the value at a step; None where something cannot."""
     again: set[int] = set()
     kept: dict[int, History] = {}

@@ -1,0 +1,44 @@
+"""Random programs whose steps are put in the second order, and values computed again at random: the
+bits stay, whatever is donated."""
+
+import random
+
+import numpy as np
+import pytest
+from engine.random_programs import Maker
+from ops.cases import execute, same_bits
+
+from lamella.engine.executable import Executable
+from lamella.engine.kernels import target
+from lamella.planner import build
+from lamella.planner.budget import Budget
+from lamella.planner.liveness import Draft, temporaries
+from lamella.planner.recompute import Move, applied, move_of, resting
+from lamella.planner.reorder import reordered
+
+SEEDS = range(24)
+NOTHING = Move([], 0, [], [], [], 0.0)
+
+
+def anyhow(plan, budget) -> None:
+    """In place of a search: the second order and moves at random, whatever they cost."""
+    rng = random.Random(budget.bytes)
+    draft = Draft(plan, plan.steps, {s.name: s.high for s in plan.symbols})
+    if rng.random() < 0.7:
+        draft = draft.changed(reordered(draft))
+    for _ in range(rng.randrange(1, 7)):
+        found = [move_of(draft, h, at, rng.choice((0, 8)))
+                 for h, at in resting(draft, np.ones(len(draft.steps), np.int64))]
+        draft = draft.changed(applied(draft, rng.choice([m for m in found if m] or [NOTHING])))
+    plan.steps, plan.temporaries = draft.steps, temporaries(draft.steps)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_steps_that_run_again_give_the_same_bits(seed, monkeypatch):
+    made = Maker(seed, ("exact", "wild")[seed % 2])
+    monkeypatch.setattr(build, "keep", anyhow)
+    expected = execute(Executable(build.build_plan(made.program, target())), made.arrays)
+    for donated in (frozenset(), frozenset(range(len(made.program.inputs)))):
+        plan = build.build_plan(made.program, target(), donated, budget=Budget(seed))
+        found = execute(Executable(plan), [np.array(a) for a in made.arrays])
+        assert all(same_bits(a, b) for a, b in zip(found, expected, strict=True))
