@@ -17,10 +17,10 @@ from . import (
     scatter,
     special,
 )
-from .excluded import EXCLUDED, LOOSER, NO_GRADIENT, SHAPE_ONLY
+from .excluded import EXCLUDED, LOOSER, NO_GRADIENT, RAW, SHAPE_ONLY
 
 TABLE = {**pointwise.TABLE, **special.TABLE, **reductions.TABLE, **manipulation.TABLE,
          **creation.TABLE, **scatter.TABLE, **layers.TABLE, **losses.TABLE,
          **linear.TABLE}
 
-__all__ = ["EXCLUDED", "LOOSER", "NO_GRADIENT", "SHAPE_ONLY", "TABLE"]
+__all__ = ["EXCLUDED", "LOOSER", "NO_GRADIENT", "RAW", "SHAPE_ONLY", "TABLE"]

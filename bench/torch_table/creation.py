@@ -137,7 +137,7 @@ TABLE = {
     "normal": lambda m, s, *a, **k: m + s * L.random.normal(
         _key(), L.broadcast_arrays(L.asarray(m), L.asarray(s))[0].shape),
     "normal/number_mean": lambda m, s, *a, **k: m + s * L.random.normal(
-        _key(), L.asarray(s).shape),
+        _key(), s.shape if isinstance(s, L.Array) else (a[0] if a else k["size"])),
     "uniform": lambda x, a=0.0, b=1.0, **k: L.random.uniform(_key(), x.shape, low=a, high=b),
     "exponential": lambda x, *a, **k: L.random.exponential(_key(), 1.0, x.shape),
     "cauchy": lambda x, *a, **k: L.random.cauchy(_key(), x.shape),

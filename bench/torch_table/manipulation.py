@@ -384,6 +384,8 @@ def _median(x, dim=None, keepdim=False):
 
 
 def _quantile(x, q, dim=None, keepdim=False, *, interpolation="linear"):
+    if not x.ndim:
+        x, dim = x.reshape(1), 0 if dim is None or not keepdim else dim
     return L.quantile(x, q, axis=dim, keepdims=keepdim, method=interpolation)
 
 

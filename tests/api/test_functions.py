@@ -235,3 +235,16 @@ def test_all_functions_have_docstrings():
     for name, f in vars(functions).items():
         if callable(f) and not name.startswith("_"):
             assert f.__doc__, name
+
+
+@pytest.mark.parametrize("spec", ["ii->i", "ii->", "iij->ij", "iji->ji", "iii->i", "ii,ij->j"])
+def test_einsum_reads_diagonals(spec):
+    x = np.random.default_rng(0).standard_normal((3, 3, 3)).astype(np.float32)
+    arrays = [x[(0,) * (3 - len(p))] for p in spec.split("->")[0].split(",")]
+    found = L.einsum(spec, *map(L.asarray, arrays)).numpy()
+    assert np.allclose(found, np.einsum(spec, *arrays), atol=1e-6)
+
+
+def test_a_diagonal_of_einsum_leaves_infinities_beside_it_alone():
+    x = np.array([[1, np.inf], [np.nan, 2]], np.float32)
+    assert L.einsum("ii->", L.asarray(x)).item() == 3

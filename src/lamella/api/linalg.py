@@ -5,10 +5,11 @@ from __future__ import annotations
 import string
 
 from ..base.errors import ShapeError
-from ..ir.node import Node
+from ..ir.node import Node, literal
 from ..ops import contract, move
 from ..ops import reduce as red
-from ..ops.pointwise import normal_axis
+from ..ops.index import iota
+from ..ops.pointwise import apply, normal_axis
 from .array import Array, asarray, matmul, operands, wrap
 from .elementwise import conj
 from .values import error, located
@@ -111,11 +112,22 @@ def _spelled(part: str, lead: list[str]) -> list[str]:
 
 
 def _diagonal(x: Node, axes: list[str]) -> tuple[Node, list[str]]:
-    if len(set(axes)) != len(axes):
-        raise error(ShapeError,
-            f"einsum: {''.join(axes)!r} repeats an axis of one operand, which is "
-            "not supported; multiply with lamella.eye and sum")
+    """x with an axis that is named twice read on the diagonal."""
+    for name in dict.fromkeys(axes):
+        while axes.count(name) > 1:
+            first = axes.index(name)
+            second = axes.index(name, first + 1)
+            x = _on_diagonal(x, first, second)
+            axes = axes[:second] + axes[second + 1:]
     return x, axes
+
+
+def _on_diagonal(x: Node, first: int, second: int) -> Node:
+    """x[..., i, ..., i, ...] without the second axis."""
+    at = [iota(tuple(e if d == a else 1 for d, e in enumerate(x.shape)), a)
+          for a in (first, second)]
+    kept = apply("where", apply("eq", *at), x, literal(0, x.dtype))
+    return red.reduce("sum", kept, (second,))
 
 
 def _summed(x: Node, axes: list[str], kept: set[str]) -> tuple[Node, list[str]]:
