@@ -67,11 +67,11 @@ def case(name: str) -> Case:
             y = rng.integers(0, w["classes"], w["B"]).astype("int32")
             return training(model, optim.SGD(0.1, momentum=0.9), x, y, model.init_state())
         state = model.init_state()
-        return inference(lambda m, s, x: m(x, s, train=False)[0], model, state, x)
+        return inference(lambda x: model(x, state, train=False)[0], x, held=(model, state))
     if name.startswith("bert"):
         model = models.Bert(w["V"], w["L"], w["H"], w["D"], key=key)
-        return inference(lambda m, x: m(x), model,
-                         rng.integers(0, w["V"], (w["B"], w["T"])).astype("int32"))
+        return inference(model, rng.integers(0, w["V"], (w["B"], w["T"])).astype("int32"),
+                         held=model)
     x = rng.standard_normal((w["rows"], w["cols"]), "float32")
     if name == "softmax_16m":
         return inference(lambda x: lamella.softmax(x * 0.5 + 1.0), x)
@@ -105,11 +105,11 @@ def training(model, opt, x, y, running=None) -> Case:
     return Case(step, lambda: lamella.plan(run, *held, x, y))
 
 
-def inference(f, *args) -> Case:
-    """One forward."""
+def inference(f, *args, held=()) -> Case:
+    """One forward; the weights in `held` are constants of the compiled function, as in a file."""
     run = lamella.compile(f)
-    args = tuple(lamella.asarray(a) if isinstance(a, np.ndarray) else a for a in args)
-    evaluate(args)
+    args = tuple(map(lamella.asarray, args))
+    evaluate((args, held))
     return Case(lambda: run(*args), lambda: lamella.plan(run, *args))
 
 
