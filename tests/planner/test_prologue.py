@@ -46,3 +46,10 @@ def test_batches_of_all_sizes_share_the_packed_weights():
 def test_what_depends_on_an_argument_stays():
     plan = lamella.plan(lambda x, w: x @ w, lamella.spec((64, 40)), lamella.spec((40, 70))).plan
     assert not plan.prologue and any(s.lays_out for s in plan.launches())
+
+
+def test_lazy_arrays_of_the_outside_are_evaluated_once():
+    w = lamella.random.normal(lamella.random.key(0), (96, 96))     # nothing is computed yet
+    report = lamella.plan(lambda x: x @ w, lamella.spec((1, 96)))
+    assert report.flops == 2 * 96 * 96 and len(report.plan.launches()) == 1
+    assert lamella.plan(lambda x: x @ w, lamella.spec((1, 96))).flops == report.flops

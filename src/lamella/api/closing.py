@@ -13,7 +13,7 @@ from ..ir.types import TensorType
 from . import effects
 from .array import Array, asarray
 from .scope import Scope
-from .values import error
+from .values import error, force, unknown
 
 _LIGHT = frozenset({"view", "pointwise", "constant", "step", "item"})
 
@@ -59,6 +59,16 @@ class Inside:
 def mark() -> int:
     """A moment: nodes born before it lie outside of the functions traced after it."""
     return next_born()
+
+
+def force_outside(own: list[Node], outputs: list[Node], since: int) -> None:
+    """Evaluate the lazy arrays from before a moment that the outputs read: what was stated before
+    a function was traced is not computed again at each of its calls."""
+    inner = {id(n) for n in own}
+    stop = frozenset(n for n in topological(outputs) if n.data is not None or (
+        n.born < since and n.inputs and id(n) not in inner))
+    outside = [n for n in topological(outputs, stop) if n in stop and n.data is None]
+    force([n for n in outside if not unknown([n])])
 
 
 def closed(functions: Sequence[tuple[str, list[Node], list[Node]]], since: int,

@@ -36,6 +36,7 @@ from ..planner.build import build_plan
 from ..planner.report import Report
 from . import effects
 from .array import Array, asarray, wrap
+from .closing import force_outside, mark
 from .scope import Scope, active
 from .shapes import as_shape
 from .values import error, force, settle
@@ -332,7 +333,7 @@ def trace_types(f: Callable, args: tuple, types: list[TensorType], name: str) ->
     _, structure = tree.flatten(args)
     names = tree.paths(args)
     nodes = [placeholder(t, n) for t, n in zip(types, names, strict=True)]
-    scope = Scope("compile", name)
+    scope, since = Scope("compile", name), mark()
     with scope:
         out = f(*tree.unflatten(structure, [wrap(n) for n in nodes]))
         leaves, out_structure = tree.flatten(out)
@@ -340,6 +341,7 @@ def trace_types(f: Callable, args: tuple, types: list[TensorType], name: str) ->
     if effects.moved(scope):    # one more result, which the caller does not see
         stand = {id(effects.start_of(scope)): literal(0, int32)}
         outputs = replaced([*outputs, scope.order], stand)
+    force_outside(nodes, outputs, since)
     inputs, outputs, found = captured(nodes, outputs)
     return Traced(Program(inputs, outputs, name), out_structure, found)
 

@@ -33,7 +33,10 @@ _FOLD = 1 << 31  # the counter's high word in fold_in: no draw's counter reaches
 
 def key(seed: int) -> Array:
     """The key of a seed, an integer from 0 to 2**64 - 1."""
-    seed = operator.index(seed)
+    try:
+        seed = operator.index(seed)
+    except TypeError:
+        raise error(DTypeError, f"key: a seed is an integer, got {type(seed).__name__}") from None
     if not 0 <= seed < 1 << 64:
         raise error(LamellaError, f"key: the seed {seed} is outside of 0..2**64 - 1")
     return from_numpy(np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32))

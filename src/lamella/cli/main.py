@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
         shown = getattr(e, "format_message", None)  # a usage error of the argument parser
         if shown is None:
             raise
-        code = _say(shown(), 2)
+        code = _say(shown(), 2) if shown() else 2    # without a command, the help was shown
     sys.exit(code or 0)
 
 

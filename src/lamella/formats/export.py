@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..api.array import Array, asarray, wrap
+from ..api.closing import force_outside, mark
 from ..api.compile import Spec, captured
 from ..api.scope import Scope
 from ..base import tree
@@ -31,9 +32,11 @@ def inference(model, inputs: Mapping[str, TensorType | Spec],
             weights[path] = leaf.numpy()
         stand_ins.append(wrap(nodes[-1]) if isinstance(leaf, Array) else leaf)
     given = [placeholder(t.type if isinstance(t, Spec) else t, n) for n, t in inputs.items()]
+    since = mark()
     with Scope("compile", name):
         out = tree.unflatten(structure, stand_ins)(*map(wrap, given))
         outputs = [asarray(a).node for a in tree.leaves(out)]
+    force_outside([*nodes, *given], outputs, since)
     own, outputs, around = captured([*nodes, *given], outputs)
     for node, of in zip(own[len(own) - len(around):], around, strict=True):
         nodes.append(node)

@@ -9,7 +9,7 @@ from ..api import random
 from ..api.array import Array
 from ..api.shapes import some_axes
 from ..api.values import error
-from ..base.errors import DTypeError, ShapeError
+from ..base.errors import DTypeError, LamellaError, ShapeError
 from .module import Module
 
 
@@ -114,6 +114,8 @@ class Dropout(Module):
     """`dropout` of a fixed rate: `d(x, key)` when training, `d(x)` otherwise."""
 
     def __init__(self, rate: float, *, whole=()):
+        if not 0 <= rate <= 1:
+            raise error(LamellaError, f"Dropout: the rate {rate} is outside of 0..1")
         self.rate, self.whole = rate, whole
 
     def __call__(self, x: Array, key: Array | None = None) -> Array:
