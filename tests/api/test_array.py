@@ -185,3 +185,18 @@ def test_spec_refuses_what_is_no_shape():
         L.spec((2, "a"))
     with pytest.raises(L.errors.ShapeError, match="-1"):
         L.spec((2, -1))
+
+
+def test_a_look_evaluates_what_shares_the_work(monkeypatch):
+    import lamella
+    from lamella.engine import eager
+    runs = []
+    before = eager.evaluate
+    monkeypatch.setattr(eager, "evaluate", lambda n: (runs.append(len(n)), before(n))[1])
+    base = lamella.exp(lamella.asarray(np.linspace(0, 1, 9, dtype=np.float32)))
+    parts = [base * float(k) for k in range(5)]
+    other = lamella.ones((3,)) * 2.0
+    assert runs == []
+    for p in parts:
+        np.asarray(p)
+    assert len(runs) == 1 and other.node.data is None

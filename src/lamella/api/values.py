@@ -70,6 +70,8 @@ def force(nodes: list[Node]) -> None:
     wanted = [n for n in nodes if n.data is None]
     if not wanted:
         return
+    if len(state.pending) > 1 and not state.scopes:
+        wanted = _with_relatives(wanted)
     try:
         located(eager.evaluate)(wanted)
     except eager.Unknown:
@@ -79,6 +81,45 @@ def force(nodes: list[Node]) -> None:
             _settle(node)
         held(sum(_bytes(n.type) for n in wanted))
         _forget_evaluated()
+
+
+def _with_relatives(wanted: list[Node]) -> list[Node]:
+    """The nodes, and pending ones that are computed from some of the same: all at once, so that
+    what they share (a backward pass) is computed once."""
+    shared: set[int] = set()
+    stack = list(wanted)
+    while stack:
+        node = stack.pop()
+        if node.data is None and node.inputs and id(node) not in shared:
+            shared.add(id(node))
+            stack += node.inputs
+    found = {id(n): n for n in wanted}
+    apart: set[int] = set()
+    for reference in state.pending:
+        array = reference()
+        if array is not None and array.node.data is None and \
+                _reaches(array.node, shared, apart):
+            found.setdefault(id(array.node), array.node)
+    return list(found.values())
+
+
+def _reaches(node: Node, shared: set[int], apart: set[int]) -> bool:
+    """Whether a known node depends on one of `shared`; those that do not are noted in `apart`."""
+    seen: list[int] = []
+    stack, meets = [node], False
+    while stack:
+        n = stack.pop()
+        if id(n) in shared:
+            meets = True
+        elif n.data is None and n.op is INPUT:
+            return False
+        elif n.data is None and id(n) not in apart:
+            apart.add(id(n))
+            seen.append(id(n))
+            stack += n.inputs
+    if meets:
+        apart.difference_update(seen)
+    return meets
 
 
 def _forget_evaluated() -> None:
