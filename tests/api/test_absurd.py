@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import lamella as L
+from lamella.base import knobs
 from lamella.base.errors import AllocationError, DTypeError, LamellaError, ShapeError
 
 X = np.ones((3, 4), np.float32)
@@ -76,3 +77,15 @@ def test_what_a_huge_view_needs_is_only_its_part():
     x = L.broadcast_to(L.asarray(X), (2**40, 3, 4))
     assert x[5, 1].tolist() == [1, 1, 1, 1]
     assert issubclass(AllocationError, LamellaError)
+
+
+def test_what_does_not_fit_stays_lazy_when_others_are_looked_at():
+    base = L.asarray(X) + 1
+    huge = L.broadcast_to(base, (2**40, 3, 4)) * 2.0
+    assert base[0, 0].tolist() == 2
+    total = L.asarray(0.0)
+    for _ in range(knobs.pending_nodes.value + 10):
+        total = total + 1
+    assert float(total) == knobs.pending_nodes.value + 10
+    with pytest.raises(AllocationError):
+        huge.numpy()

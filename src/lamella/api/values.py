@@ -20,6 +20,7 @@ from ..engine import eager
 from ..engine.value import Value
 from ..ir.node import INPUT, Node
 from ..ir.types import TensorType, tensor
+from ..runtime.available import LARGE, available_bytes
 from .scope import blocking, state
 
 E = TypeVar("E", bound=LamellaError)
@@ -85,7 +86,7 @@ def force(nodes: list[Node]) -> None:
 
 def _with_relatives(wanted: list[Node]) -> list[Node]:
     """The nodes, and pending ones that are computed from some of the same: all at once, so that
-    what they share (a backward pass) is computed once."""
+    what they share (a backward pass) is computed once. Large ones wait until they are looked at."""
     shared: set[int] = set()
     stack = list(wanted)
     while stack:
@@ -98,6 +99,7 @@ def _with_relatives(wanted: list[Node]) -> list[Node]:
     for reference in state.pending:
         array = reference()
         if array is not None and array.node.data is None and \
+                _bytes(array.node.type) <= knobs.pending_bytes.value and \
                 _reaches(array.node, shared, apart):
             found.setdefault(id(array.node), array.node)
     return list(found.values())
@@ -203,10 +205,14 @@ def settle() -> None:
 
 
 def flush() -> None:
-    """Evaluate every pending array of this thread that is still in use."""
+    """Evaluate every pending array of this thread that is still in use. One that the memory cannot
+    hold stays lazy: the error belongs to the line that looks at it."""
     references, state.pending, state.held_bytes = state.pending, [], 0
     arrays = [a for a in (r() for r in references) if a is not None]
     nodes = list({id(a.node): a.node for a in arrays if a.node.data is None}.values())
+    if any(_bytes(n.type) >= LARGE for n in nodes):
+        most = available_bytes()
+        nodes = [n for n in nodes if _bytes(n.type) <= most]
     if unknown(nodes):
         nodes = [n for n in nodes if not unknown([n])]
     force(nodes)
