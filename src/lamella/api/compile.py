@@ -246,7 +246,7 @@ class Compiled:
         return args, leaves, structures, [_type_of(a, self.name) for a in leaves]
 
     def measure(self, *args, **kwargs) -> Measurement:
-        """Bytes really touched and time of a call with these arguments, on copies of them."""
+        """Bytes really touched and time, step by step, of a call, on copies of its arguments."""
         args, leaves, structures, types = self._prepared(args, kwargs)
         entry = self._entry(args, structures, types)
         values = [_value_of(a) for a in leaves] + [n.data for n in entry.captured]
@@ -314,11 +314,12 @@ def measure(f: Callable, *args, **kwargs) -> Measurement:
     return found.measure(*args, **kwargs)
 
 
-def explain(f: Callable, *args, code: bool = False) -> str:
+def explain(f: Callable, *args, code: bool = False, run: bool = False) -> str:
     """Every stage of f for these arguments as text: program, kernels, memory map, and with `code`
-    the loop nests and the generated LLVM text."""
+    the loop nests and the generated LLVM text. With `run` f is run, on copies of the arguments,
+    and the table of kernels shows measured times beside the predicted ones."""
     from ..engine.explain import explain_plan
-    report = plan(f, *args)
+    report = measure(f, *args).report if run else plan(f, *args)
     return explain_plan(trace(f, *args), report, code)
 
 

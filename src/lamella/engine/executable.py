@@ -38,10 +38,7 @@ class Executable:
         """The binding for the extents of these arguments."""
         if self.only:
             return self.only
-        env: dict[str, int] = {}
-        for t, v in zip(self.plan.program.input_types, values, strict=True):
-            for e, n in zip(t.shape, v.type.shape, strict=True):
-                solve(e, n, env)  # type: ignore[arg-type]
+        env = self.sizes(values)
         key = tuple(env[s.name] for s in self.plan.symbols)
         found = self.bindings.get(key)
         if found is None:
@@ -49,6 +46,14 @@ class Executable:
                 self.bindings.pop(next(iter(self.bindings)))
             found = self.bindings[key] = self._bind(env)
         return found
+
+    def sizes(self, values: Sequence[Value]) -> dict[str, int]:
+        """The values of the plan's symbols for the extents of these arguments."""
+        env: dict[str, int] = {}
+        for t, v in zip(self.plan.program.input_types, values, strict=True):
+            for e, n in zip(t.shape, v.type.shape, strict=True):
+                solve(e, n, env)  # type: ignore[arg-type]
+        return env
 
     def __call__(self, values: Sequence[Value]) -> list[Value]:
         """The results for these arguments; donated ones must not be used afterwards."""

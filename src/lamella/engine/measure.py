@@ -1,13 +1,19 @@
-"""Measuring a run: bytes really touched, and time, to be held against the plan."""
+"""Measuring a run: bytes really touched, and time by step, to be held against the plan."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 
+import numpy as np
+
+from ..planner.memory import bytes_text
 from ..planner.place import aligned
+from ..planner.report import Report, time_text
 from ..runtime.arena import Arena, paint, touched
+from .bind import Bound
 from .executable import Executable
+from .profile import profile
 from .value import Value
 
 
@@ -15,13 +21,16 @@ class Measurement:
     """Bytes by class as in a plan's `Memory`, found by painting; `seconds` the least of the runs.
 
     temporaries: up to the last byte touched in a painted arena. scratch: up to the last byte that
-    the busiest thread touched, for each thread.
+    the busiest thread touched, for each thread. `report`: the plan that ran, with the least time
+    of each of its steps beside the predicted one.
     """
 
-    __slots__ = ("arguments", "constants", "results", "scratch", "seconds", "temporaries")
+    __slots__ = ("arguments", "constants", "report", "results", "scratch", "seconds",
+                 "temporaries")
 
     arguments: int
     constants: int
+    report: Report
     results: int
     scratch: int
     seconds: float
@@ -30,6 +39,11 @@ class Measurement:
     @property
     def peak(self) -> int:
         return self.arguments + self.results + self.constants + self.temporaries + self.scratch
+
+    def __str__(self) -> str:
+        return (f"measured {bytes_text(self.peak)} (planned {bytes_text(self.report.peak)}), "
+                f"{time_text(self.seconds)} (predicted {time_text(self.report.seconds)}, "
+                f"{self.report.seconds / self.seconds - 1:+.0%})")
 
 
 def measure(executable: Executable, values: Sequence[Value], runs: int = 20) -> Measurement:
@@ -55,7 +69,25 @@ def measure(executable: Executable, values: Sequence[Value], runs: int = 20) -> 
         (aligned(touched(lease.scratch.address + k * stride, stride)[0]) for k in range(threads)),
         default=0)
     m.seconds = min(_timed(b.table, bases) for _ in range(runs))
+    m.report = Report(executable.plan, profile(), executable_threads(executable),
+                      executable.sizes(values), _steps(b, bases, runs))
     return m
+
+
+def _steps(b: Bound, bases: Sequence[int], runs: int) -> dict[int, float]:
+    """The least seconds of each of the plan's steps (by id): its native steps together."""
+    ticks, seconds = [], 0.0
+    b.table.timed = True
+    for _ in range(runs + 1):
+        before = b.table.ticks()
+        seconds += _timed(b.table, bases)
+        ticks.append(b.table.ticks() - before)
+    b.table.timed = False
+    rate = seconds / max(1, sum(int(t.sum()) for t in ticks))
+    found: dict[int, float] = {}
+    for step, least in zip(b.origins, np.min(ticks, 0), strict=True):
+        found[id(step)] = found.get(id(step), 0.0) + float(least) * rate
+    return found
 
 
 def _timed(table, bases) -> float:

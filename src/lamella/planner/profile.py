@@ -33,6 +33,12 @@ class Profile:
         moved = traffic / (self.cache_bandwidth * threads if near else self.bandwidth)
         return self.launch_seconds + max(flops / rate, moved)
 
+    def least_seconds(self, flops: float, traffic: float, threads: int) -> float:
+        """The roofline: the operations at the highest rate, or the bytes, from where they fit."""
+        near = traffic <= self.cache_bytes
+        moved = traffic / (self.cache_bandwidth * threads if near else self.bandwidth)
+        return max(flops / (self.flops * threads), moved)
+
     def to_json(self) -> str:
         return json.dumps({"name": self.name, **{f: getattr(self, f) for f in _FIELDS}})
 

@@ -18,14 +18,16 @@ class Report:
     """A plan for given values of its symbols (their upper bounds where none are given).
 
     `flops`, `traffic` (bytes read and written) and `seconds` are sums over the steps; `formulas`
-    states flops and traffic in the symbols.
+    states flops and traffic in the symbols. `measured` has the seconds that each step (by id) took
+    in a run, all trips of a loop together, where there was one.
     """
 
-    __slots__ = ("env", "layout", "memory", "plan", "profile", "threads")
+    __slots__ = ("env", "layout", "measured", "memory", "plan", "profile", "threads")
 
     def __init__(self, plan: Plan, profile: Profile, threads: int = 1,
-                 env: Mapping[str, int] | None = None):
-        self.plan, self.profile, self.threads = plan, profile, threads
+                 env: Mapping[str, int] | None = None,
+                 measured: Mapping[int, float] | None = None):
+        self.plan, self.profile, self.threads, self.measured = plan, profile, threads, measured
         self.env = dict(env or {s.name: s.high for s in plan.symbols})
         self.layout: Layout = place(plan, self.env)
         self.memory: Memory = memory_of(plan, self.layout, threads, self.env)
@@ -118,9 +120,11 @@ class Report:
         return "\n".join(lines)
 
     def kernels(self) -> str:
-        """A table of the steps: what each computes, its operations, bytes and predicted time."""
+        """A table of the steps: what each computes, its operations, bytes and predicted time; of
+        a run the measured time too, and how near it came to the machine's peak rates."""
+        shown = "" if self.measured is None else f" {'measured':>9} {'of peak':>7}"
         lines = [f"{'step':>4}  {'kernel':<9} {'computes':<34} {'flop':>9} {'bytes':>10} "
-                 f"{'time':>9}  line"]
+                 f"{'time':>9}{shown}  line"]
         for k, (depth, s) in enumerate(self._rows()):
             kind = s.kernel.name if isinstance(s, Launch) else type(s).__name__.lower()
             price = [self._price(s, lambda s: evaluate(s.flops, self.env)),
@@ -128,9 +132,22 @@ class Report:
                      self._price(s, self.step_seconds)]
             what = "  " * depth + s.names + self._trips(s)
             lines.append(f"{k:>4}  {kind:<9} {what[:34]:<34} {count_text(price[0]):>9} "
-                         f"{bytes_text(price[1]):>10} {time_text(price[2]):>9}  "
-                         f"{render(s.source)}")
+                         f"{bytes_text(price[1]):>10} {time_text(price[2]):>9}"
+                         f"{self._beside(s, price)}  {render(s.source)}")
         return "\n".join(lines)
+
+    def _beside(self, s, price: list) -> str:
+        """The columns of a step that was run."""
+        if self.measured is None:
+            return ""
+        seconds = self.spent([s])
+        least = self.profile.least_seconds(price[0], price[1], self.threads)
+        return f" {time_text(seconds):>9} {least / seconds if seconds else 0:>7.0%}"
+
+    def spent(self, steps) -> float:
+        """Measured seconds of steps and of all that is in them."""
+        measured = self.measured or {}
+        return sum(measured.get(id(s), 0.0) + sum(map(self.spent, inner_steps(s))) for s in steps)
 
     def _rows(self) -> list[tuple[int, Any]]:
         """Every step with its depth, loops and branches before what is in them."""
