@@ -1,4 +1,4 @@
-"""The reference workloads' models that are no part of `lamella.nn`: BERT, ResNet, LSTM."""
+"""Models of sequences and images that are no part of `lamella.nn`: BERT, ViT, LSTM, ResNet."""
 
 from __future__ import annotations
 
@@ -38,6 +38,26 @@ class Bert(nn.Module):
         return x.mean(1)
 
 
+class ViT(nn.Module):
+    """Patches as tokens, pre-normalised blocks, a linear layer on the mean over positions."""
+
+    def __init__(self, image: int, patch: int, layers: int, heads: int, width: int, classes: int,
+                 *, key):
+        a, b, c, *keys = lamella.random.split(key, 3 + layers)
+        self.patches = nn.Conv2d(3, width, patch, stride=patch, key=a)
+        self.positions = nn.Embedding((image // patch) ** 2, width, key=b, scale=0.02)
+        self.blocks = [nn.Block(width, heads, key=k, causal=False) for k in keys]
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, classes, key=c)
+
+    def __call__(self, x):
+        x = self.patches(x)
+        x = x.reshape(x.shape[0], -1, x.shape[-1]) + self.positions.weight
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.norm(x).mean(1))
+
+
 class LSTM(nn.Module):
     """An embedding, one LSTM layer, a linear layer."""
 
@@ -49,6 +69,7 @@ class LSTM(nn.Module):
 
     def __call__(self, tokens):
         return self.output(self.layer(self.tokens(tokens))[0])
+
 
 class Convolved(nn.Module):
     """Convolution without bias, then batch normalisation."""
@@ -90,17 +111,18 @@ class Residual(nn.Module):
 class ResNet(nn.Module):
     """ResNet-18 for small images, ResNet-50 for large ones; channels last."""
 
-    def __init__(self, depth: int, classes: int, *, key):
+    def __init__(self, depth: int, classes: int, *, key, width: int = 64):
         counts, expansion = ([2, 2, 2, 2], 1) if depth == 18 else ([3, 4, 6, 3], 4)
         a, b, *keys = lamella.random.split(key, 2 + sum(counts))
         self.small = depth == 18
-        self.stem = Convolved(3, 64, 3 if self.small else 7, 1 if self.small else 2, key=a)
-        self.blocks, inputs = [], 64
+        self.stem = Convolved(3, width, 3 if self.small else 7, 1 if self.small else 2, key=a)
+        self.blocks, inputs = [], width
         for stage, count in enumerate(counts):
             for k in range(count):
                 stride = 2 if stage and not k else 1
-                self.blocks.append(Residual(inputs, 64 << stage, stride, expansion, key=keys.pop()))
-                inputs = (64 << stage) * expansion
+                self.blocks.append(Residual(inputs, width << stage, stride, expansion,
+                                            key=keys.pop()))
+                inputs = (width << stage) * expansion
         self.head = nn.Linear(inputs, classes, key=b)
 
     def __call__(self, x, state, train: bool = True):

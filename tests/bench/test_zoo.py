@@ -1,0 +1,46 @@
+"""The zoo's models learn: small ones, for a few steps."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+import lamella
+from bench import zoo
+
+SMALL = {
+    "mlp": {"batch": 16, "width": 16, "layers": 2}, "lenet": {"batch": 8, "width": 2},
+    "resnet18": {"batch": 2, "width": 4, "image": 16},
+    "resnet50": {"batch": 2, "width": 4, "image": 32},
+    "unet": {"batch": 1, "width": 4, "image": 16, "levels": 2},
+    "mobilenet": {"batch": 2, "width": 2, "image": 32},
+    "lstm": {"batch": 2, "length": 8, "width": 16, "vocabulary": 20},
+    "gpt": {"batch": 2, "length": 8, "layers": 1, "width": 16, "heads": 2, "vocabulary": 20},
+    "bert": {"batch": 2, "length": 8, "layers": 1, "width": 16, "heads": 2, "vocabulary": 20},
+    "vit": {"batch": 2, "image": 16, "layers": 1, "width": 16, "heads": 2},
+    "moe": {"batch": 2, "length": 8, "layers": 1, "width": 16, "experts": 4, "vocabulary": 20},
+    "autoencoder": {"batch": 8, "width": 16},
+    "dlrm": {"batch": 8, "tables": 2, "rows": 20, "width": 4}}
+
+
+def test_each_model_is_here_in_small():
+    assert SMALL.keys() == zoo.WORKS.keys()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_model_learns(name):
+    work = zoo.work(name, **SMALL[name])
+    run = lamella.compile(work.step, donate=work.donate)
+    before = work.infer(work.held[0], work.held[2], *work.inputs)
+    assert before.shape[0] == work.inputs[0].shape[0]
+    held, losses = zoo.evaluated(work.held), []
+    for _ in range(5):
+        *held, loss = run(*held, *work.inputs)
+        losses.append(float(loss))
+    assert all(map(math.isfinite, losses)) and losses[-1] < losses[0], losses
+
+
+def test_an_unknown_size_is_refused():
+    with pytest.raises(ValueError, match="gpt takes batch, length"):
+        zoo.work("gpt", depth=3)
