@@ -1,9 +1,12 @@
-"""Random programs, run in every way and compared bit for bit (tests/engine/random_programs.py).
+"""Random programs, run in every way and compared bit for bit (tests/engine/checks.py).
 
-    python -m bench.fuzz --count N [--seed S] [--jobs J] [--seconds T]
+    python -m bench.fuzz --count N [--first K] [--jobs J] [--seconds T]
 
-Program number k has the seed S + k and one of three manners. Prints each difference and each crash
-with its seed, then one JSON line. --jobs processes share the work; --seconds ends it early.
+Program number k has the steps of seed k // 32, in one of three manners, and the extents and numbers
+of its variant k % 32: programs of one seed share most of their kernels, whose compilation is what
+takes the time. Prints each difference and each crash as a call that repeats it, a line of JSON for
+each thousand programs or so, from which a run can go on, and one for all. --jobs processes share
+the work; a process that crashes or grows is replaced by a new one. --seconds ends it early.
 """
 
 from __future__ import annotations
@@ -11,67 +14,118 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MANNERS = ("exact", "wild", "smooth", "wild")
+VARIANTS = 32
+CHUNK = 32 * VARIANTS
+MOST_MIB = 2500     # a process that has grown so far ends after its chunk
 
 
-def work(first: int, count: int, step: int, seconds: float) -> dict:
-    """Check the programs first, first + step, ...; what was found."""
+def named(number: int) -> tuple[int, str, int]:
+    """The seed, manner and variant of a program."""
+    seed = number // VARIANTS
+    return seed, MANNERS[seed % len(MANNERS)], number % VARIANTS
+
+
+def work(first: int, last: int) -> None:
+    """Check the programs first..last-1; prints their numbers, and what fails."""
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
     from engine.checks import check
-    failed, done, end = [], 0, time.monotonic() + seconds
-    for k in range(0, count, step):
-        if time.monotonic() > end:
-            break
-        seed = first + k
-        manner = MANNERS[seed % len(MANNERS)]
-        done += 1
-        print(seed, flush=True)  # what a process that dies was at
+    for k in range(first, last):
+        print(k, flush=True)  # what a process that dies was at
         try:
-            check(seed, manner)
+            check(*named(k))
         except Exception as e:
-            text = f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"[:300]
-            print(f"check({seed}, {manner!r}): {text}", file=sys.stderr, flush=True)
-            failed.append([seed, manner, text])
-    return {"programs": done, "failed": failed}
+            text = f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"
+            print(f"{k} {text[:300]}", flush=True)
+        if (k + 1) % CHUNK == 0 and _mib() > MOST_MIB:
+            return
+
+
+def _mib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+
+class Search:
+    """The chunks of a run and what was found in them."""
+
+    def __init__(self, first: int, count: int, seconds: float):
+        self.first, self.last = first, first + count
+        self.next, self.end = first, time.monotonic() + seconds
+        self.done, self.failures = 0, []  # type: ignore[var-annotated]
+        self.lock = threading.Lock()
+
+    def chunk(self) -> range:
+        """The next programs to check; empty at the end."""
+        with self.lock:
+            low = self.next if time.monotonic() < self.end else self.last
+            self.next = min((low // CHUNK + 1) * CHUNK, self.last)
+            return range(low, self.next)
+
+    def failed(self, number: int, text: str) -> None:
+        self.failures.append([*named(number), text])
+        print(f"check{named(number)}: {text}", flush=True)
+
+    def drain(self) -> None:
+        """Chunk after chunk, each in a process of its own."""
+        while todo := self.chunk():
+            before, begun = len(self.failures), time.monotonic()
+            at = todo.start
+            while at < todo.stop:
+                at = self.process(at, todo.stop)
+            with self.lock:
+                self.done += len(todo)
+                print(json.dumps({"first": todo.start, "programs": len(todo),
+                                  "failed": len(self.failures) - before, "done": self.done,
+                                  "seconds": round(time.monotonic() - begun, 1)}), flush=True)
+
+    def process(self, first: int, last: int) -> int:
+        """Run a process over first..last-1; the number after the last that it checked."""
+        command = [sys.executable, "-m", "bench.fuzz", "--first", str(first),
+                   "--count", str(last - first), "--inside"]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+                                 env={**os.environ, "LAMELLA_CACHE": "off"})
+        at = first
+        assert child.stdout is not None
+        for line in child.stdout:
+            number, _, text = line.strip().partition(" ")
+            at = int(number)
+            if text:
+                self.failed(at, text)
+        if child.wait():
+            self.failed(at, f"the process ended with {child.returncode}")
+        return at + 1
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1e9)
-    parser.add_argument("--part", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     o = parser.parse_args()
-    begun = time.monotonic()
-    if o.part is not None:
-        print(json.dumps(work(o.seed + o.part, o.count - o.part, o.jobs, o.seconds)))
+    if o.inside:
+        work(o.first, o.first + o.count)
         return
-    command = [sys.executable, "-m", "bench.fuzz", "--count", str(o.count), "--seed", str(o.seed),
-               "--jobs", str(o.jobs), "--seconds", str(o.seconds), "--part"]
-    environment = {**os.environ, "LAMELLA_CACHE": "off"}
-    parts = [subprocess.Popen([*command, str(p)], stdout=subprocess.PIPE, text=True, cwd=ROOT,
-                              env=environment) for p in range(o.jobs)]
-    found: list[dict] = []
-    for p, process in enumerate(parts):
-        lines = process.communicate()[0].splitlines() or [str(o.seed + p)]
-        if process.returncode:
-            died = [int(lines[-1]), MANNERS[int(lines[-1]) % len(MANNERS)],
-                    f"the process ended with {process.returncode}"]
-            found.append({"programs": len(lines), "failed": [died]})
-        else:
-            found.append(json.loads(lines[-1]))
-    failed = [f for part in found for f in part["failed"]]
-    print(json.dumps({"programs": sum(f["programs"] for f in found), "seed": o.seed,
-                      "failed": len(failed), "failures": failed,
+    begun = time.monotonic()
+    search = Search(o.first, o.count, o.seconds)
+    threads = [threading.Thread(target=search.drain) for _ in range(o.jobs)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    print(json.dumps({"programs": search.done, "first": o.first, "failed": len(search.failures),
+                      "failures": search.failures,
                       "seconds": round(time.monotonic() - begun, 1)}))
-    sys.exit(bool(failed))
+    sys.exit(bool(search.failures))
 
 
 if __name__ == "__main__":

@@ -328,3 +328,15 @@ def test_a_number_that_is_looked_at_before_the_loop_runs_stays_a_number_in_its_b
     assert float(by) == 2 and float(kept[0]) == pytest.approx(math.sin(2))
     assert float(last) == pytest.approx((2 * math.sin(2)) ** 3)
     assert ys.shape == (3,)
+
+
+@pytest.mark.parametrize("name", ["cond", "while", "scan"])
+def test_a_batch_of_none_is_empty(name):
+    f = {"cond": lambda x: lamella.cond(x.sum() > 0, lambda: x * 2, lambda: -x),
+         "while": lambda x: lamella.while_loop(lambda y: y.sum() < 9, lambda y: y + 1, x,
+                                                  max_steps=9),
+         "scan": lambda x: lamella.scan(lambda c, v: (c + v, c * v), x[0], x)[1]}[name]
+    none = lamella.zeros((0, 3))
+    for batched in (lamella.vmap(f), lamella.compile(lamella.vmap(f))):
+        assert batched(none).shape == (0, 3)
+        assert lamella.grad(lambda x, f=batched: f(x).sum())(none).shape == (0, 3)

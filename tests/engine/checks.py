@@ -4,35 +4,66 @@ from __future__ import annotations
 
 import numpy as np
 from engine.random_programs import Maker
-from ops.cases import compiled, execute, same_bits
+from ops.cases import execute, same_bits
 
+from lamella.api.array import from_numpy, wrap
+from lamella.engine.executable import Executable
+from lamella.engine.kernels import target
 from lamella.ir.interpret import interpret
+from lamella.ir.node import topological
+from lamella.ir.program import Program, rebuild
+from lamella.planner.build import build_plan
 from lamella.runtime import walker
 
 # Of the smooth manner, against the largest element, by bytes of an element.
 TOLERANCE = {1: 0.0, 2: 0.1, 4: 2e-4, 8: 1e-10}
 
 
-def check(seed: int, manner: str) -> Maker:
-    """Compile the program of a seed in every way and compare; raises AssertionError."""
-    made = Maker(seed, manner)
+def check(seed: int, manner: str, variant: int = 0) -> Maker:
+    """Run the program of a seed in every way and compare; raises AssertionError."""
+    made = Maker(seed, manner, variant)
     program, arrays = made.program, made.arrays
     before = [a.copy() for a in arrays]
-    threads = walker.threads()
-    fused = execute(compiled(program), arrays)
-    try:
-        for label, options, count in (("uncompiled", {"fused": False}, threads),
-                                      ("one thread", {"cut": True}, 1),
-                                      ("two threads", {"cut": True}, 2)):
-            walker.set_threads(count)
-            found = execute(compiled(program, **options), arrays)
-            for k, (a, b) in enumerate(zip(fused, found, strict=True)):
-                assert same_bits(a, b), f"{label}: output {k} differs: {difference(a, b)}"
-    finally:
-        walker.set_threads(threads)
+    plan = build_plan(program, target())
+    fused = execute(Executable(plan), arrays)
+    for step in plan.launches():
+        step.grain = 1
+    cut = Executable(plan)
+    same("one thread", fused, on_threads(1, cut, arrays))
+    same("two threads", fused, on_threads(2, cut, arrays))
     assert all(map(same_bits, arrays, before)), "an input was overwritten"
     compare(fused, reference(made), manner)
+    same("uncompiled", fused, uncompiled(program, arrays))  # last: its values stay with nodes
     return made
+
+
+def same(label: str, expected, found) -> None:
+    for k, (a, b) in enumerate(zip(expected, found, strict=True)):
+        assert same_bits(a, b), f"{label}: output {k} differs: {difference(a, b)}"
+
+
+def on_threads(count: int, executable: Executable, arrays) -> list[np.ndarray]:
+    """The results of so many threads."""
+    threads = walker.threads()
+    walker.set_threads(count)
+    try:
+        return execute(executable, arrays)
+    finally:
+        walker.set_threads(threads)
+
+
+def uncompiled(program: Program, arrays) -> list[np.ndarray]:
+    """The results as a user's arrays give them without `compile`."""
+    return [wrap(n).numpy() for n in over(program, [from_numpy(a).node for a in arrays])]
+
+
+def over(program: Program, nodes) -> list:
+    """The program's outputs over other inputs."""
+    done = {id(old): new for old, new in zip(program.inputs, nodes, strict=True)}
+    for n in topological(program.outputs):
+        if id(n) not in done:
+            done[id(n)] = rebuild(n, tuple(done[id(i)] for i in n.inputs))
+    return [done[id(o)] for o in program.outputs]
 
 
 def reference(made: Maker) -> list[np.ndarray]:

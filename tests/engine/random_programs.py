@@ -37,10 +37,14 @@ SMOOTH_UNARY = ("neg", "sin", "cos", "tanh", "sigmoid", "erf", "gelu", "silu", "
 
 
 class Maker(Steps, Control):
-    """Makes one program from a seed; `program` and `arrays` are what came out."""
+    """Makes one program from a seed; `program` and `arrays` are what came out.
 
-    def __init__(self, seed: int, manner: str):
-        self.random, self.numbers = random.Random(seed), np.random.default_rng(seed)
+    A variant has other extents and numbers and, where they allow it, the same steps: kernels take
+    extents as arguments, so that programs of one seed share most of theirs.
+    """
+
+    def __init__(self, seed: int, manner: str, variant: int = 0):
+        self.random, self.numbers = random.Random(seed), np.random.default_rng((seed, variant))
         self.manner = manner
         self.dims = [self.random.choice(SMALL) for _ in range(3)]
         self.dims.append(self.random.choice(SMALL + LONG))
@@ -51,11 +55,16 @@ class Maker(Steps, Control):
         self.arrays: list[np.ndarray] = []
         self.pool: list[Node] = []
         self.bound: dict[int, float] = {}
+        if variant:
+            self.dims = self.other_dims(random.Random(f"{seed} {variant}"), variant % 4 == 0)
         for _ in range(self.random.randint(1, 3)):
-            self.new_input(self.shape(), self.dtype)
-        for _ in range(self.random.randint(2, 16)):
+            other_dtype = dtypes.by_name(self.random.choice(kinds))
+            self.new_input(self.shape(), other_dtype if self.chance(0.25) else self.dtype)
+        for k in range(self.random.randint(2, 16)):
+            self.random.seed(f"{seed} step {k}")  # what a step takes is not missed by later ones
             self.step()
-        self.program = self.batched(Program(self.inputs, self.outputs(), "random"))
+        self.random.seed(f"{seed} end")
+        self.program = self.transformed(Program(self.inputs, self.outputs(), "random"))
 
     op = staticmethod(op_named)
 
@@ -66,6 +75,13 @@ class Maker(Steps, Control):
 
     def chance(self, p: float) -> bool:
         return self.random.random() < p
+
+    def other_dims(self, choices: random.Random, free: bool) -> list[int]:
+        """Extents in place of the program's; 0 and 1, which kernels of their own serve, change
+        only if `free`."""
+        options = [[o for o in among if free or o > 1] for among in (SMALL, SMALL + LONG)]
+        return [e if e < 2 and not free else choices.choice(options[k == 3])
+                for k, e in enumerate(self.dims)]
 
     def shape(self) -> tuple[int, ...]:
         """Up to four of the program's extents, within the bound on elements."""

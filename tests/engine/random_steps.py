@@ -3,6 +3,8 @@ transforms around a whole program."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from lamella.base import dtypes
@@ -18,6 +20,13 @@ from lamella.transform.vjp import pullback
 from lamella.transform.vmap import batch
 
 MONOIDS = ("set", "sum", "prod", "max", "min")
+
+
+@lru_cache(None)
+def _samples(op) -> list:
+    return list(op.samples())
+
+
 _SAMPLED = [op for op in all_ops() if op.samples is not None and "host" not in op.facts]
 
 
@@ -80,10 +89,10 @@ class Steps:
             self.add(index.take(x, at, axis, lead), self.of(x))
             return
         monoid = self.random.choice(MONOIDS)
+        if self.manner == "smooth" and monoid in ("prod", "max", "min"):
+            monoid = "sum"
         if x.dtype is dtypes.bool_ and monoid in ("sum", "prod"):
             monoid = "set"
-        if self.manner != "wild" and monoid in ("prod", "max", "min") and self.manner == "smooth":
-            monoid = "sum"
         u = self.new_input(shape, x.dtype)
         if u is None:
             return
@@ -99,7 +108,7 @@ class Steps:
         if self.manner != "wild":
             return
         op = self.random.choice(_SAMPLED)
-        params, arrays = self.random.choice(op.samples())
+        params, arrays = self.random.choice(_samples(op))
         arrays = [np.asarray(a) for a in arrays]
         if sum(a.size for a in arrays) > 20_000:
             return
@@ -137,8 +146,18 @@ class Steps:
                 return pushforward(first, wanted, ones)
             return pullback(first[:1], wanted, [literal(1, first[0].dtype, first[0].shape)])
         except LamellaError as e:
-            assert "no derivative" in str(e)
+            assert "no derivative" in str(e), e
             return []
+
+    def transformed(self, program: Program) -> Program:
+        """Batched, derived once more, and batched again, each rarely."""
+        program = self.batched(program)
+        if self.manner == "wild" and self.chance(0.15) and len(program.nodes()) < 120:
+            target = self.random.choice(program.outputs)
+            if not isinstance(target.type, TupleType):
+                found = [*program.outputs, *self.derived(target)]
+                program = Program(self.inputs, found, program.name)
+        return self.batched(program) if len(program.nodes()) < 200 else program
 
     def batched(self, program: Program) -> Program:
         """The program over a batch of some of its inputs, or itself."""
@@ -146,16 +165,22 @@ class Steps:
         if not self.chance(0.3) or not any(flags) or any(
                 isinstance(o.type, TupleType) for o in program.outputs):
             return program
-        extent = self.pick(1, 2, 3)
+        extent = self.pick(0, 1, 1, 2, 2, 2, 3, 3, 3)
         old = [i for i, flag in zip(self.inputs, flags, strict=True) if flag]
         new = [placeholder(tensor(i.dtype, (extent, *i.shape)), i.params["name"]) for i in old]
         try:
             outputs = batch(program.outputs, old, new, extent)
         except LamellaError as e:
-            assert "inside vmap" in str(e)
+            assert "inside vmap" in str(e), e
             return program
         moved = dict(zip(map(id, old), new, strict=True))
-        self.arrays = [np.stack([np.roll(a.reshape(-1), k).reshape(a.shape) for k in range(extent)])
-                       if flag else a for a, flag in zip(self.arrays, flags, strict=True)]
+        self.arrays = [_rolled(a, extent) if flag else a
+                       for a, flag in zip(self.arrays, flags, strict=True)]
         self.inputs = [moved.get(id(i), i) for i in self.inputs]
         return Program(self.inputs, outputs, program.name)
+
+
+def _rolled(a: np.ndarray, extent: int) -> np.ndarray:
+    """A batch of a and its elements rolled by 1, 2, ..."""
+    rolled = [np.roll(a.reshape(-1), k).reshape(a.shape) for k in range(extent)]
+    return np.stack(rolled) if rolled else np.zeros((0, *a.shape), a.dtype)

@@ -2,14 +2,12 @@
 
 import numpy as np
 import pytest
-from engine.checks import check
+from engine.checks import check, over
 from engine.random_programs import Maker
 from ops.cases import compiled, execute, run, same_bits
 
 from lamella.api.array import from_numpy, wrap
 from lamella.api.compile import compile as compile_function
-from lamella.ir.node import topological
-from lamella.ir.program import rebuild
 
 SEEDS = {"exact": 120, "smooth": 45, "wild": 75}
 
@@ -19,15 +17,6 @@ SEEDS = {"exact": 120, "smooth": 45, "wild": 75}
 def test_a_random_program_runs_alike_in_every_way(manner, part):
     for seed in range(part, SEEDS[manner], 3):
         check(seed, manner)
-
-
-def over(program, nodes) -> list:
-    """The program's outputs over other inputs."""
-    done = {id(old): new for old, new in zip(program.inputs, nodes, strict=True)}
-    for n in topological(program.outputs):
-        if id(n) not in done:
-            done[id(n)] = rebuild(n, tuple(done[id(i)] for i in n.inputs))
-    return [done[id(o)] for o in program.outputs]
 
 
 @pytest.mark.parametrize("seed", range(40))

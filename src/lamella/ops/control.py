@@ -146,6 +146,9 @@ def _cond_lanes(node: Node, inputs, batched):
     (a derivative would spread it), and their results are not looked at."""
     flags, *operands = inputs
     extent, count = flags.shape[0], flags.shape[1]
+    if extent == 0:
+        return tuple((literal(0, t.dtype, (0, *t.shape)), True)
+                     for t in node.params["branches"][0].output_types)
     results: list[Node] | None = None
     for k in range(count, -1, -1):  # from the last: earlier branches take precedence
         lives = _flag(flags, k) if k < count else apply("not", reduce("any", flags, (1,)))
