@@ -18,13 +18,14 @@ from ..base import dtypes
 from ..base.extents import Extent, lower, product, upper
 from ..lang import expr, scalar
 from ..lang.expr import Expr, lit
-from ..lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index, trailing_zeros
+from ..lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index
 from ..lang.order import CONTRACT_CHUNK
 from .fuse import Fusion
-from .nest import Builder, Nest, accumulator, decode, merged_axes, strides_of
+from .nest import Builder, Nest, accumulator, decode
 from .packing import ZERO, Packing, Side, contiguous
 from .plan import Launch
-from .rows import levels_of, stores_after
+from .rows import levels_of
+from .tile import Span, Tree, epilogue
 
 LEAST_TASKS = 16        # of a product, where it has so many tiles
 BLOCK = 256             # positions of a chunk that all tiles of a task run over together
@@ -177,7 +178,7 @@ class _Contraction:
         sums = self.b.scratch(self.acc, lit(group * size, dtypes.index))
         levels = self.b.scratch(self.acc, lit(group * depth * size, dtypes.index))
         number = (i0 - first) // rows
-        tree = _Tree(levels, number * depth, depth, flat)
+        tree = Tree(levels, number * depth, depth, flat)
         load = [Set(x, expr.load(sums, number * size + k * LANES, self.acc, LANES))
                 for k, x in enumerate(flat)]
         store = [Store(sums, number * size + k * LANES, x) for k, x in enumerate(flat)]
@@ -283,71 +284,13 @@ class _Contraction:
     def _epilogue(self, i0: Expr, tile: str) -> list:
         """Rows of the tile through the fused maps to their outputs."""
         rows, vectors = self.tile
-        p = self.panel
-        width = vectors * LANES
+        low, width = self.panel * (vectors * LANES), vectors * LANES
         i, j = index_var("i"), index_var("j")
-        tables = [r.strides for e, r in self.nest.reads.items() if e not in self.dot.args]
-        outputs = self.nest.outputs()
-        for seed, _ in outputs:
-            tables.append(strides_of(seed.definition.axes, seed.node.shape,
-                                     self.access[id(seed.node)]))
-        used = self.nest.loose_axes(self.nest.bodies, self.dot)
-        places = dict(self.places)
-        places |= self._places(self.rows, i, tables, used, "rows")
-        places |= self._places(self.columns, j, tables, used, "columns")
-        value = expr.load(tile, (i - i0) * width + (j - p * width), self.acc)
-        places[self.dot] = scalar.cast(value, self.dot.dtype)
-        memo: dict[Expr, Expr] = {}
-        pairs = []
-        for seed, body in outputs:
-            name = self.b.operand(seed.node, 0, seed.node.dtype, writes=True)
-            strides = strides_of(seed.definition.axes, seed.node.shape, self.access[id(seed.node)])
-            pairs.append((name, self.b.address(name, strides, places),
-                          self.b.lowered(body, places, memo)))
-        stores = stores_after(pairs, LANES)
-        last_row = scalar.minimum(i0 + rows, self.row_count)
-        last_column = scalar.minimum(p * width + width, self.column_count)
-        return [Loop(i, i0, last_row, [Loop(j, p * width, last_column, stores, "vector")])]
-
-    def _places(self, axes, flat: Expr, tables, used, label: str) -> dict[Expr, Expr]:
-        runs = merged_axes(axes, tables, used)
-        counts = [(last, self.b.size((label, k), e)) for k, (_, e, last) in enumerate(runs)]
-        places = dict.fromkeys(axes, ZERO)
-        return places | decode(flat, counts)
-
-
-class _Tree:
-    """Partial sums of a tile's chunks, joined as an aligned binary tree; the levels that wait lie
-    in scratch `levels` from the level `base` on."""
-
-    def __init__(self, levels: str, base: Expr, depth: int, registers: list[Expr]):
-        self.levels, self.base, self.depth, self.registers = levels, base, depth, registers
-
-    def _slot(self, level: Expr, k: int) -> Expr:
-        return (self.base + level) * (len(self.registers) * LANES) + k * LANES
-
-    def _load(self, level: Expr, k: int, x: Expr) -> Expr:
-        return expr.load(self.levels, self._slot(level, k), x.dtype, LANES)
-
-    def _add(self, level: Expr) -> list:
-        return [Set(x, self._load(level, k, x) + x) for k, x in enumerate(self.registers)]
-
-    def push(self, c: Expr) -> list:
-        """Chunk c's sums, in the registers, meet those that wait for them."""
-        level, top = index_var("level"), trailing_zeros(c + 1)
-        return [Loop(level, ZERO, top, self._add(level)),
-                *(Store(self.levels, self._slot(top, k), x) for k, x in enumerate(self.registers))]
-
-    def joined(self, chunks: Expr, acc) -> list:
-        """The registers as the sum over all chunks; zeros where there are none."""
-        level = index_var("level")
-        first = trailing_zeros(scalar.maximum(chunks, 1))
-        present = scalar.ne((chunks >> level) & 1, 0)
-        return [*(Set(x, lit(0, acc)) for x in self.registers),
-                When(chunks > 0, [Set(x, self._load(first, k, x))
-                                  for k, x in enumerate(self.registers)]),
-                Loop(level, first + 1, lit(self.depth, dtypes.index),
-                     [When(present, self._add(level))])]
+        value = expr.load(tile, (i - i0) * width + (j - low), self.acc)
+        return epilogue(self.b, self.dot, value, (i, j), (
+            Span(self.rows, i0, scalar.minimum(i0 + rows, self.row_count), "rows"),
+            Span(self.columns, low, scalar.minimum(low + width, self.column_count), "columns"),
+        ), self.places)
 
 
 def _advance(at: list[Expr], counts: list[Expr], more: Expr, r: int) -> list:
