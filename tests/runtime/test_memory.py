@@ -157,7 +157,7 @@ def test_paint_tells_what_was_touched():
 
 def test_a_block_over_foreign_memory_only_needs_a_home():
     array, home = np.zeros(64, np.uint8), []
-    block = Block((array.__array_interface__["data"][0], array), 64, home)
+    block = Block((array.__array_interface__["data"][0], 64, array), home)
     block.view()[0] = 5
     del block
     assert array[0] == 5 and len(home) == 1

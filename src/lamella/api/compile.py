@@ -28,7 +28,7 @@ from ..engine.pause import collection_paused
 from ..engine.plans import executable
 from ..engine.profile import profile
 from ..engine.value import Donated, Value
-from ..ir.node import INPUT, Known, Node, literal, placeholder, topological
+from ..ir.node import INPUT, Node, literal, placeholder, topological
 from ..ir.program import Program, copied, rebuild, replaced
 from ..ir.types import TensorType, tensor
 from ..planner.budget import Budget
@@ -37,7 +37,7 @@ from ..planner.report import Report
 from . import effects
 from .array import Array, asarray, wrap
 from .closing import force_outside, mark
-from .scope import Scope, active
+from .scope import Scope, state
 from .shapes import as_shape
 from .values import error, force, settle
 
@@ -86,13 +86,21 @@ class Traced:
 
 
 class Entry:
-    """One compiled specialisation."""
+    """One compiled specialisation; `direct` ones may be called with arrays as they are."""
 
-    __slots__ = ("captured", "executable", "structure")
+    __slots__ = ("captured", "direct", "executable", "structure")
 
-    def __init__(self, executable: Executable, structure: Any, captured: list[Node]):
-        self.executable, self.captured = executable, captured
+    def __init__(self, executable: Executable, structure: Any, captured: list[Node], donates: bool):
+        self.executable, self.captured = executable, [wrap(n) for n in captured]
         self.structure = tree.LEAF if structure == tree.LEAF else structure
+        self.direct = not donates and executable.sign(Array)
+
+    def returned(self, arrays: list[Array]) -> Any:
+        """The results as the function returns them."""
+        s = self.structure
+        if s is tree.LEAF:
+            return arrays[0]
+        return tree.unflatten(s, arrays if len(arrays) == s.num_leaves else arrays[:s.num_leaves])
 
 
 class Compiled:
@@ -107,7 +115,7 @@ class Compiled:
         self.sizes = {self._position(k): _extents(k, v) for k, v in sizes.items()}
         self.entries: dict[tuple, Entry] = {}
         self.fast: dict[tuple, tuple[Entry, tuple, list]] = {}
-        self.last: tuple[Any, tuple, Any] = None, (), None  # types, structures, entry of a call
+        self.last: tuple[tuple, Entry | None] = (), None    # structures and entry of a call
 
     def _position(self, parameter: str | int) -> int:
         if isinstance(parameter, int):
@@ -133,30 +141,32 @@ class Compiled:
         return tuple(bound.arguments[n] for n in self.parameters)
 
     def __call__(self, *args, **kwargs):
-        args = self.arguments(args, kwargs)
-        if active():  # a part of what is being derived, batched or compiled around it
+        if kwargs or self.variadic or len(args) != len(self.parameters):
+            args = self.arguments(args, kwargs)
+        if state.scopes:  # a part of what is being derived, batched or compiled around it
             return self.f(*args)
         leaves, structures = tree.flatten_arguments(args)
-        try:
-            values = [a.node.data for a in leaves]
-            types = [v.type for v in values]
-        except AttributeError:  # a number, a NumPy array, or an array that has no value yet
-            types = [_type_of(a, self.name) for a in leaves]
-            values = [_value_of(a) for a in leaves]
-        last_types, last_structures, entry = self.last
-        if types != last_types or structures != last_structures:
-            entry = self._found(args, structures, types)
-            self.last = types, structures, entry
-        if entry.captured:
-            values += [n.data for n in entry.captured]
-        if self.donate:
-            return self._run_donating(entry, structures, values)
-        return _returned(entry, entry.executable(values))
+        last_structures, entry = self.last
+        if entry and entry.direct and structures == last_structures:
+            results = entry.executable.call(leaves + entry.captured)
+            if results is not None:
+                return entry.returned(results)
+        return self._looked_up(args, leaves, structures)
+
+    def _looked_up(self, args: tuple, leaves: list, structures: tuple):
+        """A call with other types than the last, or with what is no array or has no value yet."""
+        types = [_type_of(a, self.name) for a in leaves]
+        entry = self._found(args, structures, types)
+        self.last = structures, entry
+        values = [_value_of(a) for a in leaves + entry.captured]
+        results = self._donating(structures, values, entry) if self.donate else \
+            entry.executable(values)
+        return entry.returned([Array(v) for v in results])
 
     def __get__(self, instance: Any, owner: type | None = None):
         return self if instance is None else functools.partial(self, instance)
 
-    def _run_donating(self, entry: Entry, structures: tuple, values: list[Value]):
+    def _donating(self, structures: tuple, values: list[Value], entry: Entry) -> list[Value]:
         settle()
         donated = self._donated_leaves(structures)
         values = _given_away(values, donated)
@@ -165,7 +175,7 @@ class Compiled:
         for k in donated:
             values[k].owner = Donated(where)
             values[k].address = None  # type: ignore[assignment]
-        return _returned(entry, results)
+        return results
 
     def _found(self, args: tuple, structures: tuple, types: list[TensorType]) -> Entry:
         """The specialisation of a call, looked up by the ids of shared structures and types first,
@@ -218,7 +228,7 @@ class Compiled:
             traced = trace_types(self.f, args, types, self.name)
             made = executable(traced.program, frozenset(self._donated_leaves(structures)),
                               traced.fixed(), self._budget())
-            return Entry(made, traced.structure, traced.captured)
+            return Entry(made, traced.structure, traced.captured, bool(self.donate))
 
     def _reason(self, key: tuple) -> str:
         if not self.entries:
@@ -249,7 +259,7 @@ class Compiled:
         """Bytes really touched and time, step by step, of a call, on copies of its arguments."""
         args, leaves, structures, types = self._prepared(args, kwargs)
         entry = self._entry(args, structures, types)
-        values = [_value_of(a) for a in leaves] + [n.data for n in entry.captured]
+        values = [_value_of(a) for a in leaves + entry.captured]
         return run_measured(entry.executable, values)
 
     def plan(self, *args, **kwargs) -> Report:
@@ -417,14 +427,6 @@ def _given_away(values: list[Value], donated: list[int]) -> list[Value]:
             fresh = Value.from_numpy(v.numpy())
             v.owner, v.address = fresh.owner, fresh.address
     return values
-
-
-def _returned(entry: Entry, values: list[Value]) -> Any:
-    """The results as arrays in the function's structure."""
-    arrays = [Array(Known(v.type, v)) for v in values]
-    if entry.structure is tree.LEAF:
-        return arrays[0]
-    return tree.unflatten(entry.structure, arrays[:entry.structure.num_leaves])
 
 
 def _declared(name: str, t: TensorType, declared: tuple, env: dict[str, int]) -> TensorType:

@@ -14,12 +14,11 @@ from typing import TypeVar
 import numpy as np
 
 from ..base import knobs, source
-from ..base.dtypes import as_dtype
 from ..base.errors import LamellaError, TraceError
 from ..engine import eager
 from ..engine.value import Value
 from ..ir.node import INPUT, Node
-from ..ir.types import TensorType, tensor
+from ..ir.types import TensorType
 from ..runtime.available import LARGE, available_bytes
 from .scope import blocking, state
 
@@ -55,10 +54,8 @@ def located(f: Callable) -> Callable:
 
 def leaf(array: np.ndarray, *, copy: bool = True) -> Node:
     """An input node that holds the array's values."""
-    type = tensor(as_dtype(array.dtype), array.shape)
     held(array.nbytes)
-    return Node(INPUT, (), {"name": "", "type": type}, type, None, None,
-                Value.from_numpy(array, copy=copy))
+    return Value.from_numpy(array, copy=copy)
 
 
 def alias(node: Node) -> Node:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from ..base.errors import ExecutionError
 from ..base.extents import solve
 from ..base.source import render
+from ..ir.node import Node
 from ..planner.plan import Plan
 from ..runtime.arena import lease, release
 from ..runtime.memory import allocate
+from ..runtime.signature import Signature, possible
 from ..runtime.table import StepFailed
 from .bind import Bound
 from .constants import Constants
@@ -77,7 +80,33 @@ class Executable:
         owners = [None, *[v.owner for v in values], *blocks]
         return [Value(bases[base], owners[base], type) for base, type in b.outputs]
 
-    def _fail(self, b: Bound, e: StepFailed) -> None:
+    def sign(self, array: type) -> bool:
+        """Make `call` possible for arrays of this class; False where it cannot be: sizes vary, or
+        results lie in arguments, or are large."""
+        b = self.only
+        types = self.plan.program.input_types
+        if b is None or not b.one_to_one or not possible(len(types), b.fresh_bytes):
+            return False
+        b.table.signature = Signature((array, Node, Value), types, b.types, b.fresh_bytes)
+        return True
+
+    def call(self, arrays: list) -> list | None:
+        """New arrays for these, made without Python code; None, and nothing is done, where one of
+        them has another type or no value."""
+        b = self.only
+        assert b is not None, "sign says whether a call is possible"
+        try:
+            if not b.arena_bytes:
+                return b.table.call(arrays, 0)
+            arena = lease(b.arena_bytes)
+            try:
+                return b.table.call(arrays, arena.address)
+            finally:
+                release(arena)
+        except StepFailed as e:
+            self._fail(b, e)
+
+    def _fail(self, b: Bound, e: StepFailed) -> NoReturn:
         step = b.origins[e.step]
         raise ExecutionError(f"{step.names} failed with code {e.code} "
                              f"({render(step.source) or 'no source line'})") from e

@@ -1,4 +1,4 @@
-"""Value: the bytes of one evaluated array."""
+"""Value: the bytes of one evaluated array, and the input node that has them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,31 @@ import numpy as np
 
 from ..base.dtypes import as_dtype
 from ..base.errors import DonatedError
+from ..ir.node import INPUT, Node
 from ..ir.types import TensorType, tensor
 from ..runtime.memory import Exposed, allocate
 
 
-class Value:
-    """Packed row-major elements at `address`, kept alive by `owner` (a block or a NumPy array)."""
+class Value(Node):
+    """Packed row-major elements at `address`, kept alive by `owner` (a block or a NumPy array).
 
-    __slots__ = ("address", "owner", "type")
+    It is an input node whose data is itself, which is what an array of known elements holds.
+    """
+
+    __slots__ = ("address", "owner")
+    op, inputs, source, token = INPUT, (), None, None  # type: ignore[assignment]
 
     def __init__(self, address: int, owner: object, type: TensorType):
         self.address, self.owner, self.type = address, owner, type
+
+    @property
+    def data(self) -> Value:  # type: ignore[override]
+        return self
+
+    @property
+    def params(self) -> dict:  # type: ignore[override]
+        """Those of an input without a name."""
+        return {"name": "", "type": self.type}
 
     @staticmethod
     def empty(type: TensorType) -> Value:

@@ -158,21 +158,6 @@ def items(node: Node) -> tuple[Node, ...]:
     return tuple(item(node, k) for k in range(len(node.type.items)))  # type: ignore[attr-defined]
 
 
-class Known(Node):
-    """An input that has its value: what a call returned. It costs little to make."""
-
-    __slots__ = ()
-    op, inputs, source, token = INPUT, (), None, None  # type: ignore[assignment]
-
-    def __init__(self, type: TensorType, data):
-        self.type, self.data = type, data
-
-    @property
-    def params(self) -> dict:  # type: ignore[override]
-        """Those of an input without a name."""
-        return {"name": "", "type": self.type}
-
-
 def literal(value, dtype: DType | None = None, shape=()) -> Node:
     """A constant node: one number in every element of `shape`."""
     if dtype is None:

@@ -1,4 +1,7 @@
-"""The entry of a run, in LLVM IR: from a Python call to the walk over the steps and back."""
+"""The entry of a run, in LLVM IR: from the addresses of a call to the walk over the steps and back.
+
+`walk` takes them from Python as integers; `call` (in `call.py`) reads them from its arguments.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from lamella.runtime.layout import INTERRUPTED, MISCOUNTED, RUNNING, fields
 
 TEXT = f"""
 ; Write the addresses of this call into the image, for the bases that changed since the last.
-define internal i1 @place(ptr %b, ptr %args) {{
+define internal void @place(ptr %b, ptr %addresses) {{
 entry:
 {fields("bases n_bases ends patches image")}
   %bases = load ptr, ptr %p.bases
@@ -21,16 +24,8 @@ look:
   %more = icmp ult i64 %k, %n
   br i1 %more, label %one, label %out
 one:
-  %po = getelementptr ptr, ptr %args, i64 %k
-  %object = load ptr, ptr %po
-  %base = call ptr @PyLong_AsVoidPtr(ptr %object)
-  %null = icmp eq ptr %base, null
-  br i1 %null, label %check, label %compare
-check:
-  %e = call ptr @PyErr_Occurred()
-  %bad = icmp ne ptr %e, null
-  br i1 %bad, label %raised, label %compare
-compare:
+  %po = getelementptr ptr, ptr %addresses, i64 %k
+  %base = load ptr, ptr %po
   %k1 = add i64 %k, 1
   %pb = getelementptr ptr, ptr %bases, i64 %k
   %old = load ptr, ptr %pb
@@ -61,10 +56,8 @@ write:
   store i64 %x, ptr %px
   %i1 = add i64 %i, 1
   br label %patch
-raised:
-  ret i1 false
 out:
-  ret i1 true
+  ret void
 }}
 define internal void @begin(ptr %b) {{
 {fields("status outcome deadline polls control threads granted state")}
@@ -94,38 +87,71 @@ define internal void @finish(ptr %b) {{
   call void @float_leave(i32 %old)
   ret void
 }}
-; PyCFunction, METH_FASTCALL; self is the address of the block, args are the bases.
-define ptr @walk(ptr %self, ptr %args, i64 %count) {{
-  %b = call ptr @PyLong_AsVoidPtr(ptr %self)
-{fields("n_bases outcome none")}
-  %n = load i64, ptr %p.n_bases
-  %fits = icmp eq i64 %n, %count
-  br i1 %fits, label %put, label %odd
-odd:
-  %o3 = inttoptr i64 {MISCOUNTED} to ptr
-  %r3 = call ptr @PyLong_FromVoidPtr(ptr %o3)
-  ret ptr %r3
-put:
-  %placed = call i1 @place(ptr %b, ptr %args)
-  br i1 %placed, label %run, label %raise
-run:
+; Run over the addresses: RUNNING where all went well, else what went wrong.
+define internal i64 @run(ptr %b, ptr %addresses) {{
+{fields("outcome")}
+  call void @place(ptr %b, ptr %addresses)
   call void @begin(ptr %b)
   call void @gil_release(ptr %b)
   call void @steps(ptr %b)
   call void @finish(ptr %b)
   call void @gil_take(ptr %b)
   %outcome = load i64, ptr %p.outcome
+  ret i64 %outcome
+}}
+; What Python sees of a run: %well, NULL after an exception, or the outcome as an integer.
+define internal ptr @told(i64 %outcome, ptr %well) {{
   switch i64 %outcome, label %fail [ i64 {RUNNING}, label %fine
                                      i64 {INTERRUPTED}, label %raise ]
 fine:
-  %none = load ptr, ptr %p.none
-  call void @Py_IncRef(ptr %none)
-  ret ptr %none
+  call void @Py_IncRef(ptr %well)
+  ret ptr %well
 raise:
   ret ptr null
 fail:
-  %o2 = inttoptr i64 %outcome to ptr
-  %r2 = call ptr @PyLong_FromVoidPtr(ptr %o2)
-  ret ptr %r2
+  %word = inttoptr i64 %outcome to ptr
+  %r = call ptr @PyLong_FromVoidPtr(ptr %word)
+  ret ptr %r
+}}
+; PyCFunction, METH_FASTCALL; self is the address of the block, args are the bases.
+define ptr @walk(ptr %self, ptr %args, i64 %count) {{
+entry:
+  %b = call ptr @PyLong_AsVoidPtr(ptr %self)
+{fields("n_bases none")}
+  %none = load ptr, ptr %p.none
+  %n = load i64, ptr %p.n_bases
+  %fits = icmp eq i64 %n, %count
+  br i1 %fits, label %take, label %odd
+odd:
+  %r0 = call ptr @told(i64 {MISCOUNTED}, ptr %none)
+  ret ptr %r0
+take:
+  %addresses = alloca ptr, i64 %n
+  br label %look
+look:
+  %k = phi i64 [0, %take], [%k1, %next]
+  %more = icmp ult i64 %k, %n
+  br i1 %more, label %one, label %go
+one:
+  %po = getelementptr ptr, ptr %args, i64 %k
+  %object = load ptr, ptr %po
+  %base = call ptr @PyLong_AsVoidPtr(ptr %object)
+  %pa = getelementptr ptr, ptr %addresses, i64 %k
+  store ptr %base, ptr %pa
+  %null = icmp eq ptr %base, null
+  br i1 %null, label %check, label %next
+check:
+  %e = call ptr @PyErr_Occurred()
+  %bad = icmp ne ptr %e, null
+  br i1 %bad, label %raised, label %next
+next:
+  %k1 = add i64 %k, 1
+  br label %look
+raised:
+  ret ptr null
+go:
+  %outcome = call i64 @run(ptr %b, ptr %addresses)
+  %r = call ptr @told(i64 %outcome, ptr %none)
+  ret ptr %r
 }}
 """

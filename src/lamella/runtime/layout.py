@@ -19,7 +19,7 @@ RUNNING, INTERRUPTED, FAILED, MISCOUNTED = 0, 1, 2, 3
 BLOCK = (
     "steps", "image", "patches", "ends", "bases", "n_bases", "scratch", "scratch_stride",
     "threads", "counters", "strides", "hold", "ticks", "none", "group", "status",
-    "deadline", "state", "at", "outcome", "control", "polls", "granted", "spare",
+    "deadline", "state", "at", "outcome", "control", "polls", "granted", "signature",
 )  # fmt: skip
 
 

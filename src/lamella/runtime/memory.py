@@ -52,21 +52,40 @@ def capacity(nbytes: int) -> int:
 
 
 class Block:
-    """Bytes at `address`, `size` of them; whoever holds the block may use them."""
+    """Bytes at `address`, `size` of them; whoever holds the block may use them.
 
-    __slots__ = ("__weakref__", "_bytes_of", "_home", "address", "size")
+    `item` is (address, size, what keeps it mapped); at the end it is appended to the list `home`.
+    """
 
-    def __init__(self, bytes_of: tuple, size: int, home: list | _Shelf):
-        """`bytes_of`: the address and what keeps it mapped; it is appended to `home` at the end."""
-        self.address, self.size, self._bytes_of, self._home = bytes_of[0], size, bytes_of, home
+    __slots__ = ("__weakref__", "home", "item")
+
+    def __init__(self, item: tuple[int, int, object], home: Any):
+        self.item, self.home = item, home
 
     def __del__(self):
-        self._home.append(self._bytes_of)
+        self.home.append(self.item)
+
+    @property
+    def address(self) -> int:
+        return self.item[0]
+
+    @property
+    def size(self) -> int:
+        return self.item[1]
 
     def view(self, nbytes: int | None = None, dtype=np.uint8) -> np.ndarray:
         """The first `nbytes` (all by default) as a numpy array, which keeps this block alive."""
         nbytes = self.size if nbytes is None else nbytes
         return np.asarray(Exposed(self, self.address, (nbytes,), "|u1", False)).view(dtype)
+
+
+class LargeBlock(Block):
+    """A block that is a mapping of its own; its home is the pool."""
+
+    __slots__ = ()
+
+    def __del__(self):
+        self.home.shelve(self.item)
 
 
 class Exposed:
@@ -80,18 +99,6 @@ class Exposed:
                                     "data": (address, readonly)}  # fmt: skip
 
 
-class _Shelf:
-    """Where large blocks of one capacity come back to; looks like a list to `Block`."""
-
-    __slots__ = ("pool", "size")
-
-    def __init__(self, pool: Pool, size: int):
-        self.pool, self.size = pool, size
-
-    def append(self, item: tuple) -> None:
-        self.pool.shelve(self.size, item)
-
-
 class Pool:
     """Recycled blocks; `bound` is in idle bytes of large ones."""
 
@@ -100,7 +107,7 @@ class Pool:
         self.small: dict[int, list] = {}
         self.large: OrderedDict[int, list] = OrderedDict()  # idle mappings, least recent first
         self.idle = 0
-        self._shelf_for = lru_cache(4096)(self._shelf_of)
+        self.shelf_for = lru_cache(4096)(self._shelf_of)
         self.renew()
 
     def renew(self) -> None:
@@ -109,24 +116,25 @@ class Pool:
 
     def allocate(self, nbytes: int) -> Block:
         """A block of at least `nbytes`; what it holds is unspecified."""
-        size, home = self._shelf_for(nbytes)
-        if size >= LARGE:
-            return Block(self._take_large(size), size, home)
-        try:
-            return Block(home.pop(), size, home)
-        except IndexError:
-            return Block(self._carve(size, home), size, home)
+        size, home = self.shelf_for(nbytes)
+        if home is None:
+            return LargeBlock(self._take_large(size), self)
+        while True:
+            try:
+                return Block(home.pop(), home)
+            except IndexError:
+                self.refill(size)
 
-    def _shelf_of(self, nbytes: int) -> tuple[int, Any]:
+    def _shelf_of(self, nbytes: int) -> tuple[int, list | None]:
+        """The size of a block for `nbytes`, and where idle ones of a small size are."""
         size = capacity(nbytes)
-        return size, _Shelf(self, size) if size >= LARGE else self.small.setdefault(size, [])
+        return size, None if size >= LARGE else self.small.setdefault(size, [])
 
-    def _carve(self, size: int, home: list) -> tuple:
-        """Cut a new slab into blocks of one size; the first is returned, the rest are idle."""
+    def refill(self, size: int) -> None:
+        """Cut a new slab into idle blocks of one size."""
         count = max(4, _SLAB // size)
         base, owner = map_bytes(count * size)
-        home.extend((base + i * size, owner) for i in range(count - 1, 0, -1))
-        return base, owner
+        self.small[size].extend((base + i * size, size, owner) for i in reversed(range(count)))
 
     def _take_large(self, size: int) -> tuple:
         with self.lock:
@@ -136,10 +144,14 @@ class Pool:
                 self.idle -= size
                 if not shelf:
                     del self.large[size]
-        return found or map_bytes(size)
+        if found is None:
+            address, owner = map_bytes(size)
+            found = address, size, owner
+        return found
 
-    def shelve(self, size: int, item: tuple) -> None:
+    def shelve(self, item: tuple[int, int, object]) -> None:
         """Take back a large mapping; the least recently used go while too much lies idle."""
+        size = item[1]
         with self.lock:
             self.large.setdefault(size, []).append(item)
             self.large.move_to_end(size)

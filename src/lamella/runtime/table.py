@@ -9,8 +9,7 @@ may run in several threads at once.
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,27 +17,9 @@ from lamella.base.errors import ExecutionError
 from lamella.runtime import layout
 from lamella.runtime.memory import allocate
 from lamella.runtime.packing import Packed
+from lamella.runtime.signature import Signature
 from lamella.runtime.steps import Step
 from lamella.runtime.walker import walker
-
-
-class _MethodDef(ctypes.Structure):
-    _fields_ = [("name", ctypes.c_char_p), ("function", ctypes.c_void_p),
-                ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]  # fmt: skip
-
-
-_METH_FASTCALL = 0x80
-_new = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
-    ("PyCFunction_NewEx", ctypes.pythonapi)
-)
-_methods: list[_MethodDef] = []  # one, kept: functions point at it for ever
-
-
-def _function(block: int) -> Callable:
-    """The walker as a Python function over one block."""
-    if not _methods:
-        _methods.append(_MethodDef(b"walk", walker().walk, _METH_FASTCALL, None))
-    return _new(ctypes.addressof(_methods[0]), block, None)
 
 
 class StepFailed(ExecutionError):
@@ -70,6 +51,7 @@ class Table:
         self.counters, self.parallel = packed.counters, packed.parallel
         self._keep = packed.callbacks
         self._place(patches)
+        self.signature: Signature | None = None
         self._timed = False
         self._team = walker().team
         self._leases: list[_Lease] = []
@@ -91,20 +73,32 @@ class Table:
         StepFailed when a kernel reports failure; what a host step or a signal handler raised
         comes through as it is.
         """
+        lease = self._lease()
+        outcome = lease.walk(*bases)  # on an exception the lease is dropped: its image is stale
+        if outcome is not None:
+            self._fail(outcome, lease, len(bases))
+        self._leases.append(lease)
+
+    def call(self, arrays: list, arena: int) -> list | None:
+        """New arrays for these, with the arena at that address, by the table's signature. None,
+        and nothing is done, where they are of other types or not known."""
+        lease = self._lease()
+        found = lease.call(arrays, arena)
+        if type(found) is int:
+            self._fail(found, lease, self.n_bases)
+        self._leases.append(lease)
+        return None if found is NotImplemented else found
+
+    def _lease(self) -> _Lease:
         try:
             lease = self._leases.pop()
         except IndexError:
-            lease = _Lease(self)
-        if lease.version != self._team.version:
-            lease = _Lease(self)
-        outcome = lease.walk(*bases)  # on an exception the lease is dropped: its image is stale
-        if outcome is not None:
-            self._fail(outcome, lease, bases)
-        self._leases.append(lease)
+            return _Lease(self)
+        return lease if lease.version == self._team.version else _Lease(self)
 
-    def _fail(self, outcome: int, lease: _Lease, bases: Sequence[int]) -> None:
+    def _fail(self, outcome: int, lease: _Lease, bases: int) -> None:
         if outcome == layout.MISCOUNTED:
-            raise ValueError(f"a table of {self.n_bases} bases was run over {len(bases)}")
+            raise ValueError(f"a table of {self.n_bases} bases was run over {bases}")
         step, code = lease.field("at"), lease.field("status")
         raise StepFailed(step, code)
 
@@ -145,7 +139,8 @@ class _Lease:
         threads = (table.threads or size) if table.parallel else 1
         self.scratch = allocate(max(64, threads * table.scratch_bytes))
         self._fill(table, at, threads)
-        self.walk = _function(self.memory.address)
+        walk, call = walker().functions
+        self.walk, self.call = walk.over(self.memory.address), call.over(self.memory.address)
 
     def _fill(self, table: Table, at: dict[str, int], threads: int) -> None:
         address = {n: a.__array_interface__["data"][0] for n, a in (
@@ -155,6 +150,8 @@ class _Lease:
         fields = {**address, **at, "n_bases": table.n_bases, "scratch": self.scratch.address,
                   "scratch_stride": table.scratch_bytes, "threads": threads,
                   "hold": int(table.hold_gil), "none": id(None)}  # fmt: skip
+        if table.signature:
+            fields["signature"] = table.signature.address
         if not table.timed:
             fields["ticks"] = 0
         for name, value in fields.items():

@@ -16,9 +16,21 @@ import os
 import threading
 from functools import lru_cache
 
-from lamella.runtime import cache, control, entry, gil, launch, layout, llvm, team, waiting
+from lamella.runtime import (
+    cache,
+    call,
+    control,
+    entry,
+    gil,
+    launch,
+    layout,
+    llvm,
+    team,
+    waiting,
+)
 from lamella.runtime import x86_linux as machine
 from lamella.runtime.layout import STEP_WORDS, fields, words
+from lamella.runtime.methods import Function
 
 _STEPS = f"""
 ; With the profiler's array in place: add the cycles since %since to the step's word.
@@ -94,9 +106,9 @@ out:
 }}
 """
 
-_PARTS = (machine, waiting, team, gil, launch, control, entry)
+_PARTS = (machine, waiting, team, gil, launch, control, entry, call)
 TEXT = "".join(part.TEXT for part in _PARTS) + _STEPS
-NAMES = (*team.NAMES, "main_thread", "walk", "copy_kernel")
+NAMES = (*team.NAMES, "main_thread", "walk", "call", "slots", "block_end", "copy_kernel")
 
 
 class Walker:
@@ -104,7 +116,7 @@ class Walker:
 
     def __init__(self):
         code = llvm.load(cache.compiled(TEXT), NAMES)
-        self.walk = code["walk"]
+        self.functions = Function("walk", code["walk"]), Function("call", code["call"])
         self.copy = ctypes.CFUNCTYPE(ctypes.c_void_p)(code["copy_kernel"])()
         self.code = code
         self.team = team.Team(code)

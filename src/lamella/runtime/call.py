@@ -1,0 +1,300 @@
+"""A call from arrays to new arrays, in LLVM IR: no Python code runs between them.
+
+An array holds a value, or a node that holds one, and the value a block: three objects for each
+result, which cost more in Python than a small kernel runs. SLOTS says where each keeps the next.
+What is not the usual case (another type, no value yet, a donated argument) is answered by
+NotImplemented.
+"""
+
+from __future__ import annotations
+
+from lamella.runtime.layout import fields, words
+
+SLOTS = ("array", "array_node", "node_data", "value", "value_type", "value_address", "value_owner",
+         "block", "block_item", "block_home", "none", "other")  # fmt: skip
+SIGNATURE = ("inputs", "outputs", "input_types", "output_types", "homes", "sizes", "refill")
+
+
+def _slots(names: str) -> str:
+    """Loads %<name> of the process' slots."""
+    return words("@slots", **{n: SLOTS.index(n) for n in names.split()})
+
+
+def _parts(names: str) -> str:
+    """Loads %<name> of the words of signature %s."""
+    return words("%s", **{n: SIGNATURE.index(n) for n in names.split()})
+
+
+def _element(name: str, array: str, index: str, type: str = "ptr") -> str:
+    """%<name>, an element of an array whose address is a word."""
+    return (f"  %{name}.array = inttoptr i64 %{array} to ptr\n"
+            f"  %{name}.at = getelementptr {type}, ptr %{name}.array, i64 %{index}\n"
+            f"  %{name} = load {type}, ptr %{name}.at")
+
+
+TEXT = f"""
+declare i64 @PyList_Size(ptr)
+declare ptr @PyList_GetItem(ptr, i64)
+declare ptr @PyList_New(i64)
+declare i32 @PyList_SetItem(ptr, i64, ptr)
+declare i32 @PyList_SetSlice(ptr, i64, i64, ptr)
+declare i32 @PyList_Append(ptr, ptr)
+declare ptr @PyTuple_GetItem(ptr, i64)
+declare ptr @PyType_GenericAlloc(ptr, i64)
+@slots = global [{len(SLOTS)} x i64] zeroinitializer
+
+define internal ptr @get(ptr %object, i64 %offset) {{
+  %p = getelementptr i8, ptr %object, i64 %offset
+  %x = load ptr, ptr %p
+  ret ptr %x
+}}
+define internal void @set(ptr %object, i64 %offset, ptr %x) {{
+  %p = getelementptr i8, ptr %object, i64 %offset
+  call void @Py_IncRef(ptr %x)
+  store ptr %x, ptr %p
+  ret void
+}}
+define internal i1 @is_a(ptr %object, i64 %class) {{
+  %type = call ptr @get(ptr %object, i64 8)
+  %word = ptrtoint ptr %type to i64
+  %yes = icmp eq i64 %word, %class
+  ret i1 %yes
+}}
+; The value of an array; null where it is none, or has no value.
+define internal ptr @value_of(ptr %leaf) {{
+{_slots("array array_node node_data value")}
+  %is = call i1 @is_a(ptr %leaf, i64 %array)
+  br i1 %is, label %node, label %other
+node:
+  %n = call ptr @get(ptr %leaf, i64 %array_node)
+  %itself = call i1 @is_a(ptr %n, i64 %value)
+  br i1 %itself, label %found, label %data
+data:
+  %d = call ptr @get(ptr %n, i64 %node_data)
+  %null = icmp eq ptr %d, null
+  br i1 %null, label %other, label %look
+look:
+  %good = call i1 @is_a(ptr %d, i64 %value)
+  br i1 %good, label %found, label %other
+found:
+  %v = phi ptr [%n, %node], [%d, %look]
+  ret ptr %v
+other:
+  ret ptr null
+}}
+; Addresses of the arguments, whose values are held from now on; how many are as expected.
+define internal i64 @read(ptr %s, ptr %leaves, ptr %addresses, ptr %held) {{
+entry:
+{_parts("inputs input_types")}
+{_slots("value_type value_address none")}
+  %n = call i64 @PyList_Size(ptr %leaves)
+  %fits = icmp eq i64 %n, %inputs
+  br i1 %fits, label %look, label %none_read
+none_read:
+  ret i64 -1
+look:
+  %k = phi i64 [0, %entry], [%k1, %take]
+  %more = icmp ult i64 %k, %inputs
+  br i1 %more, label %one, label %out
+one:
+  %leaf = call ptr @PyList_GetItem(ptr %leaves, i64 %k)
+  %v = call ptr @value_of(ptr %leaf)
+  %unknown = icmp eq ptr %v, null
+  br i1 %unknown, label %out, label %compare
+compare:
+  %have = call ptr @get(ptr %v, i64 %value_type)
+{_element("want", "input_types", "k")}
+  %same = icmp eq ptr %have, %want
+  %number = call ptr @get(ptr %v, i64 %value_address)
+  %given = ptrtoint ptr %number to i64
+  %there = icmp ne i64 %given, %none
+  %good = and i1 %same, %there
+  br i1 %good, label %take, label %out
+take:
+  %base = call ptr @PyLong_AsVoidPtr(ptr %number)
+  %pa = getelementptr ptr, ptr %addresses, i64 %k
+  store ptr %base, ptr %pa
+  %ph = getelementptr ptr, ptr %held, i64 %k
+  store ptr %v, ptr %ph
+  call void @Py_IncRef(ptr %v)
+  %k1 = add i64 %k, 1
+  br label %look
+out:
+  ret i64 %k
+}}
+define internal void @let_go(ptr %held, i64 %n) {{
+entry:
+  br label %look
+look:
+  %k = phi i64 [0, %entry], [%k1, %one]
+  %more = icmp slt i64 %k, %n
+  br i1 %more, label %one, label %out
+one:
+  %ph = getelementptr ptr, ptr %held, i64 %k
+  %x = load ptr, ptr %ph
+  call void @Py_DecRef(ptr %x)
+  %k1 = add i64 %k, 1
+  br label %look
+out:
+  ret void
+}}
+; A block for result %k: the last idle one of its size. Null after an exception.
+define internal ptr @block_for(ptr %s, i64 %k) {{
+entry:
+{_parts("homes sizes refill")}
+{_slots("block block_item block_home")}
+{_element("home", "homes", "k")}
+  %class = inttoptr i64 %block to ptr
+  %b = call ptr @PyType_GenericAlloc(ptr %class, i64 0)
+  %lost = icmp eq ptr %b, null
+  br i1 %lost, label %failed, label %look
+look:
+  %n = call i64 @PyList_Size(ptr %home)
+  %empty = icmp eq i64 %n, 0
+  br i1 %empty, label %ask, label %pop
+ask:
+{_element("size", "sizes", "k")}
+  %f = inttoptr i64 %refill to ptr
+  %done = call ptr @PyObject_CallOneArg(ptr %f, ptr %size)
+  %bad = icmp eq ptr %done, null
+  br i1 %bad, label %drop, label %filled
+filled:
+  call void @Py_DecRef(ptr %done)
+  br label %look
+pop:
+  %last = sub i64 %n, 1
+  %item = call ptr @PyList_GetItem(ptr %home, i64 %last)
+  call void @set(ptr %b, i64 %block_item, ptr %item)
+  call void @set(ptr %b, i64 %block_home, ptr %home)
+  %r = call i32 @PyList_SetSlice(ptr %home, i64 %last, i64 %n, ptr null)
+  ret ptr %b
+drop:
+  call void @Py_DecRef(ptr %b)
+  br label %failed
+failed:
+  ret ptr null
+}}
+; The array for result %k, and the address of its bytes. Null after an exception.
+define internal ptr @array_for(ptr %s, i64 %k, ptr %address) {{
+entry:
+{_parts("output_types")}
+{_slots("array array_node value value_type value_address value_owner block_item")}
+{_element("type", "output_types", "k")}
+  %class = inttoptr i64 %array to ptr
+  %a = call ptr @PyType_GenericAlloc(ptr %class, i64 0)
+  %bad0 = icmp eq ptr %a, null
+  br i1 %bad0, label %failed, label %make_value
+make_value:
+  %value.class = inttoptr i64 %value to ptr
+  %v = call ptr @PyType_GenericAlloc(ptr %value.class, i64 0)
+  %pn = getelementptr i8, ptr %a, i64 %array_node
+  store ptr %v, ptr %pn
+  %bad1 = icmp eq ptr %v, null
+  br i1 %bad1, label %drop, label %make_block
+make_block:
+  call void @set(ptr %v, i64 %value_type, ptr %type)
+  %b = call ptr @block_for(ptr %s, i64 %k)
+  %po = getelementptr i8, ptr %v, i64 %value_owner
+  store ptr %b, ptr %po
+  %bad2 = icmp eq ptr %b, null
+  br i1 %bad2, label %drop, label %done
+done:
+  %item = call ptr @get(ptr %b, i64 %block_item)
+  %number = call ptr @PyTuple_GetItem(ptr %item, i64 0)
+  call void @set(ptr %v, i64 %value_address, ptr %number)
+  %base = call ptr @PyLong_AsVoidPtr(ptr %number)
+  store ptr %base, ptr %address
+  ret ptr %a
+drop:
+  call void @Py_DecRef(ptr %a)
+  br label %failed
+failed:
+  ret ptr null
+}}
+; The list of new arrays, and the addresses of their bytes. Null after an exception.
+define internal ptr @make(ptr %s, ptr %addresses) {{
+entry:
+{_parts("outputs")}
+  %list = call ptr @PyList_New(i64 %outputs)
+  %bad = icmp eq ptr %list, null
+  br i1 %bad, label %failed, label %look
+look:
+  %k = phi i64 [0, %entry], [%k1, %put]
+  %more = icmp ult i64 %k, %outputs
+  br i1 %more, label %one, label %out
+one:
+  %pa = getelementptr ptr, ptr %addresses, i64 %k
+  %a = call ptr @array_for(ptr %s, i64 %k, ptr %pa)
+  %lost = icmp eq ptr %a, null
+  br i1 %lost, label %drop, label %put
+put:
+  %r = call i32 @PyList_SetItem(ptr %list, i64 %k, ptr %a)
+  %k1 = add i64 %k, 1
+  br label %look
+drop:
+  call void @Py_DecRef(ptr %list)
+  br label %failed
+failed:
+  ret ptr null
+out:
+  ret ptr %list
+}}
+; PyCFunction, METH_FASTCALL; args: the list of arrays, and the arena's address.
+define ptr @call(ptr %self, ptr %args, i64 %count) {{
+entry:
+  %b = call ptr @PyLong_AsVoidPtr(ptr %self)
+{fields("n_bases signature")}
+  %s = load ptr, ptr %p.signature
+{_parts("inputs")}
+{_slots("other")}
+  %n = load i64, ptr %p.n_bases
+  %addresses = alloca ptr, i64 %n
+  %held = alloca ptr, i64 %n
+  %leaves = load ptr, ptr %args
+  %p1 = getelementptr ptr, ptr %args, i64 1
+  %arena.object = load ptr, ptr %p1
+  %arena = call ptr @PyLong_AsVoidPtr(ptr %arena.object)
+  store ptr %arena, ptr %addresses
+  %arguments = getelementptr ptr, ptr %addresses, i64 1
+  %got = call i64 @read(ptr %s, ptr %leaves, ptr %arguments, ptr %held)
+  %all = icmp eq i64 %got, %inputs
+  br i1 %all, label %prepare, label %unusual
+unusual:
+  call void @let_go(ptr %held, i64 %got)
+  %o = inttoptr i64 %other to ptr
+  call void @Py_IncRef(ptr %o)
+  ret ptr %o
+prepare:
+  %fresh = getelementptr ptr, ptr %arguments, i64 %inputs
+  %results = call ptr @make(ptr %s, ptr %fresh)
+  %bad = icmp eq ptr %results, null
+  br i1 %bad, label %failed, label %go
+go:
+  %outcome = call i64 @run(ptr %b, ptr %addresses)
+  call void @let_go(ptr %held, i64 %inputs)
+  %r = call ptr @told(i64 %outcome, ptr %results)
+  call void @Py_DecRef(ptr %results)
+  ret ptr %r
+failed:
+  call void @let_go(ptr %held, i64 %inputs)
+  ret ptr null
+}}
+; A method of blocks, METH_NOARGS: at its end a block's item goes back to its home.
+define ptr @block_end(ptr %b, ptr %unused) {{
+{_slots("block_item block_home none")}
+  %item = call ptr @get(ptr %b, i64 %block_item)
+  %null = icmp eq ptr %item, null
+  br i1 %null, label %out, label %give
+give:
+  %home = call ptr @get(ptr %b, i64 %block_home)
+  %r = call i32 @PyList_Append(ptr %home, ptr %item)
+  %bad = icmp ne i32 %r, 0
+  br i1 %bad, label %failed, label %out
+failed:
+  ret ptr null
+out:
+  %well = inttoptr i64 %none to ptr
+  call void @Py_IncRef(ptr %well)
+  ret ptr %well
+}}
+"""
