@@ -1,12 +1,13 @@
 """The worst error of the elementary functions over all 2^32 inputs of float32, in compiled kernels.
 
-    python -m bench.ulp [--only exp,log,...] [--chunks N] [--write]
+    python -m bench.ulp [--only exp,log,...] [--chunks N] [--record FILE] [--write]
 
 The exact value is the function's float64 kernel, whose own error is some 2^-29 of the unit here;
 the worst input of each function is looked at again with mpmath, where it knows the function. Errors
 are in units in the last place of the exact result; both infinite or both NaN is no error, one alone
 is an infinite one. sin and cos count below 2^44, where docs/functions.md states them. Prints a line
-for each function, then one JSON line; --write puts the figures into docs/functions.md.
+for each function, then one JSON line. --record keeps each result as a line of FILE and leaves out
+what stands there already; --write puts the figures of complete runs into the pages.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import math
 import re
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,8 @@ from lamella.base import dtypes
 from lamella.lang import scalar
 from lamella.ops.pointwise import apply
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "functions.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGES = DOCS / "functions.md", DOCS / "special_functions.md"
 CHUNK, ROW = 1 << 24, 1 << 16
 LARGE = {"sin": 2.0 ** 44, "cos": 2.0 ** 44, "tan": 2.0 ** 44}
 EXACT = ("neg", "abs", "sign", "floor", "ceil", "round", "trunc", "stop_gradient", "conj", "real",
@@ -95,7 +98,15 @@ def checked(name: str, x: float) -> float | None:
     import mpmath
     known = {"sigmoid": lambda v: 1 / (1 + mpmath.exp(-v)), "rsqrt": lambda v: 1 / mpmath.sqrt(v),
              "exp2": lambda v: mpmath.mpf(2) ** v, "log2": lambda v: mpmath.log(v, 2),
-             "lgamma": lambda v: mpmath.log(abs(mpmath.gamma(v)))}
+             "lgamma": lambda v: mpmath.log(abs(mpmath.gamma(v))),
+             "erfcx": lambda v: mpmath.exp(v * v) * mpmath.erfc(v),
+             "ndtri": lambda v: mpmath.sqrt(2) * mpmath.erfinv(2 * v - 1)}
+    for k in (0, 1):
+        known |= {f"i{k}": partial(mpmath.besseli, k), f"k{k}": partial(mpmath.besselk, k),
+                  f"i{k}e": lambda v, k=k: mpmath.besseli(k, v) * mpmath.exp(-abs(v)),
+                  f"k{k}e": lambda v, k=k: mpmath.besselk(k, v) * mpmath.exp(v),
+                  f"bessel_j{k}": partial(mpmath.besselj, k),
+                  f"bessel_y{k}": partial(mpmath.bessely, k)}
     f = known.get(name, getattr(mpmath, name, None))
     if f is None or not math.isfinite(x):
         return None
@@ -112,28 +123,37 @@ def checked(name: str, x: float) -> float | None:
 
 
 def write(found: list[dict]) -> None:
-    """Put the figures of complete runs into the page's table."""
-    text = PAGE.read_text()
-    for f in found:
-        if f["inputs"] == 1 << 32:
-            shown = f"{math.ceil(f['worst_ulp'] * 100 - 1e-9) / 100:.2f}"
-            text = re.sub(rf"(\| {f['function']} \| float32 \|) [\d.]+ \| [^|]+ \|",
-                          rf"\1 {shown} | all |", text)
-    PAGE.write_text(text)
+    """Put the figures of complete runs into the pages' tables."""
+    for page in PAGES:
+        text = page.read_text()
+        for f in found:
+            if f["inputs"] == 1 << 32:
+                shown = f"{math.ceil(f['worst_ulp'] * 100 - 1e-9) / 100:.2f}"
+                text = re.sub(rf"(\| {f['function']} \| float32 \|) [\d.]+ \| [^|]+ \|",
+                              rf"\1 {shown} | all |", text)
+        page.write_text(text)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="")
     parser.add_argument("--chunks", type=int, default=256, choices=[2 ** k for k in range(9)])
+    parser.add_argument("--record", type=Path)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    found = []
+    record = options.record
+    found = [json.loads(line) for line in record.read_text().splitlines()] \
+        if record and record.exists() else []
+    known = {f["function"] for f in found}
     for name in options.only.split(",") if options.only else functions():
+        if name in known:
+            continue
         f = measure(name, options.chunks)
         print(f"{name:<10} {f['worst_ulp']:>8.4f} ulp at {f['input']:<22} mpmath "
               f"{f['checked_ulp']}  {f['seconds']} s", flush=True)
         found.append(f)
+        if record:
+            record.open("a").write(json.dumps(f) + "\n")
     if options.write:
         write(found)
     print(json.dumps({"chunk": CHUNK, "dtype": dtypes.float32.name, "functions": found}))
