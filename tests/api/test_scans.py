@@ -94,3 +94,26 @@ def test_bad_calls_are_named():
         L.cumulative_sum(X)
     with pytest.raises(DTypeError, match="no bool dtype"):
         L.cumulative_sum(X, axis=0, dtype="bool")
+
+
+@pytest.mark.parametrize("reverse", (False, True))
+def test_a_recurrence_is_its_loop(reverse):
+    a, b = (RNG.standard_normal((3, 70, 5)).astype(np.float32) for _ in range(2))
+    for axis in range(3):
+        rows_a, rows_b = (np.moveaxis(v, axis, 0).astype(np.float64) for v in (a, b))
+        want, last = np.empty_like(rows_b), 0.0
+        for k in range(len(want))[::-1] if reverse else range(len(want)):
+            want[k] = last = rows_a[k] * last + rows_b[k]
+        f = partial(L.linear_recurrence, axis=axis, reverse=reverse)
+        found = f(a, b).numpy()
+        assert np.allclose(found, np.moveaxis(want, 0, axis), rtol=1e-4, atol=1e-4)
+        assert np.array_equal(L.compile(f)(a, b).numpy(), found)
+    n = L.symbol("n", 0, 100)
+    f = L.compile(lambda a, b: L.linear_recurrence(a, b, axis=0, reverse=reverse))
+    L.plan(f, L.spec((n, 3)), L.spec((n, 3)))
+    for k in (0, 1, 99):
+        x = np.full((k, 3), 0.5, np.float32)
+        assert np.array_equal(f(x, x).numpy(), L.linear_recurrence(
+            x, x, axis=0, reverse=reverse).numpy())
+    assert L.linear_recurrence(0.5, np.ones(3, np.float32)).tolist() == [1, 1.5, 1.75]
+    assert L.linear_recurrence(np.inf, np.array([-0.0, 1], np.float32)).tolist()[0] == 0

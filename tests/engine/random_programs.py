@@ -21,7 +21,7 @@ from lamella.ir.op import op_named
 from lamella.ir.program import Program
 from lamella.ir.types import tensor
 from lamella.lang import scalar
-from lamella.ops import index, move, reduce
+from lamella.ops import index, move, reduce, window
 from lamella.ops.contract import contract
 from lamella.ops.pointwise import apply, cast
 
@@ -349,12 +349,12 @@ class Maker(Steps, Control):
         starts = [self.indices(()) for _ in x.shape]
         sizes = tuple(self.random.randint(0, e) for e in x.shape)
         if self.chance(0.5):
-            self.add(index.dynamic_slice(x, starts, sizes), self.of(x))
+            self.add(window.dynamic_slice(x, starts, sizes), self.of(x))
             return
         u = self.value(lambda n: n.dtype is x.dtype and n.type.rank == x.type.rank and all(
             a <= b for a, b in zip(n.shape, x.shape, strict=True)))
         if u is not None:
-            self.add(index.update_slice(x, u, starts), max(self.of(x), self.of(u)))
+            self.add(window.update_slice(x, u, starts), max(self.of(x), self.of(u)))
 
     def converted(self) -> None:
         x = self.value()

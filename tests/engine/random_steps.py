@@ -76,7 +76,7 @@ class Steps:
     def joined_at(self) -> None:
         """Slices of a value written at positions, which may have batch axes."""
         x = self.value(lambda n: n.type.rank > 0 and n.type.size != 0)
-        if x is None:
+        if x is None or self.manner == "smooth" and x.dtype is dtypes.bool_:
             return
         axis = self.random.randrange(x.type.rank)
         lead = self.random.randint(0, axis)

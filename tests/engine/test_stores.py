@@ -13,7 +13,7 @@ from lamella.ir.types import tensor
 from lamella.lang import scalar
 from lamella.lang.expr import lit, load
 from lamella.lang.loops import Buffer, Kernel, Loop, Store, index_var
-from lamella.ops import index
+from lamella.ops import window
 from lamella.ops.pointwise import cast
 
 NAMES = ("float32", "float64", "bfloat16", "float16", "int64", "int32", "int16", "uint8", "int8",
@@ -41,7 +41,7 @@ def run_between_guards(program: Program, arrays) -> tuple[np.ndarray, np.ndarray
 def test_rows_of_any_width_end_where_they_end(name, extent):
     x = placeholder(tensor(name, (15, 17, 40)))
     at = [placeholder(tensor("int32", ())) for _ in range(3)]
-    program = Program([x, *at], [index.dynamic_slice(x, at, (3, 4, extent))])
+    program = Program([x, *at], [window.dynamic_slice(x, at, (3, 4, extent))])
     given = np.arange(15 * 17 * 40).reshape(15, 17, 40).astype(dtypes.by_name(name).numpy)
     found, behind = run_between_guards(program, [given, *(np.int32(k) for k in (2, 5, 3))])
     assert found.tobytes() == np.ascontiguousarray(given[2:5, 5:9, 3:3 + extent]).tobytes()
@@ -53,7 +53,7 @@ def test_rows_of_any_width_end_where_they_end(name, extent):
 def test_converted_rows_end_where_they_end(name, to):
     x = placeholder(tensor(name, (15, 17, 3)))
     at = [placeholder(tensor("int32", ())) for _ in range(3)]
-    program = Program([x, *at], [cast(index.dynamic_slice(x, at, (3, 4, 1)), dtypes.by_name(to))])
+    program = Program([x, *at], [cast(window.dynamic_slice(x, at, (3, 4, 1)), dtypes.by_name(to))])
     given = np.ones((15, 17, 3), dtypes.by_name(name).numpy)
     found, behind = run_between_guards(program, [given, *(np.int32(0) for _ in range(3))])
     assert found.tobytes() == np.ones((3, 4, 1), dtypes.by_name(to).numpy).tobytes()

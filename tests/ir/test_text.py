@@ -22,9 +22,10 @@ from lamella.ir.types import TensorType, TupleType, tensor
 from lamella.ir.verify import verify
 from lamella.lang import notation, text
 from lamella.lang.notation import trace
-from lamella.ops import index, move, reduce
+from lamella.ops import move, reduce
 from lamella.ops.activation import GELU
 from lamella.ops.contract import contract, matmul
+from lamella.ops.iota import iota
 from lamella.ops.pointwise import apply, cast
 
 SAMPLED = [op for op in all_ops() if op.samples is not None]
@@ -248,4 +249,4 @@ def test_windows_round_trip():
     w = placeholder(tensor("float32", (5, 3, 3, 3)), "w")
     y = contract(x, w, ("n", "2*y + r", "z + 2*s", "c"), ("f", "r", "s", "c"), "nyzf", "crs",
                  {"y": 3, "z": 4})
-    round_trip(Program([x, w], [y, index.iota((3,), 0, dtypes.int64)]))
+    round_trip(Program([x, w], [y, iota((3,), 0, dtypes.int64)]))

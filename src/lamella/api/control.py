@@ -16,7 +16,8 @@ from ..base.extents import Extent, Size, lower, upper
 from ..ir.node import Node
 from ..ir.types import TensorType, tensor
 from ..ops import control as ops
-from ..ops import index, move
+from ..ops import move
+from ..ops.iota import iota
 from ..ops.pointwise import apply, cast
 from ..ops.scan import scan as scan_nodes
 from . import effects
@@ -62,7 +63,7 @@ def switch(i: Any, branches: Sequence[Callable], *operands: Any) -> Any:
     if len(branches) == 1:
         return branches[0](*operands)
     count = len(branches) - 1
-    flags = apply("le", cast(at, dtypes.int64), index.iota((count,), 0, dtypes.int64))
+    flags = apply("le", cast(at, dtypes.int64), iota((count,), 0, dtypes.int64))
     return _chosen("switch", flags, branches, operands)
 
 
@@ -194,7 +195,7 @@ def fori_loop(start: Any, stop: Any, body: Callable, init: Any, *, save: str = "
     if isinstance(start, Size) or not start >= -2**31 or upper(start + length) > 2**31:
         raise error(ShapeError, f"fori_loop: the bounds {start}..{stop} do not fit int32, or the "
                                 f"first one is a symbol; start from 0")
-    numbers = index.iota((length,), 0, dtypes.int32)
+    numbers = iota((length,), 0, dtypes.int32)
     numbers = numbers + start if start else numbers
 
     def trip(carry, i):

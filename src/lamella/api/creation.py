@@ -11,7 +11,7 @@ from ..base.dtypes import as_dtype
 from ..base.errors import DTypeError, ShapeError
 from ..base.extents import Size, upper
 from ..ir.node import literal
-from ..ops import index as ix
+from ..ops.iota import iota
 from ..ops.pointwise import apply, broadcast_shapes, broadcast_to, cast
 from .array import Array, asarray, from_numpy, wrap
 from .imports import DEFAULTS, is_number, number_node, number_rank
@@ -97,7 +97,7 @@ def arange(start, /, stop=None, step=1, *, dtype=None, device=None) -> Array:
         extent = (stop - start + step - 1) // step
     else:
         extent = _steps(start, stop, step)
-    at = ix.iota((extent,), 0, dtype)
+    at = iota((extent,), 0, dtype)
     at = at if step == 1 else at * step
     return wrap(at if not isinstance(start, Size) and start == 0 else at + start)
 
@@ -121,7 +121,7 @@ def linspace(start, stop, /, num: int, *, dtype=None, device=None,
     if not dtype.is_float:
         raise error(DTypeError, f"linspace: takes a floating dtype, got {dtype}")
     parts = num - 1 if endpoint else num
-    at = ix.iota((num,), 0, dtype)
+    at = iota((num,), 0, dtype)
     x = at * ((stop - start) / parts if parts > 0 else 0.0) + start
     if endpoint and num > 1:  # the last value is `stop` itself
         x = apply("where", apply("eq", at, literal(num - 1, dtype)), literal(stop, dtype), x)
@@ -141,7 +141,7 @@ def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype=None,
 
 def _grid(shape):
     n, m = shape[-2:]
-    return ix.iota((n, 1), 0), ix.iota((1, m), 1)
+    return iota((n, 1), 0), iota((1, m), 1)
 
 
 def _diagonal(k: int, shape) -> int:

@@ -3,7 +3,8 @@
 An index is a tuple of integers, slices, None, Ellipsis, nodes of integers or bools, and NumPy
 arrays of them. Negative positions count from the end. One policy for what is outside of an axis:
 positions that are known when they are written (Python integers, lists, NumPy arrays) raise;
-computed ones (nodes) are clamped to the nearest end, compiled or not. Slices are cut, as Python's.
+computed ones (nodes) are clamped to the nearest end, compiled or not. Slices are cut, as Python's;
+of an axis whose extent is a symbol, positions and bounds must lie inside at its least value.
 Masks that are read are looked at, since the result's extent is their number of ones; to write by a
 mask it need not be known.
 """
@@ -15,11 +16,11 @@ import operator
 import numpy as np
 
 from ..base.dtypes import bool_, int32, int64
-from ..base.errors import DTypeError, PositionError, ShapeError, TraceError
-from ..base.extents import Size, product, upper
+from ..base.errors import DTypeError, PositionError, TraceError
+from ..base.extents import Extent, Size, lower, product, upper
 from ..ir.node import Node, literal
 from ..ops import index as ix
-from ..ops import move
+from ..ops import move, window
 from ..ops import reduce as red
 from ..ops.pointwise import apply, broadcast_shapes, broadcast_to, cast
 from .positions import places, ranks
@@ -110,13 +111,24 @@ def _mask_positions(mask, shape, axis: int) -> tuple[Node, ...]:
     return tuple(places("index", node, None))
 
 
-def _position(i, extent, axis: int, shape) -> int:
+def _position(i, extent, axis: int, shape) -> Extent:
     """A Python integer as a position counted from the start."""
-    if isinstance(extent, Size) or isinstance(i, Size):
-        return i if isinstance(i, Size) or i >= 0 else extent + i
+    if isinstance(i, Size):
+        return i
+    if isinstance(extent, Size):
+        _require(i + 1 if i >= 0 else -i, extent, f"{i}")
+        return i if i >= 0 else extent + i
     if not -extent <= i < extent:
         raise error(PositionError, f"index: {i} is outside of axis {axis} of shape {shape}")
     return i % extent
+
+
+def _require(least: int, extent: Size, shown: str) -> None:
+    """Raise unless a symbolic extent is known to be so large."""
+    if lower(extent) < least:
+        raise error(PositionError, f"index: {shown} needs an extent of {least} or more, and "
+                                   f"{extent} may be {max(lower(extent), 0)}; raise the symbol's "
+                                   f"lower bound")
 
 
 def _bounds(s: slice, extent) -> tuple:
@@ -135,11 +147,20 @@ def _bounds(s: slice, extent) -> tuple:
         raise error(DTypeError, f"index: {s} has bounds that are not integers") from None
     except ValueError:
         raise error(PositionError, f"index: {s} has a step of 0, which never ends") from None
-    if step != 1:
-        raise error(ShapeError, f"index: a step over the symbolic extent {extent} is not supported")
-    ends = [default if e is None else (extent + e if isinstance(e, int) and e < 0 else e)
-            for e, default in ((s.start, 0), (s.stop, extent))]
-    return (*ends, 1, False)
+    for e in (s.start, s.stop):
+        if isinstance(e, int) and isinstance(extent, Size):
+            _require(abs(e), extent, f"the bound {e} of a slice")
+    first, last = (default if e is None else (extent + e if isinstance(e, int) and e < 0 else e)
+                   for e, default in zip((s.start, s.stop), _ends(extent, step), strict=True))
+    if step > 0:
+        return (first, last, step, False)
+    count = (first - last - step - 1) // -step
+    return (first + (count - 1) * step, first + 1, -step, True)
+
+
+def _ends(extent, step: int) -> tuple:
+    """Where a slice begins and before what it ends, if nothing is said."""
+    return (0, extent) if step > 0 else (extent - 1, -1)
 
 
 def _flag(key) -> Node | None:
@@ -335,7 +356,7 @@ def _put_box(x: Node, items: list, v: Node) -> Node:
         return v
     at = [wrapped(s, e, d, x.shape) if isinstance(s, Node) else literal(s, int32)
           for d, (s, e) in enumerate(zip(starts, x.shape, strict=True))]
-    return ix.update_slice(x, v, at)
+    return window.update_slice(x, v, at)
 
 
 def _put_grid(x: Node, v: Node, starts: list, steps: list[int]) -> Node:

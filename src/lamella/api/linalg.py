@@ -8,7 +8,7 @@ from ..base.errors import ShapeError
 from ..ir.node import Node, literal
 from ..ops import contract, move
 from ..ops import reduce as red
-from ..ops.index import iota
+from ..ops.iota import iota
 from ..ops.pointwise import apply, normal_axis
 from .array import Array, asarray, matmul, operands, wrap
 from .elementwise import conj

@@ -6,10 +6,10 @@ import operator
 
 from ..base.dtypes import int32, promote
 from ..base.errors import DTypeError, LamellaError, ShapeError
-from ..base.extents import Size
+from ..base.extents import Size, lower
 from ..ir.node import literal
-from ..ops import index as ix
-from ..ops import move
+from ..ops import move, window
+from ..ops.iota import iota
 from ..ops.loss import pick as pick_last
 from ..ops.pointwise import apply, cast, normal_axis
 from ..ops.pointwise import broadcast_to as repeat_to
@@ -97,8 +97,13 @@ def roll(x, /, shift, *, axis=None) -> Array:
     axes = _axes_in_order("roll", axis, x.ndim)
     shifts = list(shifts) * len(axes) if len(shifts) == 1 else shifts
     for s, a in zip(shifts, axes, strict=True):
-        extent = x.shape[a]
-        by = operator.index(s) % extent if extent != 0 else 0
+        extent, by = x.shape[a], operator.index(s)
+        if isinstance(extent, int):
+            by = by % extent if extent else 0
+        elif abs(by) > lower(extent):
+            raise error(ShapeError, f"roll: {by} positions need an extent of {abs(by)} or more, "
+                                    f"and {extent} may be {lower(extent)}; raise the symbol's "
+                                    f"lower bound")
         if by != 0:
             lead = (slice(None),) * a
             x = concat([x[(*lead, slice(extent - by, None))], x[(*lead, slice(0, extent - by))]],
@@ -197,7 +202,7 @@ def _padded_from_within(x: Array, pairs: list, mode: str) -> Array:
         if n == 0 or n + low + high < 0:
             raise error(ShapeError, f"pad: axis {a} of {x.shape} cannot grow by {low} and {high} "
                                     f"from within")
-        at = wrap(ix.iota((n + low + high,), 0)) - low
+        at = wrap(iota((n + low + high,), 0)) - low
         x = take(x, _PLACES[mode](at, n), axis=a)
     return x
 
@@ -245,7 +250,7 @@ def take_along_axis(x, indices, /, *, axis: int = -1) -> Array:
             key.append(indices.node)
         else:
             shape = tuple(e if k == d else 1 for k in range(x.ndim))
-            key.append(ix.iota(shape, d) if e == indices.shape[d] or indices.shape[d] == 1
+            key.append(iota(shape, d) if e == indices.shape[d] or indices.shape[d] == 1
                        else literal(0, int32, (1,) * x.ndim))
     return wrap(indexing.get(x.node, tuple(key)))
 
@@ -268,7 +273,7 @@ def embedding(weight, indices, *, padding_index: int | None = None) -> Array:
 def one_hot(labels, classes: int, *, dtype="float32") -> Array:
     """1 where the class is the label, else 0: [*labels.shape, classes]."""
     labels = asarray(labels)
-    at = ix.iota((1,) * labels.ndim + (classes,), labels.ndim, labels.dtype)
+    at = iota((1,) * labels.ndim + (classes,), labels.ndim, labels.dtype)
     same = apply("eq", move.reshape(labels.node, (*labels.shape, 1)), at)
     return wrap(cast(same, asarray(0, dtype=dtype).dtype))
 
@@ -276,13 +281,13 @@ def one_hot(labels, classes: int, *, dtype="float32") -> Array:
 def dynamic_slice(x, starts, sizes) -> Array:
     """`sizes` elements of x from a computed position, clamped so that they stay inside."""
     x = asarray(x)
-    return wrap(ix.dynamic_slice(x.node, _starts(starts), as_shape(sizes)))
+    return wrap(window.dynamic_slice(x.node, _starts(starts), as_shape(sizes)))
 
 
 def update_slice(x, update, starts) -> Array:
     """x with `update` written at a computed position (clamped inside); in place if x may go."""
     x = asarray(x)
-    return wrap(ix.update_slice(x.node, asarray(update).astype(x.dtype).node, _starts(starts)))
+    return wrap(window.update_slice(x.node, asarray(update).astype(x.dtype).node, _starts(starts)))
 
 
 def _starts(starts) -> list:

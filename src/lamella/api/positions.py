@@ -8,6 +8,7 @@ from ..ir.node import Node, literal
 from ..ops import cumulative as scan
 from ..ops import index as ix
 from ..ops import move
+from ..ops.iota import iota
 from ..ops.pointwise import apply, cast
 from ..ops.sort import position_dtype
 from .values import error, unknown, value
@@ -55,6 +56,6 @@ def places(name: str, mask: Node, size: int | None, fill: int = 0) -> list[Node]
     parts = []
     for axis in range(len(shape)):
         own = tuple(e if k == axis else 1 for k, e in enumerate(shape))
-        at = move.broadcast(ix.iota(own, axis, d), shape)
+        at = move.broadcast(iota(own, axis, d), shape)
         parts.append((move.reshape(at, (count,)), literal(fill, d)))
     return compacted(size, rank, parts, flat)

@@ -13,11 +13,14 @@ from ..ir.node import Node, literal
 from ..ops import cumulative as scan
 from ..ops import move
 from ..ops.pointwise import cast, normal_axis
+from ..ops.recurrence import along
 from .array import Array, asarray, wrap
+from .creation import broadcast_arrays
 from .kinds import floating, wide
 from .values import error
 
-__all__ = ["cummax", "cummin", "cumulative_prod", "cumulative_sum", "logcumsumexp"]
+__all__ = ["cummax", "cummin", "cumulative_prod", "cumulative_sum", "linear_recurrence",
+           "logcumsumexp"]
 
 
 def _scanned(name: str, x: Node, monoid: str, axis, include_initial: bool, exclusive: bool,
@@ -54,7 +57,7 @@ def cumulative_sum(x, /, *, axis: int | None = None, dtype=None, include_initial
 def cumulative_prod(x, /, *, axis: int | None = None, dtype=None, include_initial: bool = False,
                     exclusive: bool = False, reverse: bool = False) -> Array:
     """Running products, in `dtype`; by default bools and integers below 32 bits multiply as 32 bits
-    do. The gradient is right where elements are 0."""
+    do. Derivatives of any order are right where elements are 0."""
     return _scanned("cumulative_prod", _summands("cumulative_prod", x, dtype), "prod", axis,
                     include_initial, exclusive, reverse)
 
@@ -74,3 +77,19 @@ def logcumsumexp(x, *, axis: int | None = None, reverse: bool = False) -> Array:
     log1p(exp(less - larger))."""
     return _scanned("logcumsumexp", floating(asarray(x).node), "logsumexp", axis, False, False,
                     reverse)
+
+
+def linear_recurrence(a, b, *, axis: int = -1, reverse: bool = False) -> Array:
+    """y[k] = a[k] * y[k - 1] + b[k] along an axis, y[0] = b[0]; `reverse`: from the end.
+
+    Factors and terms broadcast and are floating or complex; each step rounds once (fma), or as
+    complex numbers do. Steps run in order; rows run side by side.
+    """
+    x, y = broadcast_arrays(asarray(a), asarray(b))
+    d = dtypes.promote(x.dtype, y.dtype)
+    if not d.is_inexact:
+        raise error(DTypeError, f"linear_recurrence: factors and terms are {d}; cast with astype")
+    if not y.ndim:
+        raise error(ShapeError, "linear_recurrence: numbers have no axis to run along")
+    at = normal_axis("linear_recurrence", axis, y.ndim)
+    return wrap(along(cast(x.node, d), cast(y.node, d), at, reverse))

@@ -18,6 +18,7 @@ from ..ops import bisect as search
 from ..ops import index as ix
 from ..ops import move
 from ..ops import sort as order
+from ..ops.iota import iota
 from ..ops.pointwise import cast, normal_axis
 from . import scans
 from .array import Array, asarray, wrap
@@ -159,7 +160,7 @@ def mode(x, *, axis: int = -1, keepdims: bool = False) -> Counted:
     lead = (slice(None),) * a
     rows = sort(x, axis=a)
     inner, before = rows[(*lead, slice(1, None))], rows[(*lead, slice(0, -1))]
-    place = wrap(ix.iota(tuple(e if d == a else 1 for d, e in enumerate(x.shape)), a))
+    place = wrap(iota(tuple(e if d == a else 1 for d, e in enumerate(x.shape)), a))
     new = wrap(move.concat([(rows[(*lead, slice(0, 1))] == rows[(*lead, slice(0, 1))]).node,
                             (inner != before).node], a))
     start = scans.cummax(where(new, place, 0), axis=a)

@@ -9,6 +9,7 @@ from ..base.errors import ExecutionError
 from ..base.extents import solve
 from ..base.source import render
 from ..ir.node import Node
+from ..ir.verify import check_sizes
 from ..planner.plan import Plan
 from ..runtime.arena import lease, release
 from ..runtime.memory import allocate
@@ -45,6 +46,7 @@ class Executable:
         key = tuple(env[s.name] for s in self.plan.symbols)
         found = self.bindings.get(key)
         if found is None:
+            check_sizes(self.plan.program, env)
             if len(self.bindings) >= KEEP:
                 self.bindings.pop(next(iter(self.bindings)))
             found = self.bindings[key] = self._bind(env)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 
-from ..base.errors import LamellaError, ProgramError
+from ..base.errors import LamellaError, ProgramError, ShapeError
 from ..base.extents import Symbol, symbols
 from ..base.source import render
 from .interpret import bound, bound_type
@@ -117,6 +118,23 @@ def _check_corners(node: Node) -> None:
             _fail(node, f"the op takes its operands whatever its symbols are, but not {at} ({e})")
         if out != bound_type(node.type, env):
             _fail(node, f"a type holds for all sizes, but with {env} it is {out}")
+
+
+def check_sizes(program: Program, env: Mapping[str, int]) -> None:
+    """Raise a ShapeError at the first node that has symbols among its parameters (bounds of slices,
+    say) and does not take its operands for these values of them."""
+    for node in program.nodes():
+        for inner in programs(node.params):
+            check_sizes(inner, env)
+        if node.op is INPUT or not symbols_in(tuple(node.params.values())):
+            continue
+        params = {k: bound(v, env) for k, v in node.params.items()}
+        try:
+            node.op.infer(params, *[bound_type(i.type, env) for i in node.inputs])
+        except LamellaError as e:
+            at = ", ".join(f"{k} = {v}" for k, v in env.items())
+            where = render(node.source)
+            raise ShapeError(f"{e}, with {at}{f' ({where})' if where else ''}") from None
 
 
 def _ends(s: Symbol) -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .loops import LANES
 
-VERSION = 1
+VERSION = 2
 SUM_LANES = LANES          # position k of a sum adds into lane k mod SUM_LANES
 SUM_CHUNK = 1024           # of a chunk of so many positions; chunks join as an aligned binary tree
 CONTRACT_CHUNK = 4096      # positions of one ascending chain of fused multiply-adds

@@ -19,6 +19,7 @@ from . import (
     foreign,
     fourier,
     index,
+    iota,
     loss,
     matrices,
     move,
@@ -29,16 +30,18 @@ from . import (
     pooling,
     radix,
     random,
+    recurrence,
     reduce,
     scan,
     search,
     softmax,
     sort,
     update,
+    window,
 )
 
 __all__ = ["activation", "attention", "bisect", "call", "composite", "contract", "control",
            "convolution", "cumulative", "effect", "foreign", "fourier", "index",
-           "loss", "matrices", "move", "normalization", "notation", "pointwise",
-           "pooling", "random", "reduce", "scan", "search", "softmax", "sort",
-           "update"]
+           "iota", "loss", "matrices", "move", "normalization", "notation", "pointwise",
+           "pooling", "random", "recurrence", "reduce", "scan", "search", "softmax", "sort",
+           "update", "window"]

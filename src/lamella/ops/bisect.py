@@ -14,8 +14,7 @@ from ..lang import expr, scalar
 from ..lang.expr import lit
 from ..lang.loops import Loop, Set, Store, index_var
 from ..lang.routine import RESULT, ZERO, Part, Routine
-from .index import stacked
-from .move import reshape
+from .move import reshape, stacked
 from .order import key_dtype, key_of, require_order
 from .sort import order_of, position_dtype
 

@@ -15,7 +15,8 @@ from ..base.extents import Extent
 from ..ir.node import Node, placeholder
 from ..ir.program import Program
 from ..ir.types import TensorType, tensor
-from .index import iota, take
+from .index import take
+from .iota import iota
 from .move import pad, reshape, slice_, transpose
 from .scan import scan
 from .scores import Scores

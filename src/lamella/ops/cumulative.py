@@ -25,9 +25,11 @@ from ..lang.expr import Expr, lit
 from ..lang.loops import Loop, Set, Store, index_var
 from ..lang.order import SUM_CHUNK
 from ..lang.routine import RESULT, ZERO, Part, Routine
-from .index import iota, scatter_along, stacked, take_along
-from .move import reshape, zeros_like
+from .index import scatter_along, take_along
+from .iota import iota
+from .move import reshape, stacked, zeros_like
 from .pointwise import apply, broadcast_to
+from .recurrence import recurrence, shifted
 from .reduce import SIZE
 
 _BLOCK = 128  # neighbouring columns that one task owns
@@ -176,43 +178,20 @@ def _count(x: Node) -> Node:
         make(SIZE, (), {"size": extent, "dtype": dtypes.int32})
 
 
-def _product_parts(n: Node):
-    """(whether an element is 0, whether it is the first such, how many there have been, x with 1
-    for the first 0, the running products of that)."""
-    x, p = n.inputs[0], n.params
-    zero, one = literal(0, x.dtype), literal(1, x.dtype)
-    hole = apply("eq", x, zero)
-    ones = apply("where", hole, literal(1, dtypes.int32), literal(0, dtypes.int32))
-    count = _again(ones, p, monoid="sum", exclusive=False)
-    first = apply("and", hole, apply("eq", count, literal(1, dtypes.int32)))
-    return hole, first, count, _again(apply("where", first, one, x), p)
-
-
 def _product_vjp(n: Node, g: Node) -> Node:
-    """Sums over later products without the element: before the first 0 by division, at it from the
-    products that leave it out, and nothing behind it."""
+    """The product of what came before, times the sum over later positions of g and the products of
+    what lies between: h[k] = g[k] + x[k+1] h[k+1]. (Exclusive: g and h one position later.)"""
     x, p = n.inputs[0], n.params
-    hole, first, count, rest = _product_parts(n)
-    zero, one = literal(0, x.dtype), literal(1, x.dtype)
-    back = {"monoid": "sum", "reverse": not p["reverse"]}
-    alone = _again(g * rest, p, **back)
-    shared = _again(g * n, p, **back) / apply("where", hole, one, x)
-    none = apply("eq", count, literal(0, dtypes.int32))
-    return apply("where", none, shared, apply("where", first, alone, zero))
+    later = recurrence(shifted(x, p["reverse"]),
+                       shifted(g, p["reverse"]) if p["exclusive"] else g, not p["reverse"])
+    return later * _again(x, p, exclusive=True)
 
 
 def _product_jvp(n: Node, t: Node) -> Node:
     x, p = n.inputs[0], n.params
-    hole, first, count, rest = _product_parts(n)
-    zero, one = literal(0, x.dtype), literal(1, x.dtype)
-    slopes = apply("where", hole, zero, t / apply("where", hole, one, x))
-    plain = n * _again(slopes, p, monoid="sum")
-    lone = rest * _again(apply("where", first, t, zero), p, monoid="sum")
-    seen = count
-    if p["exclusive"]:
-        seen = count - apply("where", hole, literal(1, dtypes.int32), literal(0, dtypes.int32))
-    zeros, ones = (apply("eq", seen, literal(k, dtypes.int32)) for k in (0, 1))
-    return apply("where", zeros, plain, apply("where", ones, lone, zero))
+    terms = t * _again(x, p, exclusive=True)
+    y = recurrence(x, terms, p["reverse"])
+    return shifted(y, not p["reverse"]) if p["exclusive"] else y
 
 
 def _vjp(n: Node, g: Node):

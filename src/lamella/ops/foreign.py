@@ -18,8 +18,7 @@ from ..ir.node import Node, items, literal, make
 from ..ir.op import Op
 from ..ir.types import TensorType, TupleType, tensor, tensors
 from ..transform.vjp import propagate
-from .index import stacked
-from .move import concat, reshape, slice_
+from .move import concat, reshape, slice_, stacked
 
 Options = tuple[tuple[str, object], ...]
 

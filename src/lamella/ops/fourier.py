@@ -17,7 +17,7 @@ from ..ir.node import Node, literal
 from ..ir.op import is_int, one_of
 from ..ir.types import TensorType
 from .foreign import Foreign
-from .index import iota
+from .iota import iota
 from .move import pad
 from .pointwise import apply, cast
 

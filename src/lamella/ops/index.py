@@ -1,4 +1,4 @@
-"""Indexing by values: gathers, scatters, slices at run-time positions, and counting.
+"""Indexing by values: gathers and scatters.
 
 An index outside of its axis is clamped to the nearest end, in reads and in writes; negative numbers
 do not wrap here (the array functions resolve them first). Updates of one place are made one after
@@ -13,30 +13,26 @@ import numpy as np
 
 from ..base import dtypes
 from ..base.errors import DTypeError, ShapeError
-from ..base.extents import Extent, Shape, product, upper
+from ..base.extents import Extent, Shape, product
 from ..ir.node import Node, literal, make
 from ..ir.op import (
     Op,
-    each,
-    in_range,
     is_axis,
-    is_dtype,
-    is_extent,
     is_int,
-    is_shape,
     one_of,
     op_named,
 )
-from ..ir.types import TensorType, tensor
+from ..ir.types import TensorType
 from ..lang import expr, scalar
 from ..lang.definition import Definition, axes_for
 from ..lang.loops import Store, index_var
 from ..lang.routine import RESULT, ZERO, Part, Routine, serial, vector
-from .move import broadcast, concat, reshape, slice_, transpose, zeros_like
+from .iota import iota
+from .move import reshape, slice_, stacked, transpose, zeros_like
 from .pointwise import apply, broadcast_to, cast
 
 
-def _require_index(name: str, t: TensorType) -> None:
+def require_index(name: str, t: TensorType) -> None:
     if not t.dtype.is_int:
         raise DTypeError(f"{name}: indices must be integers, got {t.dtype}; cast with astype")
 
@@ -50,42 +46,6 @@ def _clamp_array(i: np.ndarray, n: int) -> np.ndarray:
     return np.clip(i.astype(np.int64), 0, max(n - 1, 0))
 
 
-# ---- iota ---------------------------------------------------------------------------------------
-
-def _iota_lower(p: dict) -> Definition:
-    axes = axes_for(p["shape"])
-    return Definition((), axes, scalar.cast(axes[p["axis"]], p["dtype"]))
-
-
-def _iota_infer(p: dict) -> TensorType:
-    last = upper(p["shape"][p["axis"]]) - 1
-    if not in_range(max(last, 0), p["dtype"]):
-        raise DTypeError(f"iota: {p['dtype']} has not all of the positions 0..{last} along axis "
-                         f"{p['axis']} of {p['shape']}; choose a wider integer dtype")
-    return tensor(p["dtype"], p["shape"])
-
-
-def _is_axis_of_shape(v, p, types) -> bool:
-    """an axis of the shape"""
-    return is_int(v) and 0 <= v < len(p["shape"])
-
-
-def iota(shape, axis: int, dtype=dtypes.int32) -> Node:
-    """0, 1, 2, ... along an axis."""
-    return make(IOTA, (), {"shape": tuple(shape), "axis": axis, "dtype": dtype})
-
-
-IOTA = Op("iota", doc="y[i...] = i[axis].", arity=0, infer=_iota_infer,
-          params={"shape": is_shape, "axis": _is_axis_of_shape, "dtype": is_dtype},
-          reference=lambda p: np.broadcast_to(
-              np.arange(p["shape"][p["axis"]]).astype(p["dtype"].numpy).reshape(
-                  [-1 if d == p["axis"] else 1 for d in range(len(p["shape"]))]),
-              p["shape"]).copy(),
-          lower=_iota_lower, vjp=lambda n, g: (), jvp=lambda n, t: None,
-          samples=lambda: [({"shape": (3, 20), "axis": 1, "dtype": dtypes.int32}, []),
-                           ({"shape": (5,), "axis": 0, "dtype": dtypes.float32}, [])])
-
-
 # ---- take: slices by index ----------------------------------------------------------------------
 
 def _is_batch(v, p, types) -> bool:
@@ -95,7 +55,7 @@ def _is_batch(v, p, types) -> bool:
 
 def _take_infer(p: dict, x: TensorType, i: TensorType) -> TensorType:
     a, b = p["axis"], p["batch"]
-    _require_index("take", i)
+    require_index("take", i)
     if i.shape[:b] != x.shape[:b]:
         raise ShapeError(f"take: the first {b} axes of {x.shape} and of the indices {i.shape} must "
                          f"agree")
@@ -139,13 +99,6 @@ def _take_batch(n: Node, inputs, batched):
         return transpose(out, (a, *range(a), *range(a + 1, out.type.rank)))
     x, i = stacked((x, i), batched)
     return take(x, i, a + 1, b + 1)
-
-
-def stacked(nodes, batched) -> list[Node]:
-    """The nodes with a leading batch axis each: those that lack it are repeated."""
-    extent = _members(nodes, batched)
-    return [n if flag else broadcast(n, (extent, *n.shape))
-            for n, flag in zip(nodes, batched, strict=True)]
 
 
 def take(x: Node, i: Node, axis: int, batch: int = 0) -> Node:
@@ -199,12 +152,12 @@ def _flat_places(x: Node, i: Node, batch: int) -> tuple[Node, Shape]:
     for d, extent in enumerate(axes):
         at = reshape(slice_(i, (*(0,) * (i.type.rank - 1), d), (*i.shape[:-1], d + 1),
                             (1,) * i.type.rank), i.shape[:-1])
-        at = apply("min", cast(at, dtypes.int64), _long(extent - 1))
-        flat = flat * _long(extent) + apply("max", at, _long(0))
+        at = apply("min", cast(at, dtypes.int64), long(extent - 1))
+        flat = flat * long(extent) + apply("max", at, long(0))
     return flat, (*x.shape[:batch], product(axes), *x.shape[batch + width:])
 
 
-def _long(extent: Extent) -> Node:
+def long(extent: Extent) -> Node:
     """An extent as an int64 number."""
     if isinstance(extent, int):
         return literal(extent, dtypes.int64)
@@ -241,7 +194,7 @@ _BLOCK = 256  # elements of a slice that one task owns
 
 
 def _scatter_infer(p: dict, x: TensorType, i: TensorType, u: TensorType) -> TensorType:
-    _require_index("scatter", i)
+    require_index("scatter", i)
     if x.rank != 4 or i.rank != 2 or u.rank != 4 or i.shape[0] != x.shape[0] or \
             u.shape != (*x.shape[:2], i.shape[1], x.shape[3]):
         raise ShapeError(f"scatter: operand [b, o, s, p], indices [b, j] and updates [b, o, j, p] "
@@ -438,160 +391,3 @@ SCATTER = Op("scatter", doc="y = x, then y[b, o, i[b, j], p] = monoid(y[...], u[
              arity=3, params={"monoid": one_of(*_JOIN)}, infer=_scatter_infer,
              reference=_scatter_reference, loops=_scatter_loops, vjp=_scatter_vjp,
              jvp=_scatter_jvp, batch=_scatter_batch, samples=_scatter_samples)
-
-
-# ---- slices at run-time positions ---------------------------------------------------------------
-
-def _check_starts(name: str, x: TensorType, starts) -> None:
-    if len(starts) != x.rank:
-        raise ShapeError(f"{name}: needs one start for each of the {x.rank} axes, "
-                         f"got {len(starts)}")
-    for t in starts:
-        _require_index(name, t)
-        if t.rank:
-            raise ShapeError(f"{name}: starts must be scalars, got shape {t.shape}")
-
-
-def _start(k: int, t: TensorType, extent, taken) -> expr.Expr:
-    """The start, clamped so that the slice stays inside."""
-    at = scalar.cast(expr.read(k, (), t.dtype), dtypes.index)
-    return scalar.maximum(scalar.minimum(at, expr.size(extent - taken)), 0)
-
-
-def _slice_infer(p: dict, x: TensorType, *starts: TensorType) -> TensorType:
-    _check_starts("dynamic_slice", x, starts)
-    for d, (size, e) in enumerate(zip(p["sizes"], x.shape, strict=True)):
-        rest = e - size
-        if isinstance(rest, int) and rest < 0:
-            raise ShapeError(f"dynamic_slice: {size} elements do not fit axis {d} of {x.shape}")
-    return x.with_shape(p["sizes"])
-
-
-def _slice_lower(p: dict, x: TensorType, *starts: TensorType) -> Definition:
-    axes = axes_for(p["sizes"])
-    at = tuple(a + _start(k + 1, t, e, s) for k, (a, t, e, s) in
-               enumerate(zip(axes, starts, x.shape, p["sizes"], strict=True)))
-    return Definition((x, *starts), axes, expr.read(0, at, x.dtype))
-
-
-def _corner(x: np.ndarray, sizes, starts) -> tuple[slice, ...]:
-    corner = [min(max(int(s), 0), e - n) for s, e, n in zip(starts, x.shape, sizes, strict=True)]
-    return tuple(slice(c, c + n) for c, n in zip(corner, sizes, strict=True))
-
-
-def _slice_vjp(n: Node, g: Node):
-    x, *starts = n.inputs
-    return (update_slice(zeros_like(x), g, starts), *(None for _ in starts))
-
-
-def _slice_jvp(n: Node, t):
-    return dynamic_slice(t[0], n.inputs[1:], n.params["sizes"]) if t[0] is not None else None
-
-
-def _places(x: Node, starts, batched, sizes) -> Node:
-    """Where the elements of each member's slice of x [b, ...] lie: [b, *sizes, axes]."""
-    out = []
-    for d, (s, flag, n) in enumerate(zip(starts, batched, sizes, strict=True)):
-        last = _long(x.shape[d + 1] - n)
-        first = apply("max", apply("min", cast(s, dtypes.int64), last), _long(0))
-        first = reshape(first, (first.shape if flag else (1,)) + (1,) * len(sizes))
-        at = first + iota((1,) * (d + 1) + (n,) + (1,) * (len(sizes) - d - 1), d + 1, dtypes.int64)
-        out.append(reshape(broadcast(at, (x.shape[0], *sizes)), (x.shape[0], *sizes, 1)))
-    return concat(out, len(sizes) + 1)
-
-
-def _members(inputs, batched):
-    return next(n.shape[0] for n, flag in zip(inputs, batched, strict=True) if flag)
-
-
-def _slice_batch(n: Node, inputs, batched):
-    x, *starts = inputs
-    if any(batched[1:]):  # members have slices of their own: elements by their positions
-        x = x if batched[0] else broadcast(x, (_members(inputs, batched), *x.shape))
-        return gather_nd(x, _places(x, starts, batched[1:], n.params["sizes"]), 1)
-    return dynamic_slice(x, (literal(0, dtypes.int32), *starts), (x.shape[0], *n.params["sizes"]))
-
-
-def dynamic_slice(x: Node, starts, sizes) -> Node:
-    """`sizes` elements of x from the run-time position `starts` (clamped inside)."""
-    return make(DYNAMIC_SLICE, (x, *starts), {"sizes": tuple(sizes)})
-
-
-_AT = [np.array(1, np.int32), np.array(9, np.int32)]
-
-DYNAMIC_SLICE = Op(
-    "dynamic_slice", doc="y[i] = x[start + i], starts clamped inside.", infer=_slice_infer,
-    arity=1, more=True, params={"sizes": each(is_extent)},
-    reference=lambda p, x, *s: x[_corner(x, p["sizes"], s)].copy(), lower=_slice_lower,
-    vjp=_slice_vjp, jvp=_slice_jvp, batch=_slice_batch,
-    samples=lambda: [({"sizes": (2, 3)}, [np.arange(60, dtype=np.float32).reshape(5, 12), *_AT])])
-
-
-def _update_infer(p: dict, x: TensorType, u: TensorType, *starts: TensorType) -> TensorType:
-    _check_starts("update_slice", x, starts)
-    if u.rank != x.rank or u.dtype is not x.dtype or any(
-            isinstance(rest, int) and rest < 0
-            for rest in (b - a for a, b in zip(u.shape, x.shape, strict=True))):
-        raise ShapeError(f"update_slice: the update {u} does not fit into {x}")
-    return x
-
-
-def _update_lower(p: dict, x: TensorType, u: TensorType, *starts: TensorType) -> Definition:
-    axes = axes_for(x.shape)
-    inside, at = None, []
-    for k, (a, t, e, n) in enumerate(zip(axes, starts, x.shape, u.shape, strict=True)):
-        rel = a - _start(k + 2, t, e, n)
-        hit = (rel >= 0) & (rel < expr.size(n))
-        inside = hit if inside is None else inside & hit
-        at.append(rel)
-    old = expr.read(0, axes, x.dtype)
-    if inside is None:
-        return Definition((x, u), axes, expr.read(1, (), u.dtype))
-    new = expr.read(1, tuple(at), u.dtype, 0)
-    return Definition((x, u, *starts), axes, scalar.where(inside, new, old))
-
-
-def _update_reference(p: dict, x: np.ndarray, u: np.ndarray, *starts) -> np.ndarray:
-    out = x.copy()
-    out[_corner(x, u.shape, starts)] = u
-    return out
-
-
-def _update_vjp(n: Node, g: Node):
-    x, u, *starts = n.inputs
-    if not n.dtype.is_inexact:
-        return (None,) * len(n.inputs)
-    return (update_slice(g, zeros_like(u), starts), dynamic_slice(g, starts, u.shape),
-            *(None for _ in starts))
-
-
-def _update_jvp(n: Node, t):
-    if t[0] is None and t[1] is None or not n.dtype.is_inexact:
-        return None
-    x, u, *starts = n.inputs
-    return update_slice(zeros_like(x) if t[0] is None else t[0],
-                        zeros_like(u) if t[1] is None else t[1], starts)
-
-
-def _update_batch(n: Node, inputs, batched):
-    x, u, *starts = inputs
-    extent = _members(inputs, batched)
-    x = x if batched[0] else broadcast(x, (extent, *x.shape))
-    u = u if batched[1] else broadcast(u, (extent, *u.shape))
-    if any(batched[2:]):
-        return scatter_nd(x, _places(x, starts, batched[2:], u.shape[1:]), u, "set", 1)
-    return update_slice(x, u, (literal(0, dtypes.int32), *starts))
-
-
-def update_slice(x: Node, u: Node, starts) -> Node:
-    """x with u written at the run-time position `starts` (clamped inside); in place if x may go."""
-    return make(UPDATE_SLICE, (x, u, *starts), {})
-
-
-UPDATE_SLICE = Op(
-    "update_slice", doc="y = x, but y[start + i] = u[i]; starts clamped inside.",
-    arity=2, more=True, params={},
-    infer=_update_infer, reference=_update_reference, lower=_update_lower, vjp=_update_vjp,
-    jvp=_update_jvp, batch=_update_batch, facts=frozenset({"update"}),
-    samples=lambda: [({}, [np.arange(60, dtype=np.float32).reshape(5, 12),
-                           -np.ones((2, 3), np.float32), *_AT])])

@@ -10,7 +10,7 @@ from ..ir.node import Node, literal, make
 from ..ir.op import in_range
 from ..ir.types import TensorType
 from .composite import composite, normal
-from .index import iota
+from .iota import iota
 from .move import reshape
 from .pointwise import apply, cast, require_float
 from .reduce import indicator, reduce

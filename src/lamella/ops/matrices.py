@@ -21,7 +21,7 @@ from ..ir.op import one_of
 from ..ir.types import TensorType, TupleType, tensor
 from .contract import matmul
 from .foreign import Foreign
-from .index import iota
+from .iota import iota
 from .move import concat, reshape, slice_, transpose
 from .pointwise import apply, broadcast_to, cast
 from .reduce import reduce

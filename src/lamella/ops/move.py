@@ -148,6 +148,18 @@ def broadcast(x: Node, shape: Shape) -> Node:
     return x if x.shape == shape else make(BROADCAST, (x,), {"shape": tuple(shape)})
 
 
+def members(nodes, batched) -> Extent:
+    """The extent of the batch: that of the first node that has one."""
+    return next(n.shape[0] for n, flag in zip(nodes, batched, strict=True) if flag)
+
+
+def stacked(nodes, batched) -> list[Node]:
+    """The nodes with a leading batch axis each: those that lack it are repeated."""
+    extent = members(nodes, batched)
+    return [n if flag else broadcast(n, (extent, *n.shape))
+            for n, flag in zip(nodes, batched, strict=True)]
+
+
 BROADCAST = Op(
     "broadcast", doc="y[i, j] = x[j] aligned at the last axis; extents of 1 repeat.",
     arity=1, params={"shape": is_shape},
@@ -164,11 +176,9 @@ def _slice_infer(p: dict, t: TensorType) -> TensorType:
     out = []
     for d, (a, b, s) in enumerate(zip(p["starts"], p["stops"], p["steps"], strict=True)):
         e = t.shape[d]
-        count, rest = b - a, e - b
-        if s < 1 or (isinstance(a, int) and a < 0) or (isinstance(count, int) and count < 0) or (
-                isinstance(rest, int) and rest < 0):
+        if s < 1 or any(isinstance(v, int) and v < 0 for v in (a, (b - a + s - 1) // s, e - b)):
             raise ShapeError(f"slice: {a}:{b}:{s} is outside of axis {d} of shape {t.shape}")
-        out.append((count + s - 1) // s)
+        out.append((b - a + s - 1) // s)
     return t.with_shape(tuple(out))
 
 

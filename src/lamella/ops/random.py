@@ -20,7 +20,7 @@ from ..ir.op import Op, is_shape, one_of
 from ..ir.types import TensorType, row_major, tensor
 from ..lang import expr, scalar
 from ..lang.definition import Definition, axes_for
-from .index import iota
+from .iota import iota
 from .move import broadcast, reshape, slice_
 from .notation import define
 from .pointwise import cast

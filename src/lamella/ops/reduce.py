@@ -15,7 +15,7 @@ from ..base.dtypes import as_dtype, widest
 from ..base.errors import DTypeError, ShapeError
 from ..base.extents import lower, product, upper
 from ..ir.node import Node, literal, make
-from ..ir.op import Op, fits, is_axes, is_dtype, is_extent, one_of
+from ..ir.op import Op, fits, is_axes, is_dtype, is_extent, one_of, op_named
 from ..ir.types import TensorType, tensor
 from ..lang import expr
 from ..lang.definition import Definition, axes_for, reduction
@@ -89,14 +89,18 @@ def _hits(node: Node, x: Node, axes) -> Node:
 
 
 def _product_of_others(x: Node, axes) -> Node:
-    """For each element the product of all others: exact about zeros."""
-    zero = apply("eq", x, literal(0, x.dtype))
-    count = keepdims(reduce("sum", indicator(zero, x.dtype.real), axes), x, axes)
-    filled = apply("where", zero, literal(1, x.dtype), x)
-    rest = keepdims(reduce("prod", filled, axes), x, axes)
-    alone = apply("where", count <= 0, rest / filled, literal(0, x.dtype))
-    last = apply("and", zero, apply("eq", count, literal(1, count.dtype)))
-    return apply("where", last, rest, alone)
+    """For each element the product of those before it, times that of those behind it: nothing is
+    divided by, so that derivatives of any order hold at zeros."""
+    kept = tuple(d for d in range(x.type.rank) if d not in axes)
+    order = (*kept, *axes)
+    turned = make(op_named("transpose"), (x,), {"perm": order})
+    o, n = product([x.shape[d] for d in kept]), product([x.shape[d] for d in axes])
+    rows = make(op_named("reshape"), (turned,), {"shape": (o, n, 1)})
+    before, behind = (make(op_named("cumulative"), (rows,), {
+        "monoid": "prod", "exclusive": True, "reverse": r}) for r in (False, True))
+    back = make(op_named("reshape"), (before * behind,), {"shape": turned.shape})
+    places = tuple(map(order.index, range(len(order))))
+    return make(op_named("transpose"), (back,), {"perm": places})
 
 
 def _jvp(node: Node, tangents):

@@ -11,7 +11,7 @@ from ..ir.node import Node, literal, make
 from ..ir.types import TensorType
 from ..transform import vjp
 from .contract import matmul
-from .index import iota
+from .iota import iota
 from .move import reshape, transpose
 from .pointwise import apply
 from .random import unit

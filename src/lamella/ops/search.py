@@ -10,7 +10,7 @@ from ..ir.node import Node, literal
 from ..ir.op import is_axis, is_dtype, one_of
 from ..ir.types import TensorType
 from .composite import batch_axis, composite
-from .index import iota
+from .iota import iota
 from .pointwise import apply
 from .reduce import keepdims, reduce
 
