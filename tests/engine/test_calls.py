@@ -19,7 +19,7 @@ def both(x, y):
 
 def direct(f) -> bool:
     """Whether the last call's specialisation is called without Python code."""
-    return f.last[1].direct
+    return f.last[1].executable.signed
 
 
 def entries(f) -> int:

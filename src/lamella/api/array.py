@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import sys
-from weakref import ref
 
 import numpy as np
 
@@ -151,8 +150,7 @@ class Array(Arithmetic):
     def __setitem__(self, key, v) -> None:
         v = cast(asarray(v, dtype=None if isinstance(v, Array) else self.dtype).node, self.dtype)
         self.node = indexing.put(self.node, _index(key), v)
-        if not state.scopes:
-            register(ref(self))
+        register(self)
 
     def __len__(self) -> int:
         if not self.ndim:
@@ -293,8 +291,8 @@ class Array(Arithmetic):
 def wrap(node: Node) -> Array:
     """The handle of a node; pending ones count against the bounds of laziness."""
     array = Array(node)
-    if node.data is None and not state.scopes:
-        register(ref(array))
+    if node.data is None:
+        register(array)
     return array
 
 

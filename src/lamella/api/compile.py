@@ -86,14 +86,15 @@ class Traced:
 
 
 class Entry:
-    """One compiled specialisation; `direct` ones may be called with arrays as they are."""
+    """One compiled specialisation."""
 
-    __slots__ = ("captured", "direct", "executable", "structure")
+    __slots__ = ("captured", "executable", "structure")
 
     def __init__(self, executable: Executable, structure: Any, captured: list[Node], donates: bool):
         self.executable, self.captured = executable, [wrap(n) for n in captured]
         self.structure = tree.LEAF if structure == tree.LEAF else structure
-        self.direct = not donates and executable.sign(Array)
+        if not donates:
+            executable.sign(Array)
 
     def returned(self, arrays: list[Array]) -> Any:
         """The results as the function returns them."""
@@ -147,7 +148,7 @@ class Compiled:
             return self.f(*args)
         leaves, structures = tree.flatten_arguments(args)
         last_structures, entry = self.last
-        if entry and entry.direct and structures == last_structures:
+        if entry and structures == last_structures:
             results = entry.executable.call(leaves + entry.captured)
             if results is not None:
                 return entry.returned(results)

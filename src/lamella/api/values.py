@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from typing import TypeVar
+from weakref import ref
 
 import numpy as np
 
@@ -45,11 +46,16 @@ def located(f: Callable) -> Callable:
         try:
             return f(*args, **kwargs)
         except LamellaError as e:
-            if not getattr(e, "located", False):
-                e.args = (_at_line(str(e.args[0])), *e.args[1:])
-                e.located = True  # type: ignore[attr-defined]
+            locate(e)
             raise
     return run
+
+
+def locate(e: LamellaError) -> None:
+    """Make the error say the user's line, unless it says one."""
+    if not getattr(e, "located", False):
+        e.args = (_at_line(str(e.args[0])), *e.args[1:])
+        e.located = True  # type: ignore[attr-defined]
 
 
 def leaf(array: np.ndarray, *, copy: bool = True) -> Node:
@@ -68,22 +74,46 @@ def force(nodes: list[Node]) -> None:
     wanted = [n for n in nodes if n.data is None]
     if not wanted:
         return
-    if len(state.pending) > 1 and not state.scopes:
-        wanted = _with_relatives(wanted)
+    if not state.scopes:
+        wanted = _with_relatives(wanted, _waiting())
     try:
-        located(eager.evaluate)(wanted)
+        eager.evaluate(wanted)
     except eager.Unknown:
         raise _not_known() from None
+    except LamellaError as e:
+        locate(e)
+        raise
     if not state.scopes:
         for node in wanted:
             _settle(node)
         held(sum(_bytes(n.type) for n in wanted))
-        _forget_evaluated()
+        _waiting()
 
 
-def _with_relatives(wanted: list[Node]) -> list[Node]:
-    """The nodes, and pending ones that are computed from some of the same: all at once, so that
+def _waiting() -> list[Node]:
+    """The nodes of pending arrays. What is evaluated or gone counts no more, so that a loop that
+    looks at its results evaluates at the same places in every round (and so meets graphs that it
+    has met before)."""
+    pending, nodes = [], []
+    for reference in state.pending:
+        array = reference()
+        if array is not None and array.node.data is None:
+            pending.append(reference)
+            nodes.append(array.node)
+    state.pending = pending
+    if not pending:
+        state.held_bytes = 0
+    return nodes
+
+
+def _with_relatives(wanted: list[Node], waiting: list[Node]) -> list[Node]:
+    """The nodes, and waiting ones that are computed from some of the same: all at once, so that
     what they share (a backward pass) is computed once. Large ones wait until they are looked at."""
+    found = {id(n): n for n in wanted}
+    others = [n for n in waiting if id(n) not in found and
+              _bytes(n.type) <= knobs.pending_bytes.value]
+    if not others:
+        return wanted
     shared: set[int] = set()
     stack = list(wanted)
     while stack:
@@ -91,14 +121,10 @@ def _with_relatives(wanted: list[Node]) -> list[Node]:
         if node.data is None and node.inputs and id(node) not in shared:
             shared.add(id(node))
             stack += node.inputs
-    found = {id(n): n for n in wanted}
     apart: set[int] = set()
-    for reference in state.pending:
-        array = reference()
-        if array is not None and array.node.data is None and \
-                _bytes(array.node.type) <= knobs.pending_bytes.value and \
-                _reaches(array.node, shared, apart):
-            found.setdefault(id(array.node), array.node)
+    for node in others:
+        if _reaches(node, shared, apart):
+            found[id(node)] = node
     return list(found.values())
 
 
@@ -119,19 +145,6 @@ def _reaches(node: Node, shared: set[int], apart: set[int]) -> bool:
     if meets:
         apart.difference_update(seen)
     return meets
-
-
-def _forget_evaluated() -> None:
-    """Count as pending only what still is, so that a loop that looks at its results evaluates at
-    the same places in every round (and so meets graphs that it has met before)."""
-    pending = []
-    for reference in state.pending:
-        array = reference()
-        if array is not None and array.node.data is None:
-            pending.append(reference)
-    state.pending = pending
-    if not pending:
-        state.held_bytes = 0
 
 
 def _settle(node: Node) -> None:
@@ -180,12 +193,13 @@ def value(node: Node) -> np.ndarray:
 
 # ---- bounds on what is lazy ---------------------------------------------------------------------
 
-def register(reference) -> None:
-    """Note a weak reference to a new pending array; evaluate all when the bound is reached."""
-    pending = state.pending
-    pending.append(reference)
-    if len(pending) >= knobs.pending_nodes.value:
-        flush()
+def register(array) -> None:
+    """Note an array that is pending, outside of transforms; evaluate all at the bound."""
+    if not state.scopes:
+        pending = state.pending
+        pending.append(ref(array))
+        if len(pending) >= knobs.pending_nodes.value:
+            flush()
 
 
 def held(nbytes: int) -> None:

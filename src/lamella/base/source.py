@@ -10,7 +10,7 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 def here() -> tuple[str, int]:
     """(file, line) of the innermost frame outside of the package; ("", 0) when there is none."""
-    frame = sys._getframe(1)
+    frame = sys._getframe(2)    # this function is called inside the package
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back  # type: ignore[assignment]
     return ("", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)

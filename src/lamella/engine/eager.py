@@ -31,7 +31,9 @@ class Unknown(Exception):
 
 def evaluate(wanted: list[Node]) -> None:
     """Compute the data of the nodes, which have none; Unknown where an input has none."""
-    wanted = _with_siblings(wanted)
+    several = [n for n in wanted if n.op is ITEM]
+    if several:
+        wanted = wanted + _siblings(several)
     order, leaves, key = _signature(wanted)
     values = [_number(n) if n.op is CONSTANT else n.data for n in leaves]
     if None in values:
@@ -41,24 +43,24 @@ def evaluate(wanted: list[Node]) -> None:
         with collection_paused():
             program = _program(wanted, order, leaves)
             run = _executables[key] = Executable(build_plan(program, target(), fused=False))
+            run.sign()
         if len(_executables) > KEEP:
             _executables.popitem(last=False)
-    for node, value in zip(wanted, run(values), strict=True):
+    results = run.call(values)
+    for node, value in zip(wanted, run(values) if results is None else results, strict=True):
         node.data = value
-    for node in wanted:
-        if node.op is ITEM and node.inputs[0].data is None:
+    for node in several:
+        if node.inputs[0].data is None:
             of = {n.params["index"]: n.data for n in wanted if n.inputs == node.inputs}
             node.inputs[0].data = tuple(of[k] for k in range(len(of)))
 
 
-def _with_siblings(wanted: list[Node]) -> list[Node]:
-    """The nodes, and all other results of nodes with several results: these run once."""
-    sources = {id(n.inputs[0]): n.inputs[0] for n in wanted if n.op is ITEM}
-    if not sources:
-        return wanted
-    own = {(id(n.inputs[0]), n.params["index"]) for n in wanted if n.op is ITEM}
-    return wanted + [n for s in sources.values() if s.data is None for n in items(s)
-                     if (id(s), n.params["index"]) not in own]
+def _siblings(several: list[Node]) -> list[Node]:
+    """All other results of nodes with several results: these run once."""
+    sources = {id(n.inputs[0]): n.inputs[0] for n in several}
+    own = {(id(n.inputs[0]), n.params["index"]) for n in several}
+    return [n for s in sources.values() if s.data is None for n in items(s)
+            if (id(s), n.params["index"]) not in own]
 
 
 def _signature(wanted: list[Node]):
@@ -67,32 +69,34 @@ def _signature(wanted: list[Node]):
     leaves: list[Node] = []
     index: dict[Node, int] = {}
     key: list = []
-    stack = wanted[::-1]
+    stack: list[Node | None] = [None]    # None stands for what reads the wanted nodes
     while stack:
         node = stack[-1]
         if node in index:
             stack.pop()
-        elif node.data is not None or node.op is INPUT or \
-                (node.op is CONSTANT and not node.type.shape):
-            stack.pop()
-            index[node] = -1 - len(leaves)
-            leaves.append(node)
-            key.append(node.type)
-        elif node.op is ITEM and node.inputs[0].data is not None:
-            node.data = node.inputs[0].data[node.params["index"]]
-        else:
-            waiting = [i for i in node.inputs if i not in index]
-            if waiting:
-                stack += waiting[::-1]
+            continue
+        inputs, waits = node.inputs if node else wanted, len(stack)
+        for i in inputs:
+            if i in index:
                 continue
-            stack.pop()
+            if i.op is ITEM and i.data is None and i.inputs[0].data is not None:
+                i.data = i.inputs[0].data[i.params["index"]]
+            if i.data is not None or i.op is INPUT or (i.op is CONSTANT and not i.type.shape):
+                index[i] = ~len(leaves)
+                leaves.append(i)
+                key.append(i.type)
+            else:
+                stack.append(i)
+        if len(stack) > waits:
+            continue
+        stack.pop()
+        if node:
             index[node] = len(order)
             order.append(node)
             key.append(node.op)
             if node.params:
                 key.append(_params(node.params))
-            key += [index[i] for i in node.inputs]
-    key += [None, *[index[n] for n in wanted]]
+        key += [index[i] for i in inputs]
     return order, leaves, tuple(key)
 
 

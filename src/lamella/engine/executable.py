@@ -8,7 +8,6 @@ from typing import NoReturn
 from ..base.errors import ExecutionError
 from ..base.extents import solve
 from ..base.source import render
-from ..ir.node import Node
 from ..ir.verify import check_sizes
 from ..planner.plan import Plan
 from ..runtime.arena import lease, release
@@ -25,12 +24,12 @@ KEEP = 512      # bindings (one for each value of the symbols) that are remember
 class Executable:
     """Runs a plan over Values; a plan with symbols is bound once for each value of them."""
 
-    __slots__ = ("bindings", "constants", "only", "plan", "threads")
+    __slots__ = ("bindings", "constants", "only", "plan", "signed", "threads")
 
     def __init__(self, plan: Plan, threads: int | None = None,
                  fixed: Mapping[int, Value] | None = None):
         """`fixed` gives the values of the plan's fixed arguments."""
-        self.plan, self.threads = plan, threads
+        self.plan, self.threads, self.signed = plan, threads, False
         self.constants = Constants(plan, fixed or {})
         self.bindings: dict[tuple, Bound] = {}
         self.only: Bound | None = None if plan.symbols else self._bind({})
@@ -82,21 +81,20 @@ class Executable:
         owners = [None, *[v.owner for v in values], *blocks]
         return [Value(bases[base], owners[base], type) for base, type in b.outputs]
 
-    def sign(self, array: type) -> bool:
-        """Make `call` possible for arrays of this class; False where it cannot be: sizes vary, or
-        results lie in arguments, or are large."""
-        b = self.only
-        types = self.plan.program.input_types
-        if b is None or not b.one_to_one or not possible(len(types), b.fresh_bytes):
-            return False
-        b.table.signature = Signature((array, Node, Value), types, b.types, b.fresh_bytes)
-        return True
+    def sign(self, array: type | None = None) -> None:
+        """Make `call` possible with arrays of this class, or with values, if it can be: where sizes
+        do not vary, and results do not lie in arguments and are not large."""
+        b, types = self.only, self.plan.program.input_types
+        self.signed = b is not None and b.one_to_one and possible(len(types), b.fresh_bytes)
+        if b and self.signed:
+            b.table.signature = Signature(Value, array, types, b.types, b.fresh_bytes)
 
     def call(self, arrays: list) -> list | None:
-        """New arrays for these, made without Python code; None, and nothing is done, where one of
-        them has another type or no value."""
+        """New arrays for these, made without Python code; None, and nothing is done, where that is
+        not possible, or one of them has another type or no value."""
         b = self.only
-        assert b is not None, "sign says whether a call is possible"
+        if not b or not self.signed:
+            return None
         try:
             if not b.arena_bytes:
                 return b.table.call(arrays, 0)

@@ -8,29 +8,25 @@ from ..base.extents import Extent, Shape, product
 
 
 class TensorType:
-    """dtype, shape (extents), element strides (None: row-major) and device of one value."""
+    """dtype, shape (extents), element strides (None: row-major) and device of one value; `size`
+    is the number of elements, `bytes` what they take packed."""
 
-    __slots__ = ("_hash", "device", "dtype", "shape", "sharding", "strides")
+    __slots__ = ("_hash", "bytes", "device", "dtype", "shape", "sharding", "size", "strides")
+
+    size: Extent
+    bytes: Extent
 
     def __init__(self, dtype: DType, shape: Shape, strides: Shape | None = None,
                  device: Device = cpu, sharding=None):
         self.dtype, self.shape, self.strides = dtype, shape, strides
         self.device, self.sharding = device, sharding
+        self.size = product(shape)
+        self.bytes = self.size * dtype.bytes
         self._hash = hash((dtype.name, shape, strides))
 
     @property
     def rank(self) -> int:
         return len(self.shape)
-
-    @property
-    def size(self) -> Extent:
-        """Number of elements."""
-        return product(self.shape)
-
-    @property
-    def bytes(self) -> Extent:
-        """Bytes of the elements, packed."""
-        return self.size * self.dtype.bytes
 
     @property
     def space(self) -> str:

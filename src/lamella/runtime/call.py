@@ -2,17 +2,18 @@
 
 An array holds a value, or a node that holds one, and the value a block: three objects for each
 result, which cost more in Python than a small kernel runs. SLOTS says where each keeps the next.
-What is not the usual case (another type, no value yet, a donated argument) is answered by
-NotImplemented.
+Where a signature names no array class, values stand in place of arrays. What is not the usual case
+(another type, no value yet, a donated argument) is answered by NotImplemented.
 """
 
 from __future__ import annotations
 
 from lamella.runtime.layout import fields, words
 
-SLOTS = ("array", "array_node", "node_data", "value", "value_type", "value_address", "value_owner",
-         "block", "block_item", "block_home", "none", "other")  # fmt: skip
-SIGNATURE = ("inputs", "outputs", "input_types", "output_types", "homes", "sizes", "refill")
+SLOTS = ("node_data", "value", "value_type", "value_address", "value_owner", "block",
+         "block_item", "block_home", "none", "other")  # fmt: skip
+SIGNATURE = ("array", "array_node", "inputs", "outputs", "input_types", "output_types", "homes",
+             "sizes", "refill")
 
 
 def _slots(names: str) -> str:
@@ -61,8 +62,13 @@ define internal i1 @is_a(ptr %object, i64 %class) {{
   ret i1 %yes
 }}
 ; The value of an array; null where it is none, or has no value.
-define internal ptr @value_of(ptr %leaf) {{
-{_slots("array array_node node_data value")}
+define internal ptr @value_of(ptr %s, ptr %leaf) {{
+entry:
+{_parts("array array_node")}
+{_slots("node_data value")}
+  %bare = icmp eq i64 %array, 0
+  br i1 %bare, label %look, label %class
+class:
   %is = call i1 @is_a(ptr %leaf, i64 %array)
   br i1 %is, label %node, label %other
 node:
@@ -74,10 +80,11 @@ data:
   %null = icmp eq ptr %d, null
   br i1 %null, label %other, label %look
 look:
-  %good = call i1 @is_a(ptr %d, i64 %value)
+  %x = phi ptr [%leaf, %entry], [%d, %data]
+  %good = call i1 @is_a(ptr %x, i64 %value)
   br i1 %good, label %found, label %other
 found:
-  %v = phi ptr [%n, %node], [%d, %look]
+  %v = phi ptr [%n, %node], [%x, %look]
   ret ptr %v
 other:
   ret ptr null
@@ -98,7 +105,7 @@ look:
   br i1 %more, label %one, label %out
 one:
   %leaf = call ptr @PyList_GetItem(ptr %leaves, i64 %k)
-  %v = call ptr @value_of(ptr %leaf)
+  %v = call ptr @value_of(ptr %s, ptr %leaf)
   %unknown = icmp eq ptr %v, null
   br i1 %unknown, label %out, label %compare
 compare:
@@ -174,42 +181,56 @@ drop:
 failed:
   ret ptr null
 }}
-; The array for result %k, and the address of its bytes. Null after an exception.
-define internal ptr @array_for(ptr %s, i64 %k, ptr %address) {{
-entry:
+; The value of result %k, and the address of its bytes. Null after an exception.
+define internal ptr @value_for(ptr %s, i64 %k, ptr %address) {{
 {_parts("output_types")}
-{_slots("array array_node value value_type value_address value_owner block_item")}
+{_slots("value value_type value_address value_owner block_item")}
 {_element("type", "output_types", "k")}
-  %class = inttoptr i64 %array to ptr
-  %a = call ptr @PyType_GenericAlloc(ptr %class, i64 0)
-  %bad0 = icmp eq ptr %a, null
-  br i1 %bad0, label %failed, label %make_value
-make_value:
-  %value.class = inttoptr i64 %value to ptr
-  %v = call ptr @PyType_GenericAlloc(ptr %value.class, i64 0)
-  %pn = getelementptr i8, ptr %a, i64 %array_node
-  store ptr %v, ptr %pn
-  %bad1 = icmp eq ptr %v, null
-  br i1 %bad1, label %drop, label %make_block
-make_block:
+  %class = inttoptr i64 %value to ptr
+  %v = call ptr @PyType_GenericAlloc(ptr %class, i64 0)
+  %bad = icmp eq ptr %v, null
+  br i1 %bad, label %failed, label %make
+make:
   call void @set(ptr %v, i64 %value_type, ptr %type)
   %b = call ptr @block_for(ptr %s, i64 %k)
   %po = getelementptr i8, ptr %v, i64 %value_owner
   store ptr %b, ptr %po
-  %bad2 = icmp eq ptr %b, null
-  br i1 %bad2, label %drop, label %done
+  %lost = icmp eq ptr %b, null
+  br i1 %lost, label %drop, label %done
 done:
   %item = call ptr @get(ptr %b, i64 %block_item)
   %number = call ptr @PyTuple_GetItem(ptr %item, i64 0)
   call void @set(ptr %v, i64 %value_address, ptr %number)
   %base = call ptr @PyLong_AsVoidPtr(ptr %number)
   store ptr %base, ptr %address
-  ret ptr %a
+  ret ptr %v
 drop:
-  call void @Py_DecRef(ptr %a)
+  call void @Py_DecRef(ptr %v)
   br label %failed
 failed:
   ret ptr null
+}}
+; The array for result %k. Null after an exception.
+define internal ptr @array_for(ptr %s, i64 %k, ptr %address) {{
+{_parts("array array_node")}
+  %v = call ptr @value_for(ptr %s, i64 %k, ptr %address)
+  %bad = icmp eq ptr %v, null
+  %bare = icmp eq i64 %array, 0
+  %as_it_is = or i1 %bad, %bare
+  br i1 %as_it_is, label %value, label %wrap
+wrap:
+  %class = inttoptr i64 %array to ptr
+  %a = call ptr @PyType_GenericAlloc(ptr %class, i64 0)
+  %lost = icmp eq ptr %a, null
+  br i1 %lost, label %drop, label %hold
+hold:
+  call void @set(ptr %a, i64 %array_node, ptr %v)
+  br label %drop
+drop:
+  call void @Py_DecRef(ptr %v)
+  ret ptr %a
+value:
+  ret ptr %v
 }}
 ; The list of new arrays, and the addresses of their bytes. Null after an exception.
 define internal ptr @make(ptr %s, ptr %addresses) {{

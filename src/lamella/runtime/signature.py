@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from lamella.runtime.call import SIGNATURE, SLOTS
+from lamella.runtime.call import SLOTS
 from lamella.runtime.memory import LARGE, Block, capacity, pool
 from lamella.runtime.methods import method
 from lamella.runtime.walker import walker
@@ -19,21 +19,21 @@ MOST = 4096  # results and arguments: their addresses lie on the stack
 class Signature:
     """Types of the arguments, types and bytes of the results; equal types must be one object.
 
-    `classes`: of arrays (with the slot `node`), of nodes (with `data`, which is a value), and of
-    values (nodes with `type`, `address` and `owner`).
+    `value`: the class of values (`type`, `address`, `owner`), a subclass of that of nodes (`data`,
+    a value). `array`: the class of arrays (`node`); None where values are given and wanted.
     """
 
-    def __init__(self, classes: tuple[type, type, type], inputs: Sequence[object],
+    def __init__(self, value: type, array: type | None, inputs: Sequence[object],
                  outputs: Sequence[object], nbytes: Sequence[int]):
-        _prepare(classes)
+        _prepare(value)
         shelves = [pool.shelf_for(n) for n in nbytes]
         self._kept: list = [[*inputs], [*outputs], [home for _, home in shelves],
                             [size for size, _ in shelves], pool.refill]  # fmt: skip
         *parts, refill = self._kept
         self._arrays = [np.array([*map(id, part), 0], np.int64) for part in parts]
-        found = dict(zip(SIGNATURE, (len(inputs), len(outputs), *map(_address, self._arrays),
-                                     id(refill)), strict=True))  # fmt: skip
-        self.words = np.array([found[n] for n in SIGNATURE], np.int64)
+        words = [id(array), offset(array, "node")] if array else [0, 0]    # as SIGNATURE says
+        words += [len(inputs), len(outputs), *map(_address, self._arrays), id(refill)]
+        self.words = np.array(words, np.int64)
         self.address = _address(self.words)
 
 
@@ -47,21 +47,21 @@ def _address(array: np.ndarray) -> int:
 
 
 @lru_cache(None)
-def _prepare(classes: tuple[type, type, type]) -> None:
+def _prepare(value: type) -> None:
     """Tell the native code where the slots lie, once; let it give blocks back, too."""
-    code = walker().code
-    a, n, v = classes
-    found = {"array": id(a), "array_node": offset(a, "node"), "node_data": offset(n, "data"),
-             "value": id(v), "value_type": offset(v, "type"),
-             "value_address": offset(v, "address"), "value_owner": offset(v, "owner"),
-             "block": id(Block), "block_item": offset(Block, "item"),
-             "block_home": offset(Block, "home"), "none": id(None),
-             "other": id(NotImplemented)}  # fmt: skip
+    code, node = walker().code, value.__base__
+    assert node is not None
+    found = {"node_data": offset(node, "data"), "value": id(value),
+             "value_type": offset(value, "type"), "value_address": offset(value, "address"),
+             "value_owner": offset(value, "owner"), "block": id(Block),
+             "block_item": offset(Block, "item"), "block_home": offset(Block, "home"),
+             "none": id(None), "other": id(NotImplemented)}  # fmt: skip
     words = (ctypes.c_int64 * len(SLOTS)).from_address(code["slots"])
     words[:] = [found[name] for name in SLOTS]
     Block.__del__ = method(Block, "__del__", code["block_end"])  # type: ignore[method-assign]
 
 
+@lru_cache(None)
 def offset(cls: type, name: str) -> int:
     """Where instances of a class keep a slot, in bytes, as seen in one of them."""
     probe = type("Probe", (cls,), {"__slots__": (), "__del__": lambda self: None})
