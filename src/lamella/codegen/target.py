@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..base.errors import UnsupportedError
+from ..lang.loops import LANES
 
 
 class Target:
@@ -31,6 +32,11 @@ class Target:
         features = ",".join("+" + f for f in self.features)
         return (f'nounwind "target-cpu"="{self.cpu}" "target-features"="{features}" '
                 f'"prefer-vector-width"="{self.vector_bits}"')
+
+    @property
+    def room(self) -> int:
+        """How many vectors of LANES float32 values the registers hold."""
+        return self.registers * self.vector_bits // (LANES * 32)
 
     def __repr__(self) -> str:
         return self.name

@@ -33,11 +33,13 @@ class Op:
     jvp(node, tangents) -> the tangent node; a tangent is a node or None.
     batch(node, inputs, batched) -> node whose axis 0 is the batch; `batched` flags the inputs.
     lower(params, *types) -> lang Definition: the result element by element.
-    loops(params, *types) -> lang Routine: kernels of the op's own, where one line of notation is
-        not enough (scans, scatters, sorts).
+    loops(room, params, *types) -> lang Routine: kernels of the op's own, where one line of notation
+        is not enough (scans, scatters, sorts). room: how many vectors of float32 values the
+        target's registers hold; a choice of tiles by it changes no bits.
     expand(params, *nodes) -> node: the same in other ops (composites).
     codec: {parameter: (to_text, from_text)} for parameters that are not plain data.
-    facts: a set of words such as "commutative", "associative", "pointwise", "view".
+    facts: a set of words such as "commutative", "associative", "pointwise", "view", "rereads"
+        (loops that read an operand's elements many times, so that it is better stored).
     samples() -> list of (params, arrays): inputs for the tests, awkward ones included.
 
     Of an op with several results, `reference` gives a tuple of arrays, `vjp` takes a tuple of

@@ -12,3 +12,4 @@ VERSION = 2
 SUM_LANES = LANES          # position k of a sum adds into lane k mod SUM_LANES
 SUM_CHUNK = 1024           # of a chunk of so many positions; chunks join as an aligned binary tree
 CONTRACT_CHUNK = 4096      # positions of one ascending chain of fused multiply-adds
+WEIGHTS_CHUNK = 64         # weights of attention that are added before they join the others

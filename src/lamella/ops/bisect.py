@@ -45,7 +45,7 @@ def _reference(p: dict, x: np.ndarray, v: np.ndarray) -> np.ndarray:
     return out[:, first:first + v.shape[1]].astype(position_dtype(x.shape[1] + 1).numpy)
 
 
-def _loops(p: dict, x: TensorType, v: TensorType) -> Routine:
+def _loops(room: int, p: dict, x: TensorType, v: TensorType) -> Routine:
     """A count of elements that come before the value grows by powers of two."""
     n, m = expr.size(x.shape[1]), expr.size(v.shape[1])
     levels = upper(x.shape[1]).bit_length()

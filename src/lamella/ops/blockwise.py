@@ -1,117 +1,404 @@
-"""Attention block by block: memory linear in the number of queries and of keys.
+"""Attention's kernels, in which a block of neighbouring queries of one head is computed together.
 
-The result and the queries' gradient are computed for a block of queries at a time, from all keys;
-the gradients of keys and values for a block of keys at a time, from all queries and from what the
-first pass found of each query's row. So every sum runs over all that it is a sum of, in the order
-that the whole has: the bits are those of `Scores` over everything. Compare Rabe and Staats,
-"Self-attention does not need O(n^2) memory", arXiv 2112.05682, whose sums are joined otherwise.
+The block's scores with all keys that it sees lie in the thread's scratch, a row for each key: the
+queries are the lanes. So keys and values are read where they lie, only the block's queries are
+transposed, and the largest score, the exponentials and their sums need no sums of lanes. Nothing of
+the scores' size is stored. Compare Rabe and Staats, "Self-attention does not need O(n^2) memory",
+arXiv 2112.05682, and Dao et al., "FlashAttention", arXiv 2205.14135, whose sums are joined
+otherwise.
+
+Every sum runs over what a causal mask permits, in one ascending chain of fused multiply-adds, so
+that the size of a block decides no bits.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-from ..base.extents import Extent
-from ..ir.node import Node, placeholder
-from ..ir.program import Program
-from ..ir.types import TensorType, tensor
-from .index import take
-from .iota import iota
-from .move import pad, reshape, slice_, transpose
-from .scan import scan
-from .scores import Scores
+from ..base.extents import Extent, lower, product, upper
+from ..ir.types import TensorType
+from ..lang import expr, scalar
+from ..lang.expr import Expr, lit, load, size
+from ..lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index, lane_tree
+from ..lang.order import WEIGHTS_CHUNK
+from ..lang.routine import RESULT, ZERO, Part, Routine
+from ..lang.tile import Tile, tile_of
+from .random import unit_at
 
-BLOCK = 64
-
-
-def attend(p: dict, **operands: Node) -> Node:
-    """The result, by blocks of queries. Operands: q, k, v and, where they are, mask and key."""
-    whole = _whole(operands)
-    y, = _blocks(whole[0], operands, _along_queries(operands), lambda first, **some: [
-        Scores(p, **some, whole=whole, row=first).attend()])
-    return _joined(y, -2, whole[0])
+RESIDENT = 1 << 17  # scores of a block that stay in the second cache
+TOGETHER = 4        # keys whose largest score is found at once
 
 
-def pull(p: dict, g: Node, **operands: Node) -> dict[str, Node]:
-    """The cotangents of q, k, v and a floating mask."""
-    whole, mask = _whole(operands), operands.get("mask")
-    of_rows, of_columns = ["q"], ["k", "v"]
-    if mask is not None and mask.dtype.is_inexact:
-        (of_rows if reaches(mask, -2) else of_columns).append("mask")
-
-    def rows(first, g, **some):
-        found, stats = Scores(p, **some, whole=whole, row=first).pull(g)
-        return [*(found[name] for name in of_rows), *stats]
-
-    def columns(first, g, top, total, inner, **some):
-        found, _ = Scores(p, **some, whole=whole, column=first).pull(g, (top, total, inner))
-        return [found[name] for name in of_columns]
-
-    axes = {**_along_queries(operands), "g": -2}
-    *found, top, total, inner = [
-        _joined(y, -2, whole[0]) for y in _blocks(whole[0], {**operands, "g": g}, axes, rows)]
-    results = dict(zip(of_rows, found, strict=True))
-    axes = {"k": -2, "v": -2, **({"mask": -1} if reaches(mask, -1) else {})}
-    known = {**operands, "g": g, "top": top, "total": total, "inner": inner}
-    for name, y in zip(of_columns, _blocks(whole[1], known, axes, columns), strict=True):
-        results[name] = _joined(y, axes[name], whole[1])
-    return results
+def forward(room: int, p: dict, *types: TensorType) -> Routine:
+    """y [*lead, t, h, e] of q [*lead, t, h, d], k [*lead, s, g, d], v [*lead, s, g, e]."""
+    b = _Block(room, p, types, 1)
+    b.decoded((*b.lead, b.h, b.blocks))
+    *b.at, b.head, b.number = b.places
+    b.group = b.head // (b.h // b.g)
+    body = [*b.transposed("queries", b.query, b.d), *b.weights(),
+            *b.mixed("kept", 2, b.e, lambda y, i: y * load("inverse", i, b.dtype), b.y_place)]
+    return b.routine("attention", body, 2 * (b.d + b.e))
 
 
-def reaches(mask: Node | TensorType | None, axis: int) -> bool:
-    """Whether a mask has an axis of queries (-2) or of keys (-1), not of extent 1."""
-    return mask is not None and len(mask.shape) >= -axis and mask.shape[axis] != 1
+def backward(room: int, p: dict, *types: TensorType) -> Routine:
+    """The cotangents of q, k and v end to end; y and its cotangent follow the operands. A task has
+    one head of keys and goes through the blocks of its queries."""
+    b = _Block(room, p, types, 2)
+    b.decoded((*b.lead, b.g))
+    *b.at, b.group = b.places
+    b.head, b.number = index_var("head"), index_var("number")
+    heads = b.h // b.g
+    body = [*b.rows("rows", b.query, b.d), *b.turned("queries", "rows", b.d), *b.weights(),
+            *b.shares(), *b.turned("turned", "shares", b.e), *b.slopes(),
+            *b.mixed("slopes", 1, b.d, lambda y, i: y * lit(p["scale"], b.dtype), b.q_place),
+            *b.gathered("slopes", "rows", b.d, b.k_place),
+            *b.gathered("kept", "shares", b.e, b.v_place)]
+    each = Loop(b.head, b.group * heads, (b.group + 1) * heads,
+                [Loop(b.number, ZERO, size(b.blocks), body)])
+    return b.routine("attention_pullback", [*b.cleared(), each], 2 * (3 * b.d + 2 * b.e))
 
 
-def has_pullback(mask: TensorType) -> bool:
-    """Whether `pull` has the mask's cotangent: a sum over all scores is none of a block's."""
-    return not mask.dtype.is_inexact or reaches(mask, -2) or reaches(mask, -1)
+class _Block:
+    """Statements for a block of queries: `number` of `head`, whose keys are those of `group`, at
+    the places `at` of the leading axes."""
 
+    number: Expr
+    head: Expr
+    group: Expr
+    at: list[Expr]
 
-def _whole(operands: dict[str, Node]) -> tuple[Extent, Extent]:
-    return operands["q"].shape[-2], operands["k"].shape[-2]
+    def __init__(self, room: int, p: dict, types: tuple[TensorType, ...], arrays: int):
+        q, k, v, *_ = types
+        self.p, self.types, self.room, self.dtype = p, types, room, q.dtype
+        *self.lead, self.t, self.h, self.d = q.shape
+        self.s, self.g, self.e = k.shape[-3], k.shape[-2], v.shape[-1]
+        narrow = upper(self.t) <= LANES or upper(self.s) * 2 * LANES * arrays > RESIDENT
+        self.vectors = 1 if narrow else 2
+        self.width = self.vectors * LANES
+        self.blocks = (self.t + (self.width - 1)) // self.width
+        self.ahead = size(self.s) - size(self.t)  # keys that the first query sees but its own
+        self.blind = p["causal"] and self.t != self.s and not (
+            upper(self.t) <= lower(self.s))       # whether a query may see no key
+        self.buffers: dict[str, Expr] = {}
 
+    # ---- places ---------------------------------------------------------------------------------
 
-def _along_queries(operands: dict[str, Node]) -> dict[str, int]:
-    return {"q": -2, "mask": -2} if reaches(operands.get("mask"), -2) else {"q": -2}
+    def decoded(self, extents: tuple[Extent, ...]) -> None:
+        """The task's places in axes of these extents."""
+        self.task, self.tasks = index_var("task"), product(extents)
+        self.places: list[Expr] = []
+        left = self.task
+        for e in reversed(extents[1:]):
+            self.places.insert(0, left % size(e))
+            left = left // size(e)
+        self.places.insert(0, left)
 
+    def routine(self, name: str, body: list, flops: Extent) -> Routine:
+        scratch = tuple((n, self.dtype, count) for n, count in self.buffers.items())
+        return Routine([Part(name, self.task, self.tasks, body, scratch=scratch,
+                             flops=product((*self.lead, self.h, self.pairs(), flops)))])
 
-def _blocks(extent: Extent, operands: dict[str, Node], axes: dict[str, int],
-            f: Callable) -> tuple[Node, ...]:
-    """f's results for each block, stacked: f(number of its first row, **operands), those in
-    `axes` cut along that axis. A mask, which is as large as the scores, is read where it lies."""
-    xs = {name: _cut(operands[name], axis) for name, axis in axes.items() if name != "mask"}
-    consts = {name: x for name, x in operands.items() if name not in xs}
-    firsts = iota((_count(extent),), 0) * BLOCK
-    first = placeholder(tensor(firsts.dtype, ()))
-    inside = {name: placeholder(x.type) for name, x in consts.items()}
-    slices = {name: placeholder(tensor(x.dtype, x.shape[1:])) for name, x in xs.items()}
-    given = {**inside, **slices}
-    if "mask" in axes:
-        axis = given["mask"].type.rank + axes["mask"]
-        given["mask"] = take(given["mask"], iota((BLOCK,), 0) + first, axis)  # behind it: the last
-    body = Program([*inside.values(), first, *slices.values()], f(first, **given), "attention")
-    return scan(body, _count(extent), [*consts.values()], [], [firsts, *xs.values()])
+    def pairs(self) -> Extent:
+        """Queries and the keys that they see."""
+        t, s = self.t, self.s
+        if self.p["causal"] and isinstance(t, int) and isinstance(s, int):
+            return sum(min(max(i + s - t + 1, 0), s) for i in range(t))
+        return t * s
 
+    def scratch(self, name: str, count: Extent) -> str:
+        self.buffers[name] = size(count)
+        return name
 
-def _count(extent: Extent) -> Extent:
-    return (extent + BLOCK - 1) // BLOCK
+    @property
+    def first(self) -> Expr:
+        return self.number * self.width
 
+    @property
+    def count(self) -> Expr:
+        """The block's queries."""
+        return scalar.minimum(size(self.t) - self.first, self.width)
 
-def _cut(x: Node, axis: int) -> Node:
-    """[blocks, ..., BLOCK, ...] of x, filled up with zeros."""
-    axis += x.type.rank
-    extent, count = x.shape[axis], _count(x.shape[axis])
-    more = tuple(count * BLOCK - extent if d == axis else 0 for d in range(x.type.rank))
-    x = pad(x, (0,) * x.type.rank, more)
-    x = reshape(x, (*x.shape[:axis], count, BLOCK, *x.shape[axis + 1:]))
-    return transpose(x, (axis, *(d for d in range(x.type.rank) if d != axis)))
+    def lanes(self, v: int) -> Expr:
+        """The queries in vector v; behind the last one it again."""
+        return scalar.minimum(self.first + (v * LANES + lane_index()), size(self.t) - 1)
 
+    def seen(self, row: Expr) -> Expr:
+        """How many keys the query sees."""
+        if not self.p["causal"]:
+            return size(self.s)
+        return scalar.minimum(scalar.maximum(row + self.ahead + 1, 0), size(self.s))
 
-def _joined(y: Node, axis: int, extent: Extent) -> Node:
-    """The blocks side by side along the axis, without what had been filled up."""
-    axis += y.type.rank - 1
-    y = transpose(y, (*range(1, axis + 1), 0, *range(axis + 1, y.type.rank)))
-    y = reshape(y, (*y.shape[:axis], y.shape[axis] * BLOCK, *y.shape[axis + 2:]))
-    stops = tuple(extent if d == axis else e for d, e in enumerate(y.shape))
-    return slice_(y, (0,) * y.type.rank, stops)
+    @property
+    def keys(self) -> Expr:
+        """How many keys the block's last query sees."""
+        return self.seen(self.first + self.count - 1)
+
+    def read(self, number: int, row: Expr, head: Expr, c: Expr) -> Expr:
+        return expr.read(number, (*self.at, row, head, c), self.types[number].dtype)
+
+    def query(self, row: Expr, c: Expr) -> Expr:
+        return self.read(0, row, self.head, c) * lit(self.p["scale"], self.dtype)
+
+    def _flat(self, extent: Extent, row: Expr, heads: Extent, head: Expr, width: Extent,
+              c: Expr) -> Expr:
+        at: Expr = ZERO
+        for e, x in zip(self.lead, self.at, strict=True):
+            at = at * size(e) + x
+        return ((at * size(extent) + row) * size(heads) + head) * size(width) + c
+
+    def y_place(self, row: Expr, c: Expr) -> Expr:
+        return self._flat(self.t, row, self.h, self.head, self.e, c)
+
+    def q_place(self, row: Expr, c: Expr) -> Expr:
+        return self._flat(self.t, row, self.h, self.head, self.d, c)
+
+    def k_place(self, row: Expr, c: Expr) -> Expr:
+        return size(self.types[0].size) + self._flat(self.s, row, self.g, self.group, self.d, c)
+
+    def v_place(self, row: Expr, c: Expr) -> Expr:
+        return size(self.types[0].size + self.types[1].size) + self._flat(
+            self.s, row, self.g, self.group, self.e, c)
+
+    # ---- the block's queries --------------------------------------------------------------------
+
+    def transposed(self, name: str, value: Callable, extent: Extent) -> list:
+        """name[c, query] = value(query, c)."""
+        c = index_var("c")
+        self.scratch(name, extent * self.width)
+        return [Loop(c, ZERO, size(extent), [
+            Store(name, c * self.width + v * LANES, value(self.lanes(v), c))
+            for v in range(self.vectors)])]
+
+    def rows(self, name: str, value: Callable, extent: Extent) -> list:
+        """name[query, c] = value(query, c)."""
+        i, c = index_var("i"), index_var("c")
+        self.scratch(name, extent * self.width)
+        row = scalar.minimum(self.first + i, size(self.t) - 1)
+        return [Loop(i, ZERO, lit(self.width, ZERO.dtype), [Loop(c, ZERO, size(extent), [
+            Store(name, i * size(extent) + c, value(row, c + lane_index()))], "serial", LANES)])]
+
+    def turned(self, name: str, source: str, extent: Extent) -> list:
+        """name[c, query] = source[query, c]."""
+        c = index_var("c")
+        self.scratch(name, extent * self.width)
+        return [Loop(c, ZERO, size(extent), [
+            Store(name, c * self.width + v * LANES,
+                  load(source, (v * LANES + lane_index()) * size(extent) + c, self.dtype))
+            for v in range(self.vectors)])]
+
+    # ---- scores ---------------------------------------------------------------------------------
+
+    def products(self, number: int, extent: Extent, right: str, result: str,
+                 finish: Callable) -> list:
+        """result[key, query] = finish(operand[key] . right[:, query], key, vector)."""
+        tile = Tile(*tile_of(self.room, self.vectors, self.dtype), self.dtype)
+        k0, count = index_var("k0"), size(self.s)
+        self.scratch(result, (self.s + LANES) * self.width)
+        fits = lower(self.s) >= tile.rows  # then the last tile begins earlier
+        start = scalar.minimum(k0, count - tile.rows) if fits else k0
+        keys = [start + r if fits else scalar.minimum(k0 + r, count - 1)
+                for r in range(tile.rows)]
+        body: list = []
+        for begin in range(0, self.vectors, tile.vectors):
+            chain = tile.chain(ZERO, size(extent), lambda c, r: self.read(
+                number, keys[r], self.group, c), lambda c, v, begin=begin: load(
+                    right, c * self.width + (begin + v) * LANES, self.dtype, LANES))
+            body += [*tile.zero(), chain]
+            body += [Store(result, (start + r) * self.width + (begin + v) * LANES,
+                           finish(x, start + r, begin + v))
+                     for r, line in enumerate(tile.sums) for v, x in enumerate(line)]
+        return [Loop(k0, ZERO, self.keys, body, "serial", tile.rows)]
+
+    def weights(self) -> list:
+        """scores[key, query] = exp(score - the query's largest), kept[key, query] what dropout
+        leaves of it, inverse[query] = 1 / their sum."""
+        scores = self.products(1, self.d, "queries", "scores", lambda x, k, v: x)
+        tops = [expr.var(f"top{v}", self.dtype, LANES) for v in range(self.vectors)]
+        totals = [expr.var(f"total{v}", self.dtype, LANES) for v in range(self.vectors)]
+        self.scratch("inverse", self.width)
+        k, begin = index_var("k"), index_var("begin")
+        inside = [expr.var(f"inside{v}", self.dtype, LANES) for v in range(self.vectors)]
+        body: list = []
+        for v, top in enumerate(tops):
+            e = expr.var(f"e{v}", self.dtype, LANES)
+            body += [Set(e, scalar.exp(self._at("scores", k, v) - top)),
+                     Set(inside[v], inside[v] + e),
+                     Store("scores", k * self.width + v * LANES, e)]
+            if self.p["dropout"]:
+                self.scratch("kept", (self.s + LANES) * self.width)
+                body.append(Store("kept", k * self.width + v * LANES, self.dropped(e, k, v)))
+        one, end = lit(1, self.dtype), scalar.minimum(begin + WEIGHTS_CHUNK, self.keys)
+        chunk = [*(Set(x, lit(0, self.dtype)) for x in inside), Loop(k, begin, end, body),
+                 *(Set(x, x + y) for x, y in zip(totals, inside, strict=True))]
+        return [*scores, *self._masked(), *self._tops(tops),
+                *(Set(x, lit(0, self.dtype)) for x in totals),
+                Loop(begin, ZERO, self.keys, chunk, "serial", WEIGHTS_CHUNK),
+                *(Store("inverse", lit(v * LANES, ZERO.dtype),
+                        one / scalar.where(scalar.eq(x, 0), one, x))
+                  for v, x in enumerate(totals))]
+
+    def _at(self, name: str, k: Expr, v: int) -> Expr:
+        return load(name, k * self.width + v * LANES, self.dtype, LANES)
+
+    def _masked(self) -> list:
+        """The mask on the scores; what a causal one hides from the first query or more."""
+        if not self.p["mask"] and not self.p["causal"]:
+            return []
+        k = index_var("k")
+        body = []
+        for v in range(self.vectors):
+            x, row = self._at("scores", k, v), self.lanes(v)
+            if self.p["mask"]:
+                mask = expr.read(3, (*self.at, self.head, row, k), self.types[3].dtype)
+                x = scalar.where(mask, x, -math.inf) if mask.dtype.kind == "bool" else x + mask
+            if self.p["causal"]:
+                x = scalar.where(k <= row + self.ahead, x, -math.inf)
+            body.append(Store("scores", k * self.width + v * LANES, x))
+        return [Loop(k, ZERO if self.p["mask"] else self.seen(self.first), self.keys, body)]
+
+    def _tops(self, tops: list[Expr]) -> list:
+        """Each query's largest score, 0 where that is infinite; a row with NaN is NaN anyway."""
+        k = index_var("k")
+
+        def larger(a: Expr, b: Expr) -> Expr:
+            return scalar.where(a > b, a, b)
+
+        body = []
+        for v, top in enumerate(tops):
+            xs = [self._at("scores", scalar.minimum(k + j, self.keys - 1), v)
+                  for j in range(TOGETHER)]
+            while len(xs) > 1:
+                xs = [larger(a, b) for a, b in zip(xs[::2], xs[1::2], strict=True)]
+            body.append(Set(top, larger(xs[0], top)))
+        finite = [Set(x, scalar.where(scalar.eq(scalar.abs_(x), math.inf), lit(0, x.dtype), x))
+                  for x in tops]
+        return [*(Set(x, lit(-math.inf, x.dtype)) for x in tops),
+                Loop(k, ZERO, self.keys, body, "serial", TOGETHER), *finite]
+
+    def dropped(self, x: Expr, k: Expr, v: int) -> Expr:
+        """x, or 0, as dropout draws for the key and the queries of vector v."""
+        rate, number = self.p["dropout"], 4 if self.p["mask"] else 3
+        own = self.types[number].rank - 1  # leading axes that have a key each
+        key = [expr.read(number, (*self.at[:own], lit(w, ZERO.dtype)), self.types[number].dtype)
+               for w in (0, 1)]
+        at: Expr = ZERO
+        for e, place in zip((*self.lead[own:], self.h, self.t, self.s),
+                            (*self.at[own:], self.head, self.lanes(v), k), strict=True):
+            at = at * size(e) + place
+        kept = unit_at(at, key, self.dtype) < 1.0 - rate
+        return scalar.where(kept, x / lit(1.0 - rate, x.dtype), lit(0, x.dtype))
+
+    # ---- sums over keys and over queries --------------------------------------------------------
+
+    def _left(self, name: str) -> str:
+        return name if name in self.buffers else "scores"
+
+    def _columns(self, extent: Extent, body: Callable) -> tuple[Tile, Loop]:
+        """(a tile, a loop over columns by its width); `body(tile, first column)`."""
+        wide = isinstance(extent, int) and extent % (2 * LANES) == 0
+        tile = Tile(*tile_of(self.room, 2 if wide else 1, self.dtype), self.dtype)
+        c0 = index_var("c0")
+        return tile, Loop(c0, ZERO, size(extent), body(tile, c0), "serial", tile.vectors * LANES)
+
+    def mixed(self, left: str, number: int, extent: Extent, finish: Callable,
+              place: Callable) -> list:
+        """result[place(query, c)] = finish(sum over keys of left[key, query] operand[key, c])."""
+        i0, left = index_var("i0"), self._left(left)
+        high = self.seen(self.first + i0)
+
+        def body(tile: Tile, c0: Expr) -> list:
+            def weight(k: Expr, r: int) -> Expr:
+                return load(left, k * self.width + i0 + r, self.dtype)
+
+            def value(k: Expr, v: int) -> Expr:
+                return self.read(number, k, self.group, c0 + (v * LANES + lane_index()))
+
+            out: list = [*tile.zero(), tile.chain(ZERO, high, weight, value)]
+            for j in range(1, tile.rows if self.p["causal"] else 0):  # keys that only some see
+                key = self.first + i0 + self.ahead + j
+                some = tile.step(weight, value, scalar.minimum(key, size(self.s) - 1),
+                                 range(j, tile.rows))
+                out += [When(key >= 0, some)] if self.blind else some
+            return out + [When(i0 + r < self.count, [
+                Store(RESULT, place(self.first + i0 + r, c0 + v * LANES), finish(x, i0 + r))
+                for v, x in enumerate(line)]) for r, line in enumerate(tile.sums)]
+
+        tile, loop = self._columns(extent, body)
+        return [Loop(i0, ZERO, self.count, [loop], "serial", tile.rows)]
+
+    def shares(self) -> list:
+        """shares[query, c] = y's cotangent times inverse; inner[query], its product with y."""
+        y, g = len(self.types) - 2, len(self.types) - 1
+        i, c = index_var("i"), index_var("c")
+        row = scalar.minimum(self.first + i, size(self.t) - 1)
+        part, inner = (expr.var(n, self.dtype, LANES) for n in ("part", "innerv"))
+        self.scratch("shares", self.e * self.width)
+        self.scratch("inner", self.width)
+        column = c + lane_index()
+        return [Loop(i, ZERO, lit(self.width, ZERO.dtype), [
+            Set(inner, lit(0, self.dtype)),
+            Loop(c, ZERO, size(self.e), [
+                Set(part, self.read(g, row, self.head, column) * load("inverse", i, self.dtype)),
+                Set(inner, scalar.fma(part, self.read(y, row, self.head, column), inner)),
+                Store("shares", i * size(self.e) + c, part)], "serial", LANES),
+            Store("inner", i, lane_tree("sum", inner))])]
+
+    def slopes(self) -> list:
+        """slopes[key, query], the cotangents of the scores."""
+        def finish(x: Expr, k: Expr, v: int) -> Expr:
+            given = self.dropped(x, k, v) if self.p["dropout"] else x
+            inner = load("inner", lit(v * LANES, ZERO.dtype), self.dtype, LANES)
+            return (given - inner) * self._at("scores", k, v)
+
+        return self.products(2, self.e, "turned", "slopes", finish)
+
+    def cleared(self) -> list:
+        """The cotangents of keys and values are sums over all blocks, from 0 on."""
+        k, c = index_var("k"), index_var("c")
+        return [Loop(k, ZERO, size(self.s), [Loop(c, ZERO, size(extent), [
+                    Store(RESULT, place(k, c) + lane_index(), lit(0, self.dtype))],
+                    "serial", LANES)])
+                for extent, place in ((self.d, self.k_place), (self.e, self.v_place))]
+
+    def gathered(self, left: str, right: str, extent: Extent, place: Callable) -> list:
+        """result[place(key, c)] += sum over the block's queries of left[key, query]
+        right[query, c]."""
+        left, before = self._left(left), index_var("before")
+        common = scalar.minimum(scalar.maximum(self.first + self.ahead, 0), size(self.s)) \
+            if self.p["causal"] else size(self.s)
+
+        def sums(tile: Tile, c0: Expr, k0: Expr, low: Expr, high: Expr, partly: Callable) -> list:
+            def weight(i: Expr, r: int) -> Expr:
+                k = scalar.maximum(k0 + r, 0) if self.blind else k0 + r
+                return load(left, k * self.width + i, self.dtype)
+
+            def value(i: Expr, v: int) -> Expr:
+                return load(right, i * size(extent) + c0 + v * LANES, self.dtype, LANES)
+
+            def held(r: int, v: int) -> Expr:
+                at = scalar.minimum(scalar.maximum(k0 + r, 0), size(self.s) - 1)
+                return load(RESULT, place(at, c0 + v * LANES), self.dtype, LANES)
+
+            return [*tile.set(held), *partly(weight, value),
+                    tile.chain(low, self.count, weight, value),
+                    *(When((k0 + r >= 0) & (k0 + r < high), [
+                        Store(RESULT, place(k0 + r, c0 + v * LANES), x)
+                        for v, x in enumerate(line)]) for r, line in enumerate(tile.sums))]
+
+        k0 = index_var("k0")
+        tile, loop = self._columns(extent, lambda tile, c0: sums(
+            tile, c0, k0, ZERO, common, lambda *_: []))
+        out = [Loop(k0, ZERO, common, [loop], "serial", tile.rows)]
+        if self.p["causal"]:
+            def diagonal(tile: Tile, c0: Expr) -> list:
+                def partly(weight: Callable, value: Callable) -> list:
+                    return [When(before + j < self.count, tile.step(
+                        weight, value, before + j, range(j + 1))) for j in range(tile.rows - 1)]
+
+                return sums(tile, c0, self.first + self.ahead + before, before + (tile.rows - 1),
+                            size(self.s), partly)
+
+            out.append(Loop(before, ZERO, self.count, [self._columns(extent, diagonal)[1]],
+                            "serial", tile.rows))
+        return out

@@ -89,7 +89,7 @@ def _reference(p: dict, x: np.ndarray) -> np.ndarray:
         return (np.flip(y, 1) if p["reverse"] else y).astype(x.dtype)
 
 
-def _loops(p: dict, x: TensorType) -> Routine:
+def _loops(room: int, p: dict, x: TensorType) -> Routine:
     if x.shape[2] == 1:
         return Routine([_along_rows(p, x)])
     return Routine([_along_columns(p, x)])

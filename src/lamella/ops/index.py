@@ -227,7 +227,7 @@ def _scatter_reference(p: dict, x: np.ndarray, i: np.ndarray, u: np.ndarray) -> 
         return out.astype(x.dtype)
 
 
-def _scatter_loops(p: dict, x: TensorType, i: TensorType, u: TensorType) -> Routine:
+def _scatter_loops(room: int, p: dict, x: TensorType, i: TensorType, u: TensorType) -> Routine:
     """A task owns some p of one [b, o]: it copies x there, then joins the updates in order."""
     _, o, s, w = map(expr.size, x.shape)
     narrow = x.shape[3] == 1

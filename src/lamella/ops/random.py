@@ -14,7 +14,6 @@ import numpy as np
 from ..base import dtypes
 from ..base.dtypes import DType, uint32, uint64
 from ..base.errors import DTypeError
-from ..base.extents import Shape
 from ..ir.node import Node, make
 from ..ir.op import Op, is_shape, one_of
 from ..ir.types import TensorType, row_major, tensor
@@ -22,7 +21,6 @@ from ..lang import expr, scalar
 from ..lang.definition import Definition, axes_for
 from .iota import iota
 from .move import broadcast, reshape, slice_
-from .notation import define
 from .pointwise import cast
 
 PRECISION = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
@@ -65,25 +63,40 @@ def _reference(p: dict, key: np.ndarray) -> np.ndarray:
 
 
 def _lower(p: dict, key: TensorType) -> Definition:
-    return _window(p["shape"], p["word"], key, p["shape"], ())
-
-
-def _window(whole: Shape, word: int, key: TensorType, shape: Shape,
-            starts: Sequence[tuple[int, TensorType]]) -> Definition:
-    """The elements of a draw of the shape `whole` in a window that begins, in each axis named
-    here, where an operand says."""
-    axes = axes_for(shape)
-    at: list[expr.Expr] = list(axes)
-    for number, (axis, t) in enumerate(starts):
-        at[axis] = at[axis] + scalar.cast(expr.read(1 + number, (), t.dtype), dtypes.index)
+    axes = axes_for(p["shape"])
     count: expr.Expr = expr.lit(0, dtypes.index)
-    for a, s in zip(at, row_major(whole), strict=True):
+    for a, s in zip(axes, row_major(p["shape"]), strict=True):
         count = count + a * expr.size(s)
     k = [expr.read(0, (expr.lit(w, dtypes.index),), uint32) for w in (0, 1)]
-    high = scalar.bitcast(count >> 32, dtypes.uint64)
-    low = scalar.bitcast(count & 0xFFFFFFFF, dtypes.uint64)
-    words = threefry(k[0], k[1], scalar.cast(high, uint32), scalar.cast(low, uint32))
-    return Definition((key, *(t for _, t in starts)), axes, words[word])
+    return Definition((key,), axes, _word(count, k)[p["word"]])
+
+
+def _word(count: expr.Expr, key: Sequence[expr.Expr]):
+    """Both words of the hash of an element's number."""
+    high = scalar.bitcast(count >> 32, uint64)
+    low = scalar.bitcast(count & 0xFFFFFFFF, uint64)
+    return threefry(key[0], key[1], scalar.cast(high, uint32), scalar.cast(low, uint32))
+
+
+def unit_array(key: np.ndarray, shape, dtype: DType) -> np.ndarray:
+    """`unit` in NumPy."""
+    p = PRECISION[dtype.name]
+    high, low = (_reference({"shape": shape, "word": w}, key).astype(np.uint64) for w in (0, 1))
+    return (((high << np.uint64(32)) | low) >> np.uint64(64 - p)).astype(dtype.numpy) * 2.0 ** -p
+
+
+def unit_at(count: expr.Expr, key: Sequence[expr.Expr], dtype: DType) -> expr.Expr:
+    """Element number `count` of the draw that `unit` gives."""
+    words = _word(count, key)
+    return _unit(words[0], words[1], scalar.cast, dtype)
+
+
+def _unit(bits, low, cast_to, dtype: DType):
+    """The number in [0, 1) of a word, of two for float64."""
+    p = PRECISION[dtype.name]
+    if p > 32:
+        bits = (cast_to(bits, uint64) << 32) | cast_to(low, uint64)
+    return cast_to(bits >> (bits.dtype.bits - p), dtype) * 2.0 ** -p
 
 
 def _batch(n: Node, inputs, batched):
@@ -104,27 +117,11 @@ def random_bits(key: Node, shape, word: int = 0) -> Node:
     return make(RANDOM_BITS, (key,), {"shape": tuple(shape), "word": word})
 
 
-def _bits_of_window(key: Node, whole: Shape, word: int, shape: Shape,
-                    starts: Sequence[Node | None]) -> Node:
-    """`random_bits(key, whole, word)` in a window of that shape; a start of None is 0."""
-    given = [(axis, s) for axis, s in enumerate(starts) if s is not None]
-    if not given:
-        return random_bits(key, whole, word)
-    _infer({"shape": whole}, key.type)
-    d = _window(whole, word, key.type, shape, [(axis, s.type) for axis, s in given])
-    return define(d, (key, *(s for _, s in given)))
-
-
-def unit(key: Node, shape, dtype: DType, window: Shape = (),
-         starts: Sequence[Node | None] = ()) -> Node:
-    """Uniform multiples of 2**-p in [0, 1), p the dtype's precision; of a draw of `shape` what
-    lies in a window of another shape, where starts are given."""
-    p = PRECISION[dtype.name]
-    bits = _bits_of_window(key, shape, 0, window, starts)
-    if p > 32:
-        low = _bits_of_window(key, shape, 1, window, starts)
-        bits = (cast(bits, uint64) << 32) | cast(low, uint64)
-    return cast(bits >> (bits.dtype.bits - p), dtype) * 2.0 ** -p
+def unit(key: Node, shape, dtype: DType) -> Node:
+    """Uniform multiples of 2**-p in [0, 1), p the dtype's precision."""
+    words = [random_bits(key, shape, word) for word in ((0, 1) if PRECISION[dtype.name] > 32 else
+                                                        (0,))]
+    return _unit(words[0], words[-1], cast, dtype)
 
 
 RANDOM_BITS = Op("random_bits", doc="y[n] = word of threefry2x32(key, n), n the row-major number.",

@@ -1,134 +1,119 @@
-"""Scores and weights of attention: of all queries and keys, or of some rows or columns of them."""
+"""Attention with all scores stored: what its tangents and second derivatives are taken of."""
 
 from __future__ import annotations
 
 import math
-from functools import cached_property
 
 from ..base.dtypes import bool_
-from ..base.extents import Extent
-from ..ir.node import Node, literal, make
-from ..ir.types import TensorType
-from ..transform import vjp
+from ..ir.node import Node, literal, placeholder
+from ..ir.program import Program, inlined
+from ..ir.types import tensor
+from ..transform import vjp, vmap
 from .contract import matmul
 from .iota import iota
-from .move import reshape, transpose
+from .move import concat, reshape, transpose
 from .pointwise import apply
 from .random import unit
 from .reduce import extent_value, keepdims, reduce
-from .softmax import SOFTMAX, peak
-
-Stats = tuple[Node, Node, Node]
+from .softmax import peak
 
 
-class Scores:
-    """q k' * scale, masked: rows from the query `row`, columns from the key `column` of a matrix
-    of the extents `whole`. The elements are the same whatever part they are computed in."""
-
-    def __init__(self, p: dict, q: Node, k: Node, v: Node, mask: Node | None = None,
-                 key: Node | None = None, *, whole: tuple[Extent, Extent] | None = None,
-                 row: Node | None = None, column: Node | None = None):
-        self.p, self.q, self.k, self.v, self.mask, self.key = p, q, k, v, mask, key
-        self.whole = whole or (q.shape[-2], k.shape[-2])
-        self.row, self.column = row, column
-        self.folded = grouped(q.type, k.type)
-
-    @cached_property
-    def values(self) -> Node:
-        """The scores, -inf where a query does not see a key."""
-        found = matmul(_fold(self.q, self.k, self.folded), _mT(self.k))
-        scores = _unfold(found, self.q, self.folded) * self.p["scale"]
-        if self.mask is not None and self.mask.dtype is not bool_:
-            scores = scores + self.mask
-        if self.seen is not None:
-            scores = apply("where", self.seen, scores, literal(-math.inf, scores.dtype))
-        return scores
-
-    @cached_property
-    def seen(self) -> Node | None:
-        """Where a query sees a key; None where everywhere."""
-        seen = self.mask if self.mask is not None and self.mask.dtype is bool_ else None
-        if self.p["causal"]:
-            rows, columns = self._numbers()
-            t, s = self.whole
-            past = columns <= rows + extent_value(s - t, rows)
-            seen = past if seen is None else apply("and", seen, past)
-        return seen
-
-    def _numbers(self) -> tuple[Node, Node]:
-        """The numbers of the queries [t, 1] and of the keys [1, s]."""
-        rows, columns = iota((self.q.shape[-2], 1), 0), iota((1, self.k.shape[-2]), 1)
-        return (rows if self.row is None else rows + self.row,
-                columns if self.column is None else columns + self.column)
-
-    def attend(self) -> Node:
-        """softmax of the scores, times v; needs all keys."""
-        axis = self.values.type.rank - 1
-        return self.product(make(SOFTMAX, (self.values,), {"axis": axis}))
-
-    def product(self, weights: Node) -> Node:
-        """The weights, some of them dropped out, times v."""
-        zero = literal(0, weights.dtype)
-        if self.seen is not None and _may_be_blind(self.p, self.whole):
-            weights = apply("where", self.seen, weights, zero)
-        if self.key is not None:
-            rate = self.p["dropout"]
-            kept = self._units(weights) < 1.0 - rate
-            weights = apply("where", kept, weights / (1.0 - rate), zero)
-        return _unfold(matmul(_fold(weights, self.v, self.folded), self.v), weights, self.folded)
-
-    def _units(self, weights: Node) -> Node:
-        """A draw of the whole matrix's shape, of which these are the elements at hand."""
-        assert self.key is not None
-        start = [None] * (weights.type.rank - 2) + [self.row, self.column]
-        whole = (*weights.shape[:-2], *self.whole)
-        return unit(self.key, whole, weights.dtype, weights.shape, start)
-
-    def pull(self, g: Node, known: Stats | None = None) -> tuple[dict[str, Node | None], Stats]:
-        """(the cotangents of q, k, v and mask for that of the product, what each row's softmax
-        and its gradient know of all keys). With some keys only, the latter must be given."""
-        axes = (self.values.type.rank - 1,)
-        top = known[0] if known else peak(self.values, axes[0])
-        e = apply("exp", self.values - top)
-        total = known[1] if known else keepdims(reduce("sum", e, axes), e, axes)
-        weights = e / total
-        given, = vjp.propagate([self.product(weights)], [weights], [g])
-        of_v, = vjp.propagate([self.product(weights)], [self.v], [g])
-        assert given is not None
-        inner = known[2] if known else keepdims(reduce("sum", given * weights, axes), e, axes)
-        found = {"v": of_v}
-        for name in ("mask", "q", "k"):
-            x = getattr(self, name)
-            if x is not None and x.dtype.is_inexact:
-                found[name], = vjp.propagate([self.values], [x], [(given - inner) * weights])
-        return found, (top, total, inner)
+def whole(p: dict, q: Node, k: Node, v: Node, *more: Node) -> Node:
+    """y [*lead, t, h, e] of q [*lead, t, h, d], k [*lead, s, g, d] and v [*lead, s, g, e]; behind
+    them a mask and a random key where the parameters say so."""
+    e, inverse = _weights(p, q, k, *more)
+    e = _dropped(p, e, more)
+    return _swapped(_product(e, _swapped(v)) * inverse)
 
 
-def _mT(k: Node) -> Node:
-    n = k.type.rank
-    return transpose(k, (*range(n - 2), n - 1, n - 2))
+def whole_pullback(p: dict, *given: Node) -> Node:
+    """The cotangents of q, k and v end to end from the operands, y and its cotangent."""
+    q, k, v, *more, y, g = given
+    e, inverse = _weights(p, q, k, *more)
+    share = _swapped(g) * inverse
+    inner = reduce("sum", share * _swapped(y), (e.type.rank - 1,))
+    seen = _product(share, _turned(_swapped(v)))
+    slopes = (_dropped(p, seen, more) - keepdims(inner, e, (e.type.rank - 1,))) * e
+    scaled, groups = _swapped(q * p["scale"]), k.shape[-2]
+    found = [_product(slopes, _swapped(k)) * p["scale"], _gathered(slopes, scaled, groups),
+             _gathered(_dropped(p, e, more), share, groups)]
+    return concat([reshape(x, (x.type.size,)) for x in map(_swapped, found)], 0)
 
 
-def grouped(q: TensorType, k: TensorType) -> bool:
-    """Whether several heads of queries share one of keys."""
-    return min(q.rank, k.rank) > 2 and q.shape[-3] != k.shape[-3] and 1 not in (
-        q.shape[-3], k.shape[-3])
+def of_mask(p: dict, g: Node, *operands: Node) -> Node:
+    """The cotangent of an added mask."""
+    found, = vjp.pullback([whole(p, *operands)], [operands[3]], [g])
+    return found
 
 
-def _fold(q: Node, k: Node, folded: bool) -> Node:
-    """q with the heads of a group as more rows: [..., k's heads, group * t, d]."""
-    if not folded:
-        return q
-    *lead, heads, t, d = q.shape
-    return reshape(q, (*lead, k.shape[-3], heads // k.shape[-3] * t, d))
+def _weights(p: dict, q: Node, k: Node, *more: Node) -> tuple[Node, Node]:
+    """exp(score - largest) [*lead, h, t, s], and 1 / their sums over the keys."""
+    mask = more[0] if p["mask"] else None
+    scores = _product(_swapped(q * p["scale"]), _turned(_swapped(k)))
+    if mask is not None and mask.dtype is not bool_:
+        scores = scores + mask
+    seen = _seen(p, scores, mask)
+    if seen is not None:
+        scores = apply("where", seen, scores, literal(-math.inf, scores.dtype))
+    axis = scores.type.rank - 1
+    e = apply("exp", scores - peak(scores, axis))
+    total = keepdims(reduce("sum", e, (axis,)), e, (axis,))
+    one = literal(1, e.dtype)
+    return e, one / apply("where", apply("eq", total, literal(0, e.dtype)), one, total)
 
 
-def _unfold(y: Node, q: Node, folded: bool) -> Node:
-    """y with q's heads and rows again."""
-    return reshape(y, (*y.shape[:-3], *q.shape[-3:-1], y.shape[-1])) if folded else y
+def _dropped(p: dict, x: Node, more) -> Node:
+    if not p["dropout"]:
+        return x
+    kept = _units(more[-1], x) < 1.0 - p["dropout"]
+    return apply("where", kept, x / (1.0 - p["dropout"]), literal(0, x.dtype))
 
 
-def _may_be_blind(p: dict, whole: tuple[Extent, Extent]) -> bool:
-    """Whether a query may see no key at all: its result is 0."""
-    t, s = whole
-    return p["mask"] or not (t == s or (isinstance(t, int) and isinstance(s, int) and t < s))
+def _units(key: Node, like: Node) -> Node:
+    """A draw of that shape; a key [*lanes, 2] draws for each lane."""
+    single, shape = placeholder(tensor(key.dtype, (2,))), like.shape[key.type.rank - 1:]
+    drawn, keys = unit(single, shape, like.dtype), [single]
+    for lane in reversed(key.shape[:-1]):
+        more = placeholder(tensor(key.dtype, (lane, *keys[-1].shape)))
+        (drawn, _), = vmap.propagate([drawn], [keys[-1]], [more])
+        keys.append(more)
+    return inlined(Program([keys[-1]], [drawn], "draw"), [key])[0]
+
+
+def _seen(p: dict, scores: Node, mask: Node | None) -> Node | None:
+    """Where a query sees a key; None where everywhere."""
+    seen = mask if mask is not None and mask.dtype is bool_ else None
+    if p["causal"]:
+        t, s = scores.shape[-2:]
+        rows, columns = iota((t, 1), 0), iota((1, s), 1)
+        past = columns <= rows + extent_value(s - t, rows)
+        seen = past if seen is None else apply("and", seen, past)
+    return seen
+
+
+def _swapped(x: Node) -> Node:
+    """[*lead, heads, rows, width] of [*lead, rows, heads, width], and the other way round."""
+    n = x.type.rank
+    return transpose(x, (*range(n - 3), n - 2, n - 3, n - 1))
+
+
+def _turned(x: Node) -> Node:
+    n = x.type.rank
+    return transpose(x, (*range(n - 2), n - 1, n - 2))
+
+
+def _product(x: Node, y: Node) -> Node:
+    """x @ y, in which neighbouring heads of x share one of y."""
+    *lead, h, t, _ = x.shape
+    return reshape(matmul(_folded(x, y.shape[-3]), y), (*lead, h, t, y.shape[-1]))
+
+
+def _gathered(x: Node, y: Node, groups: int) -> Node:
+    """x' @ y, summed over the heads that share one."""
+    return matmul(_turned(_folded(x, groups)), _folded(y, groups))
+
+
+def _folded(x: Node, groups: int) -> Node:
+    """The heads of a group as more rows: [*lead, groups, h / groups * t, width]."""
+    *lead, h, t, d = x.shape
+    return reshape(x, (*lead, groups, h // groups * t, d))

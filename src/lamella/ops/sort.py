@@ -113,11 +113,11 @@ def _sort_reference(p: dict, x: np.ndarray) -> np.ndarray:
     return np.take_along_axis(x, order_of(x, p["descending"]), 1)
 
 
-def _sort_loops(p: dict, x: TensorType) -> Routine:
+def _sort_loops(room: int, p: dict, x: TensorType) -> Routine:
     return sorted_rows(x, x.shape[1], values(x.dtype, p["descending"]))
 
 
-def _argsort_loops(p: dict, x: TensorType) -> Routine:
+def _argsort_loops(room: int, p: dict, x: TensorType) -> Routine:
     row = Row(x, p["count"])
     if isinstance(p["count"], int) and isinstance(x.shape[1], int) and \
             p["count"] * 8 <= x.shape[1] and 0 < p["count"] <= _FEW:

@@ -73,7 +73,7 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], target,
     program = narrow(program, tags)
     program = split(program, tags)
     program = share(program, tags)
-    fusion = fusing.fuse(program, tags)
+    fusion = fusing.fuse(program, tags, target.room)
     kept = _kept(fusion)
     buffers = _buffers(program, given, fusion, kept)
     steps: list[Step] = []

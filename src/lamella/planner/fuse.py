@@ -81,9 +81,10 @@ class Fusion:
         self.groups, self.access, self.outputs = groups, access, outputs
 
 
-def fuse(p: Program, tags: dict[int, int] | None = None) -> Fusion:
-    """Groups of the program. With `tags` only values of the same tag (one uncompiled op) fuse."""
-    storing = _Storing(p, tags)
+def fuse(p: Program, tags: dict[int, int] | None = None, room: int = 8) -> Fusion:
+    """Groups of the program. With `tags` only values of the same tag (one uncompiled op) fuse;
+    `room` is the target's (codegen/target.py)."""
+    storing = _Storing(p, tags, room)
     storing.decide()
     seeds = [storing.seed(n) for n in storing.order if id(n) in storing.stored
              and n.op.name != "input"]
@@ -130,8 +131,8 @@ def kind_of(node: Node, definition: Definition) -> str:
 class _Storing:
     """Decides which nodes are stored, and states the definition of each."""
 
-    def __init__(self, p: Program, tags: dict[int, int] | None):
-        self.program, self.tags = p, tags
+    def __init__(self, p: Program, tags: dict[int, int] | None, room: int):
+        self.program, self.tags, self.room = p, tags, room
         self.order = topological((*p.inputs, *p.outputs))
         self.number = {id(n): k for k, n in enumerate(self.order)}
         self.uses: dict[int, list[Node]] = {id(n): [] for n in self.order}
@@ -224,7 +225,7 @@ class _Storing:
         if "view" in consumer.op.facts or is_step(consumer):
             return True
         if consumer.op.loops is not None:  # it may read an element several times
-            return weight > 2
+            return weight > (0 if "rereads" in consumer.op.facts else 2)
         d = self.definition(consumer)
         if kind_of(consumer, d) not in ("map", "reduce"):
             return True
@@ -258,7 +259,8 @@ class _Storing:
         reads: dict[int, int] = {}
         nodes: list[Node] = []
         memo: dict[Expr, Expr] = {}
-        found: Routine = node.op.loops(node.params, *(i.type for i in node.inputs))
+        found: Routine = node.op.loops(self.room, node.params,
+                                      *(i.type for i in node.inputs))
 
         def visit(e: Expr) -> Expr:
             return self._substituted(node, e, {}, reads, nodes, memo)
