@@ -21,7 +21,7 @@ from ..ir.op import Op, is_bool, is_number
 from ..ir.types import TensorType, tensor
 from ..lang.loops import LANES
 from ..transform import jvp, vjp
-from . import blockwise
+from .blockwise import backward, forward
 from .composite import normal
 from .move import concat, reshape, slice_
 from .random import unit_array
@@ -197,11 +197,11 @@ def _pullback_samples():
 
 ATTEND = Op(
     "attend", doc=__doc__ or "", arity=3, more=True, params=PARAMS, infer=_infer,
-    reference=_reference, loops=blockwise.forward, vjp=_vjp, jvp=_jvp,
+    reference=_reference, loops=forward, vjp=_vjp, jvp=_jvp,
     batch=_batch, samples=_samples, facts=frozenset({"rereads"}))
 PULLBACK = Op(
     "attend_pullback", doc="The cotangents of attend's q, k and v, end to end, from its operands, "
     "its result and that's cotangent.", arity=5, more=True, params=PARAMS, infer=_pullback_infer,
-    reference=_pullback_reference, loops=blockwise.backward, vjp=_pullback_vjp,
+    reference=_pullback_reference, loops=backward, vjp=_pullback_vjp,
     jvp=_pullback_jvp, batch=_pullback_batch, samples=_pullback_samples,
     facts=frozenset({"rereads"}))

@@ -64,7 +64,7 @@ class _Chain:
                 Store(RESULT, (o * n + at) * w + q, scalar.cast(self.last, self.type.dtype))]
 
 
-def _loops(p: dict, x: TensorType, _) -> Routine:
+def _loops(room: int, p: dict, x: TensorType, _) -> Routine:
     return Routine([_along_rows(p, x) if x.shape[2] == 1 else _along_columns(p, x)])
 
 

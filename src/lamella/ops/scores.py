@@ -86,7 +86,7 @@ def _seen(p: dict, scores: Node, mask: Node | None) -> Node | None:
     if p["causal"]:
         t, s = scores.shape[-2:]
         rows, columns = iota((t, 1), 0), iota((1, s), 1)
-        past = columns <= rows + extent_value(s - t, rows)
+        past = columns + extent_value(t, rows) <= rows + extent_value(s, rows)
         seen = past if seen is None else apply("and", seen, past)
     return seen
 
