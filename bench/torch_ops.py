@@ -1,6 +1,6 @@
 """Lamella against PyTorch's operator database: values and gradients of every entry.
 
-    python -m bench.torch_ops [--only a,b] [--samples 12] [--write docs/torch_ops.md]
+    python -m bench.torch_ops [--only a,b] [--samples 24] [--write docs/torch_ops.md]
 
 The samples are those of `torch.testing._internal.common_methods_invocations.op_db`, on the CPU, in
 float32 and float64 (or the integers and bools that an entry takes where it takes no floats). The
@@ -50,6 +50,8 @@ class Outcome:
             return "not_covered"
         if self.failures:
             return "failed"
+        if self.name in torch_table.SHAPE_ONLY and self.agreed:
+            return "shapes_only"
         return "passed" if self.agreed else "expected_failures" if self.different else "failed"
 
 
@@ -229,13 +231,13 @@ def run(name: str, op, most: int) -> Outcome:
     shape_only = name in torch_table.SHAPE_ONLY
     for dtype in dtypes_of(op):
         differentiable = op.supports_autograd and dtype.is_floating_point \
-            and name not in torch_table.NO_GRADIENT and not shape_only
+            and not shape_only
         torch.manual_seed(0)
         samples = op.sample_inputs("cpu", dtype, requires_grad=differentiable)
         for k, sample in enumerate(chosen(samples, most)):
             try:
                 told = within(SECONDS, check, op, function, sample, shape_only, differentiable,
-                              torch_table.LOOSER.get(name, 1.0))
+                              torch_table.LOOSER.get(name, (1.0, ""))[0])
             except Different as e:
                 out.different[str(e)] = out.different.get(str(e), 0) + 1
                 continue
@@ -280,16 +282,19 @@ def outcomes(names: Sequence[str], known: dict, most: int):
             yield name, run(name, known[name], most)
 
 
-def page(found: dict[str, Outcome | None]) -> str:
+def page(found: dict[str, Outcome | None], most: int) -> str:
     """docs/torch_ops.md."""
     counts = summary(found)
+    covered = sum(counts.values()) - counts["excluded"]
     lines = ["# PyTorch's operators and Lamella", "",
              "Printed by `python -m bench.torch_ops --write docs/torch_ops.md`. Each entry of "
-             "PyTorch's operator\ndatabase is computed by both on the database's own samples, in "
-             "float32 and float64, with gradients.", "",
-             f"{counts['passed']} entries agree, {counts['expected_failures']} differ on purpose, "
-             f"{counts['failed']} disagree, {counts['not_covered']} have no counterpart, "
-             f"{counts['excluded']} are excluded.", ""]
+             "PyTorch's operator\ndatabase is computed by both on the database's own samples.", "",
+             f"Of {len(found)} entries {counts['excluded']} are excluded, by the classes below. Of "
+             f"the other {covered}, **{counts['passed']} agree "
+             f"({counts['passed'] / max(covered, 1):.1%})**, in values and gradients; of "
+             f"{counts['shapes_only']} only\nshapes can be compared, {counts['expected_failures']} "
+             f"differ on purpose, {counts['failed']} disagree, and {counts['not_covered']} have no "
+             f"counterpart.", "", *_limits(most)]
     groups = {"Disagree": "failed", "Without counterpart": "not_covered",
               "Different on purpose": "expected_failures"}
     for title, status in groups.items():
@@ -299,24 +304,42 @@ def page(found: dict[str, Outcome | None]) -> str:
                 why = o.missing or (o.failures or [*o.different, "no samples"])[0]
                 lines.append(f"- `{name}`: {why}".replace("\n", " "))
         lines.append("")
-    lines += ["## Excluded", ""]
-    for reason in sorted(set(torch_table.EXCLUDED.values())):
+    lines += ["## Shapes only", "", "The numbers are random, or not set.", ""]
+    lines += [f"- `{n}`" for n, o in found.items() if o is not None and o.status == "shapes_only"]
+    lines += ["", "## Excluded", ""]
+    for reason in torch_table.CLASSES:
         names = [n for n in found if torch_table.EXCLUDED.get(n) == reason]
         if names:
             lines.append(f"- {reason}: {', '.join(f'`{n}`' for n in names)}")
-    lines += ["", "## Agree", ""]
+    lines += ["", "## Agree", "", "With the number of samples that were compared.", ""]
     for name, o in found.items():
         if o is not None and o.status == "passed":
-            notes = "; ".join(f"{n} samples differ: {why}" for why, n in o.different.items())
-            shapes = "shapes only: the numbers are random or not set" \
-                if name in torch_table.SHAPE_ONLY else ""
-            told = "; ".join(t for t in (notes, shapes) if t)
-            lines.append(f"- `{name}`" + (f" ({told})" if told else ""))
+            notes = "; ".join(f"{n} differ on purpose: {why}" for why, n in o.different.items())
+            lines.append(f"- `{name}` ({o.agreed}{f'; {notes}' if notes else ''})")
     return "\n".join(lines) + "\n"
 
 
+def _limits(most: int) -> list[str]:
+    """How closely values and gradients must agree."""
+    lines = ["## Limits", "",
+             f"At most {most} samples of each entry and dtype, spread evenly over the database's; "
+             f"float32 and float64,\nor an integer dtype, bool or complex64 where an entry takes "
+             f"no floats. A sample may take {SECONDS} s.", "",
+             "| dtype | relative | of the largest element |", "|---|---|---|"]
+    lines += [f"| {name} | {relative:.0e} | {absolute:.0e} |"
+              for name, (relative, absolute) in TOLERANCE.items()]
+    lines += ["", f"Gradients: {GRADIENT:.0f} times as much. Wider for", ""]
+    by_reason: dict[tuple, list[str]] = {}
+    for name, limit in torch_table.LOOSER.items():
+        by_reason.setdefault(limit, []).append(name)
+    lines += [f"- {', '.join(f'`{n}`' for n in names)}, {scale:,.0f} times: {reason}"
+              for (scale, reason), names in by_reason.items()]
+    return [*lines, ""]
+
+
 def summary(found: dict[str, Outcome | None]) -> dict[str, int]:
-    counts = dict.fromkeys(("passed", "failed", "expected_failures", "not_covered", "excluded"), 0)
+    counts = dict.fromkeys(("passed", "failed", "expected_failures", "not_covered", "shapes_only",
+                            "excluded"), 0)
     for o in found.values():
         counts["excluded" if o is None else o.status] += 1
     return counts
@@ -326,7 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, int]:
     """Compare; gives and prints the counts of outcomes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", help="entries, or beginnings of names ending in *, with commas")
-    parser.add_argument("--samples", type=int, default=12, help="at most, of each entry and dtype")
+    parser.add_argument("--samples", type=int, default=24, help="at most, of each entry and dtype")
     parser.add_argument("--write", type=Path, help="write the page")
     parser.add_argument("--quiet", action="store_true", help="print only the last line")
     given = parser.parse_args(arguments)
@@ -340,12 +363,12 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, int]:
     found: dict[str, Outcome | None] = {}
     for name, o in outcomes(names, known, given.samples):
         found[name] = o
-        if not given.quiet and o is not None and o.status not in ("passed", "expected_failures"):
+        if not given.quiet and o is not None and o.status not in ("passed", "shapes_only", "expected_failures"):
             why = o.missing or (o.failures or ["no sample ran"])[0]
             more = f" (+{len(o.failures) - 1})" if len(o.failures) > 1 else ""
             print(f"{o.status:12} {name}: {why}{more}; {o.agreed} agreed", flush=True)
     if given.write:
-        given.write.write_text(page(found), encoding="utf-8")
+        given.write.write_text(page(found, given.samples), encoding="utf-8")
     counts = summary(found)
     print(json.dumps({"suite": "torch-ops", **counts}))
     return counts
