@@ -122,8 +122,8 @@ class Compiled:
         if isinstance(parameter, int):
             return parameter
         if parameter not in self.parameters:
-            raise LamellaError(f"{self.name} has no parameter {parameter!r}; it has "
-                               f"{', '.join(self.parameters)}")
+            raise error(LamellaError, f"{self.name} has no parameter {parameter!r}; it has "
+                                      f"{', '.join(self.parameters)}")
         return self.parameters.index(parameter)
 
     def arguments(self, args: tuple, kwargs: dict) -> tuple:

@@ -272,7 +272,7 @@ def embedding(weight, indices, *, padding_index: int | None = None) -> Array:
 
 def one_hot(labels, classes: int, *, dtype="float32") -> Array:
     """1 where the class is the label, else 0: [*labels.shape, classes]."""
-    labels = asarray(labels)
+    labels, (classes,) = asarray(labels), as_shape((classes,))
     at = iota((1,) * labels.ndim + (classes,), labels.ndim, labels.dtype)
     same = apply("eq", move.reshape(labels.node, (*labels.shape, 1)), at)
     return wrap(cast(same, asarray(0, dtype=dtype).dtype))

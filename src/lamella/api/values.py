@@ -28,15 +28,9 @@ E = TypeVar("E", bound=LamellaError)
 
 def error(kind: type[E], text: str) -> E:
     """The error with the user's line."""
-    found = kind(_at_line(text))
+    found = kind(source.at_line(text))
     found.located = True  # type: ignore[attr-defined]
     return found
-
-
-def _at_line(text: str) -> str:
-    """The text, ending with the user's line (once)."""
-    where = source.render(source.here())
-    return text if not where or text.endswith(f"({where})") else f"{text} ({where})"
 
 
 def located(f: Callable) -> Callable:
@@ -54,7 +48,7 @@ def located(f: Callable) -> Callable:
 def locate(e: LamellaError) -> None:
     """Make the error say the user's line, unless it says one."""
     if not getattr(e, "located", False):
-        e.args = (_at_line(str(e.args[0])), *e.args[1:])
+        e.args = (source.at_line(str(e.args[0])), *e.args[1:])
         e.located = True  # type: ignore[attr-defined]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from . import source
 from .errors import DTypeError
 
 
@@ -95,7 +96,8 @@ def by_name(name: str) -> DType:
     try:
         return _BY_NAME[name]
     except KeyError:
-        raise DTypeError(f"no dtype is called {name!r}; known: {', '.join(_BY_NAME)}") from None
+        raise DTypeError(source.at_line(f"no dtype is called {name!r}; known: "
+                                        f"{', '.join(_BY_NAME)}")) from None
 
 
 def as_dtype(x: object) -> DType:
@@ -113,9 +115,12 @@ def as_dtype(x: object) -> DType:
     if x is complex:
         return complex64
     try:
+        if x is None:  # NumPy takes that as float64
+            raise KeyError
         return _BY_NUMPY[np.dtype(x)]  # type: ignore[call-overload]
     except (KeyError, TypeError):
-        raise DTypeError(f"{x!r} has no counterpart among {', '.join(_BY_NAME)}") from None
+        raise DTypeError(source.at_line(f"{x!r} has no counterpart among "
+                                        f"{', '.join(_BY_NAME)}")) from None
 
 
 def promote(a: DType, b: DType) -> DType:
@@ -162,5 +167,6 @@ def _promote_signs(signed: DType, unsigned: DType) -> DType:
     if signed.bits > unsigned.bits:
         return signed
     if unsigned.bits == 64:
-        raise DTypeError(f"{signed} and {unsigned} have no common integer type; cast one")
+        raise DTypeError(source.at_line(f"{signed} and {unsigned} have no common integer type; "
+                                        f"cast one"))
     return by_name(f"int{unsigned.bits * 2}")

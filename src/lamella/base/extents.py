@@ -20,8 +20,8 @@ class Symbol:
 
     def __init__(self, name: str, low: int, high: int):
         if not 0 <= low <= high:
-            raise ShapeError(f"symbol {name}: bounds must satisfy 0 <= low <= high, got "
-                             f"{low}..{high}")
+            raise ShapeError(source.at_line(f"symbol {name}: bounds must satisfy 0 <= low <= high, "
+                                            f"got {low}..{high}"))
         self.name, self.low, self.high = name, int(low), int(high)
 
     def key(self) -> tuple:
@@ -156,7 +156,7 @@ Shape = tuple[Extent, ...]
 def symbol(name: str, low: int, high: int) -> Size:
     """A bounded symbol as an extent: `T = symbol("T", 1, 4096)`."""
     if not isinstance(name, str) or not name.isidentifier():
-        raise ShapeError(f"symbol: a name is a word such as 'B', got {name!r}")
+        raise ShapeError(source.at_line(f"symbol: a name is a word such as 'B', got {name!r}"))
     return Size({(Symbol(name, low, high),): 1})
 
 

@@ -16,6 +16,12 @@ def here() -> tuple[str, int]:
     return ("", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
 
 
+def at_line(text: str) -> str:
+    """The text, ending with the user's line (once)."""
+    where = render(here())
+    return text if not where or text.endswith(f"({where})") else f"{text} ({where})"
+
+
 def render(source: tuple[str, int] | None) -> str:
     """`file.py:12`, or an empty string."""
     if not source or not source[0]:
