@@ -12,7 +12,6 @@ from . import fuse as fusing
 from .access import stored
 from .alias import share_bytes
 from .budget import Budget, fits, keep, settle
-from .contract import schedule_contraction
 from .control import schedule_control, temporary
 from .cost import price
 from .fuse import Fusion, Group, producer
@@ -26,11 +25,10 @@ from .partition import LITTLE, MUCH, NO_SECOND, partition
 from .plan import Branch, Buffer, Copy, Loop, Plan, Step
 from .prologue import hoist
 from .prune import prune
-from .reduction import schedule_reduction
 from .routine import schedule_routine
-from .rows import schedule_rows
 from .simplify import expand, share
 from .split import split
+from .templates import templates_of
 
 
 def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
@@ -142,17 +140,17 @@ def _buffers(program: Program, given: list[Buffer], fusion: Fusion,
 def _steps(group: Group, fusion: Fusion, kept: set[int], buffers, target) -> Sequence[Step]:
     if group.kind == "update" and _plain_update(group, fusion):
         return schedule_update(Nest(group, fusion, kept), buffers, False)
-    nest = Nest(group, fusion, kept)
+    nest, templates = Nest(group, fusion, kept), templates_of(target)
     if group.kind == "dot":
-        return schedule_contraction(nest, buffers, fusion, target)
+        return templates.contraction(nest, buffers, fusion, target)
     if group.kind == "routine":
         return schedule_routine(nest, buffers)
     if group.kind == "reduce" and len(group.seeds) == 1:
-        return schedule_reduction(nest, buffers, fusion)
+        return templates.reduction(nest, buffers, fusion, target)
     if group.domain is None:
         shape = group.seeds[0].node.shape
         group.domain = (shape[:-1], shape[-1]) if shape else ((), 1)
-    return [schedule_rows(nest, buffers)]
+    return templates.rows(nest, buffers, fusion, target)
 
 
 def _plain_update(group: Group, fusion: Fusion) -> bool:
