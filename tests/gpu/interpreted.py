@@ -1,13 +1,14 @@
 """A device whose kernels Triton's interpreter runs, in host memory, without PyTorch or a GPU.
 
 It checks what the null device checks. Sums along a tile go through NumPy, as the interpreter's own
-way of calling a function for each pair takes seconds.
+way of calling a function for each pair takes seconds; bfloat16 through ml_dtypes, as it truncates.
 """
 
 import ctypes
 
 import numpy as np
 import triton.language as tl
+from ml_dtypes import bfloat16
 from triton.runtime import interpreter
 
 from lamella.runtime import triton
@@ -34,6 +35,29 @@ def _splat(self, type, x):
     return interpreter.TensorHandle(data, x.dtype.scalar)
 
 
+def _cast(self, x, to):
+    """Between float32 and bfloat16 by ml_dtypes, which rounds to nearest."""
+    pair = (x.dtype.scalar, to.scalar)
+    if pair == (tl.float32, tl.bfloat16):
+        return interpreter.TensorHandle(x.data.astype(bfloat16).view(np.uint16), tl.bfloat16)
+    if pair == (tl.bfloat16, tl.float32):
+        return interpreter.TensorHandle(_wide(x), tl.float32)
+    return _own_cast(self, x, to)
+
+
+def _wide(x):
+    """The numbers of a tile; of bfloat16, whose bits the interpreter holds, as float32."""
+    return x.data.view(bfloat16).astype(np.float32) if x.dtype.scalar == tl.bfloat16 else x.data
+
+
+def _dot(self, a, b, start, precision, imprecise):
+    total = np.matmul(_wide(a), _wide(b), dtype=start.data.dtype) + start.data
+    return interpreter.TensorHandle(total, start.dtype.scalar)
+
+
+_own_cast = interpreter.InterpreterBuilder.cast_impl
+interpreter.InterpreterBuilder.cast_impl = _cast
+interpreter.InterpreterBuilder.create_dot = _dot
 interpreter.ReduceOps.apply_impl = _reduce
 interpreter.InterpreterBuilder.create_splat = _splat
 

@@ -32,5 +32,5 @@ def by_capability(arch: int) -> GpuTarget:
     for target in ALL:
         if target.arch <= arch:
             return target
-    raise UnsupportedError(f"GPUs of compute capability {arch // 10}.{arch % 10} are not supported; "
-                           f"the oldest that is: {ALL[-1].arch // 10}.{ALL[-1].arch % 10}")
+    raise UnsupportedError(f"a GPU of compute capability {arch / 10} is not supported; the oldest "
+                           f"that is: {ALL[-1].arch / 10}")

@@ -13,7 +13,7 @@ from ..codegen.triton import emit
 from ..ir.types import TensorType, tensor
 from ..planner.place import aligned, place
 from ..planner.plan import Branch, Buffer, Copy, Host, Launch, Loop, Plan, Step
-from ..runtime.device import Code, Device, Span
+from ..runtime.device import Code, Device, NullDevice, Span
 from .host import results_of
 
 SMALL = 1 << 30     # elements up to which places fit in 32 bits
@@ -58,6 +58,11 @@ class DeviceExecutable:
         if bound is None:
             bound = self.bound[key] = _Bound(self.plan, env, self.device)
         return bound.run(arrays)
+
+
+def codes_of(plan: Plan, env: Mapping[str, int]) -> list[Code]:
+    """The distinct kernels of a plan, as a device is given them."""
+    return list(_Bound(plan, env, NullDevice()).codes)
 
 
 class _Bound:

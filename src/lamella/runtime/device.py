@@ -94,8 +94,8 @@ class Allocations:
         start = self.starts[k] if k >= 0 else 0
         flags = self.known.get(start)
         if flags is None or address + size > start + len(flags):
-            raise ExecutionError(f"{what}: bytes {address:#x} to {address + size:#x} are not within "
-                                 f"one allocation")
+            raise ExecutionError(f"{what}: {size} bytes at {address:#x} are not within one "
+                                 f"allocation")
         return flags[address - start:address - start + size]
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import linecache
 import os
+import re
+import subprocess
+import tempfile
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from ..base.errors import MissingExtra
 
@@ -63,3 +67,23 @@ def assemble(text: str, name: str, types: Sequence[tuple[str, str]], aligned: Se
     found = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
     return Binary(found.metadata.name, found.asm["cubin"], warps * 32, found.metadata.shared,
                   found.asm["ptx"])
+
+
+class Usage(NamedTuple):
+    """What the assembler gave a kernel: registers of a thread, and bytes that it spills."""
+
+    registers: int
+    spilled: int
+
+
+def usage(binary: Binary) -> Usage:
+    """Registers and spills of machine code, by the tool that comes with Triton."""
+    tool = Path(load().__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(binary.image)
+        file.flush()
+        text = subprocess.run([tool, "--dump-resource-usage", file.name], check=True,
+                              capture_output=True, text=True).stdout
+    registers, stack, local = (int(re.findall(rf"{word}:(\d+)", text)[-1])
+                               for word in ("REG", "STACK", "LOCAL"))
+    return Usage(registers, stack + local)

@@ -22,7 +22,7 @@ from ..contract import schedule_contraction as on_processor
 from ..fuse import Fusion
 from ..nest import Builder, Nest, StridedRead, accumulator, merged_axes
 from ..plan import Launch
-from .positions import TASK, ZERO, I, J, K, Positions, grid, power, store_all, tables
+from .positions import COLUMN, ROW, SUMMED, TASK, ZERO, Positions, grid, power, store_all, tables
 
 GROUP = 8
 FACTORS = (bfloat16, float16, float32)
@@ -41,9 +41,10 @@ class Tile(NamedTuple):
 
 
 _NARROW = (Tile(128, 256, 64, 8, 3, 1.0), Tile(128, 128, 64, 8, 3, 0.85),
-           Tile(128, 64, 64, 4, 4, 0.65), Tile(64, 128, 64, 4, 4, 0.65), Tile(64, 64, 64, 4, 4, 0.5),
-           Tile(64, 32, 64, 4, 4, 0.3), Tile(32, 64, 64, 4, 4, 0.3), Tile(32, 32, 64, 2, 4, 0.2),
-           Tile(16, 64, 64, 2, 4, 0.15), Tile(64, 16, 64, 2, 4, 0.15), Tile(16, 16, 64, 1, 4, 0.08))
+           Tile(128, 64, 64, 4, 4, 0.65), Tile(64, 128, 64, 4, 4, 0.65),
+           Tile(64, 64, 64, 4, 4, 0.5), Tile(64, 32, 64, 4, 4, 0.3), Tile(32, 64, 64, 4, 4, 0.3),
+           Tile(32, 32, 64, 2, 4, 0.2), Tile(16, 64, 64, 2, 4, 0.15),
+           Tile(64, 16, 64, 2, 4, 0.15), Tile(16, 16, 64, 1, 4, 0.08))
 _WIDE = (Tile(64, 64, 16, 4, 2, 1.0), Tile(64, 32, 16, 4, 2, 0.8), Tile(32, 32, 16, 4, 2, 0.6),
          Tile(16, 32, 16, 2, 2, 0.3), Tile(32, 16, 16, 2, 2, 0.3), Tile(16, 16, 16, 1, 2, 0.2))
 
@@ -102,12 +103,13 @@ class _Contraction:
         t = self.tile
         row_tiles, column_tiles = self.rows.blocks(t.rows), self.columns.blocks(t.columns)
         row, column, batch = self._numbers(row_tiles, column_tiles)
-        places = self.batch.places(batch) | {a: p for x, at in ((self.rows, I), (self.columns, J))
-                                             for a, p in x.places(at).items()}
-        acc = expr.var("acc", accumulator(self.dot.dtype), (I, J))  # type: ignore[arg-type]
+        places = {**self.batch.places(batch), **self.rows.places(ROW),
+                  **self.columns.places(COLUMN)}
+        acc = expr.var("acc", accumulator(self.dot.dtype), (ROW, COLUMN))  # type: ignore[arg-type]
         body = [Set(acc, lit(0, acc.dtype)), self._sum(acc, places),
                 *self._epilogue(acc, places)]
-        body = [self.rows.tile(I, row, t.rows, [self.columns.tile(J, column, t.columns, body)])]
+        body = [self.columns.tile(COLUMN, column, t.columns, body)]
+        body = [self.rows.tile(ROW, row, t.rows, body)]
         tasks = self.batch.count * row_tiles * column_tiles
         step = grid(self.b, "contraction", tasks, TASK, body, 0)
         step.kernel.warps, step.kernel.stages = t.warps, t.stages
@@ -131,11 +133,11 @@ class _Contraction:
 
     def _sum(self, acc: Expr, places: dict[Expr, Expr]) -> Loop:
         """acc + the products of all summed positions, tile by tile."""
-        places = places | self.summed.places(K)
+        places = places | self.summed.places(SUMMED)
         a, b = (self._element(r, places) for r in (self.left, self.right))
-        step = [Set(acc, tile_product(a, b, acc, K))]
+        step = [Set(acc, tile_product(a, b, acc, SUMMED))]
         start, depth = index_var("k0"), self.tile.depth
-        tile = self.summed.tile(K, ZERO, depth, step, low=start)
+        tile = self.summed.tile(SUMMED, ZERO, depth, step, low=start)
         return Loop(start, ZERO, self.summed.size(), [tile], "serial", depth)
 
     def _element(self, read: StridedRead, places: dict[Expr, Expr]) -> Expr:

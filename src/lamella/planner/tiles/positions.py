@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...base import dtypes
 from ...base.extents import Extent, divides, product, upper
-from ...lang import expr, scalar
+from ...lang import scalar
 from ...lang.expr import Expr, lit
 from ...lang.loops import Loop, index_var
 from ..nest import Builder, Nest, decode, strides_of
@@ -32,7 +32,8 @@ class Positions:
                   for k, (_, e, last) in enumerate(self.runs)]
         return dict.fromkeys(self.axes, ZERO) | decode(flat, counts)
 
-    def tile(self, var: Expr, number: Expr, width: int, body: list, low: Expr | None = None) -> Loop:
+    def tile(self, var: Expr, number: Expr, width: int, body: list,
+             low: Expr | None = None) -> Loop:
         """The tile loop over the positions of block `number` (or from `low` on)."""
         low = number * width if low is None else low
         high = low + width
@@ -85,4 +86,4 @@ def store_all(b: Builder, nest: Nest, values: list[Expr], places: dict[Expr, Exp
     return stores_after(pairs, 1)
 
 
-TASK, I, J, K = map(index_var, ("task", "i", "j", "k"))
+TASK, ROW, COLUMN, SUMMED = map(index_var, ("task", "i", "j", "k"))

@@ -1,8 +1,8 @@
 """Reductions that stand alone, over any axes: tiles of kept and of reduced positions.
 
-Where the kept positions alone would leave the device idle, the reduced ones are cut into parts whose
-results a second launch joins, in their order. The cut follows from the extents alone, so that the
-same bits come out of every run.
+Where the kept positions alone would leave the device idle, the reduced ones are cut into parts,
+whose results a second launch joins, in their order. The cut follows from the extents alone, so that
+the same bits come out of every run.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from ...ir.types import tensor
 from ...lang import expr, scalar
 from ...lang.definition import Definition
 from ...lang.expr import Expr
-from ...lang.loops import Loop, Set, fold, index_var
+from ...lang.loops import Loop, Set, Store, fold, index_var
 from ..access import stored
 from ..fuse import Fusion, Group, Seed
 from ..nest import Builder, Nest, accumulator, merged_axes, widened
 from ..plan import Buffer, Launch
 from ..rows import COMBINE, identity
 from .positions import (
+    ROW,
+    SUMMED,
     TASK,
     ZERO,
-    I,
-    K,
     Positions,
     grid,
     numbers,
@@ -104,26 +104,26 @@ class _Shape:
             size = b.size(("part",), self.part)
             low = part * size
             end = scalar.minimum(low + size, end)
-        places = self.kept.places(I) | self.bound.places(K)
+        places = self.kept.places(ROW) | self.bound.places(SUMMED)
         x = widened(b.lowered(self.body.args[0], places, {}))
-        acc = expr.var("p", x.dtype, (I, K))  # type: ignore[arg-type]
+        acc = expr.var("p", x.dtype, (ROW, SUMMED))  # type: ignore[arg-type]
         start = index_var("k0")
-        step = Set(acc, scalar.where(K < end, COMBINE[monoid](acc, x), acc))
-        tile = Loop(K, start, scalar.minimum(start + self.depth, end), [step], "tile", self.depth)
-        total = fold(monoid, K, acc)
+        step = Set(acc, scalar.where(end > SUMMED, COMBINE[monoid](acc, x), acc))
+        high = scalar.minimum(start + self.depth, end)
+        tile = Loop(SUMMED, start, high, [step], "tile", self.depth)
+        total = fold(monoid, SUMMED, acc)
         out = [Set(acc, identity(monoid, x.dtype)),
                Loop(start, low, end, [tile], "serial", self.depth),
                *self._stored(nest, partial, total, part, places)]
-        body = [self.kept.tile(I, block, self.height, out)]
+        body = [self.kept.tile(ROW, block, self.height, out)]
         tasks = self.kept.blocks(self.height) * parts
-        step = grid(b, "reduction", tasks, TASK, body, self.height * self.depth)
+        launch = grid(b, "reduction", tasks, TASK, body, self.height * self.depth)
         elements = self.kept.count * self.bound.count
-        step.flops = elements * (1 + sum(not isinstance(e.op, str) and e.dtype.is_float
-                                         for e in expr.walk(self.body.args[0])))
-        return step
+        launch.flops = elements * (1 + sum(not isinstance(e.op, str) and e.dtype.is_float
+                                           for e in expr.walk(self.body.args[0])))
+        return launch
 
     def _stored(self, nest: Nest, partial, total: Expr, part: Expr, places) -> list:
-        from ...lang.loops import Store
         value = scalar.cast(total, self.body.dtype)
         if partial is None:
             if self.result is not None:
@@ -131,4 +131,4 @@ class _Shape:
             return store_all(self.b, nest, [value], places)
         name = self.b.operand(partial, 0, partial.dtype, writes=True)
         kept = self.b.size(("kept",), self.kept.count)
-        return [Store(name, part * kept + I, total)]
+        return [Store(name, part * kept + ROW, total)]

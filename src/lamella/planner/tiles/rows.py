@@ -13,10 +13,10 @@ from ..nest import Builder, Nest, merged_axes, widened
 from ..plan import Launch
 from ..rows import COMBINE, identity
 from .positions import (
+    COLUMN,
+    ROW,
     TASK,
     ZERO,
-    I,
-    J,
     Positions,
     grid,
     numbers,
@@ -42,7 +42,7 @@ def schedule_rows(nest: Nest, buffers) -> Launch:
 def _map(nest: Nest, buffers) -> Launch:
     """Maps: tiles of the innermost run of axes and of the one that an operand is contiguous in."""
     b = Builder(nest, buffers)
-    axes = list(max((s.definition.axes for s, _ in nest.outputs()), key=len))
+    axes = max((list(s.definition.axes) for s, _ in nest.outputs()), key=lambda a: len(a))
     runs = merged_axes(axes, tables(nest), nest.loose_axes(nest.bodies))
     inner, outer = runs[-1:], runs[:-1]
     crossed = [r for r in outer if any(read.strides.get(r[2]) == 1 for read in nest.reads.values())]
@@ -53,13 +53,13 @@ def _map(nest: Nest, buffers) -> Launch:
     width = min(power(columns.count), TRANSPOSED if crossed else size)
     height = min(power(rows.count), size // width)
     row, column = numbers(b, TASK, columns.blocks(width))
-    places = rows.places(I) | {a: p for a, p in columns.places(J).items()
+    places = rows.places(ROW) | {a: p for a, p in columns.places(COLUMN).items()
                                if any(a in run for run, _, _ in inner)}
     memo: dict[Expr, Expr] = {}
     values = [b.lowered(body, places, memo) for _, body in nest.outputs()]
-    body = [columns.tile(J, column, width, store_all(b, nest, values, places))]
+    body = [columns.tile(COLUMN, column, width, store_all(b, nest, values, places))]
     if outer:
-        body = [rows.tile(I, row, height, body)]
+        body = [rows.tile(ROW, row, height, body)]
     return grid(b, "map", rows.blocks(height) * columns.blocks(width), TASK, body, height * width)
 
 
@@ -79,15 +79,15 @@ class _Rows:
         self.whole = power(width) <= WHOLE_ROW
         self.width = power(width) if self.whole else SWEEP
         self.height = max(1, min(power(self.rows.count), TILE // self.width))
-        self.places = self.rows.places(I) | {self.inner: J}
+        self.places = self.rows.places(ROW) | {self.inner: COLUMN}
 
     def launch(self) -> Launch:
         values = [self._lowered(self._folded(body)) for _, body in self.nest.outputs()]
         if self.whole:
-            body = [self.columns.tile(J, ZERO, self.width, self._stores(values))]
+            body = [self.columns.tile(COLUMN, ZERO, self.width, self._stores(values))]
         else:
             body = self._sweeps(values)
-        body = [self.rows.tile(I, TASK, self.height, body)]
+        body = [self.rows.tile(ROW, TASK, self.height, body)]
         return grid(self.b, "rows", self.rows.blocks(self.height), TASK, body,
                     self.height * self.width)
 
@@ -100,7 +100,7 @@ class _Rows:
         if found is None:
             if e.op == "reduce":
                 body = self._folded(expr.substitute(e.args[0], {e.attr[1][0]: self.inner}))
-                found = scalar.cast(fold(e.attr[0], J, widened(body)), e.dtype)
+                found = scalar.cast(fold(e.attr[0], COLUMN, widened(body)), e.dtype)
             else:
                 args = tuple(map(self._folded, e.args))
                 found = e if args == e.args else expr.rebuild(e, args)
@@ -123,25 +123,25 @@ class _Rows:
             if not ready:
                 break
             out += self._sweep(list(ready), done)
-        single = all(J not in free_axes(v) for v in values)
+        single = all(COLUMN not in free_axes(v) for v in values)
         stores = self._stores(values)
         return out + (stores if single else [self._loop(stores)])
 
     def _sweep(self, folds: list[Expr], done: dict[Expr, Expr]) -> list:
         sets, begin, end = [], [], []
-        inside = J < self.columns.size()
+        inside = self.columns.size() > COLUMN
         for f in folds:
             monoid, x = f.attr[0], f.args[0]
             number = len(done)
-            acc = expr.var(f"p{number}", x.dtype, (I, J))  # type: ignore[arg-type]
+            acc = expr.var(f"p{number}", x.dtype, (ROW, COLUMN))  # type: ignore[arg-type]
             total = expr.var(f"s{number}", x.dtype)
             begin.append(Set(acc, identity(monoid, x.dtype)))
             sets.append(Set(acc, scalar.where(inside, COMBINE[monoid](acc, x), acc)))
-            end.append(Set(total, fold(monoid, J, acc)))
+            end.append(Set(total, fold(monoid, COLUMN, acc)))
             done[f] = total
         return [*begin, self._loop(sets), *end]
 
     def _loop(self, body: list) -> Loop:
         start = index_var("j0")
-        return Loop(start, ZERO, self.columns.size(),
-                    [self.columns.tile(J, ZERO, self.width, body, low=start)], "serial", self.width)
+        tile = self.columns.tile(COLUMN, ZERO, self.width, body, low=start)
+        return Loop(start, ZERO, self.columns.size(), [tile], "serial", self.width)

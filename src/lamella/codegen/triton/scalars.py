@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from ..base import dtypes
-from ..base.dtypes import DType
+from ...base import dtypes
+from ...base.dtypes import DType
 
 NAMES = {dtypes.bool_: "int1"} | {d: d.name for d in dtypes.NATIVE if d.is_int} | {
     dtypes.float16: "float16", dtypes.bfloat16: "bfloat16", dtypes.float32: "float32",
