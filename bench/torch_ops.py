@@ -1,6 +1,6 @@
 """Lamella against PyTorch's operator database: values and gradients of every entry.
 
-    python -m bench.torch_ops [--only a,b] [--samples 24] [--record FILE] [--write docs/torch_ops.md]
+    python -m bench.torch_ops [--only a,b] [--samples 24] [--record FILE] [--write FILE]
 
 The samples are those of `torch.testing._internal.common_methods_invocations.op_db`, on the CPU, in
 float32 and float64 (or the integers and bools that an entry takes where it takes no floats). The
