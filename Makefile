@@ -1,10 +1,11 @@
 # `make run` trains and prints the example; `make test` runs every check.
 # Needs make and Python 3.11 or newer; everything else goes into .venv.
-# Another interpreter: make test PYTHON=/path/to/python3.12
+# Another interpreter: make test PYTHON=/path/to/python3.12; with an extra: make test EXTRAS=cuda
 
 SHELL := /bin/sh
 PYTHON ?=
 JOBS ?= 2
+EXTRAS ?=
 VENV := .venv/bin/python
 
 .PHONY: help run test lint env env-test clean
@@ -29,7 +30,7 @@ env:
 	@$(FIND_PYTHON); "$$python" tools/environment.py
 
 env-test:
-	@$(FIND_PYTHON); "$$python" tools/environment.py test
+	@$(FIND_PYTHON); "$$python" tools/environment.py test $(EXTRAS)
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

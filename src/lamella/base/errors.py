@@ -55,6 +55,10 @@ class UnsupportedError(LamellaError, NotImplementedError):
     """A machine, dtype or feature that is not supported here."""
 
 
+class MissingExtra(LamellaError, ImportError):
+    """An optional package that this needs is not installed, or not of a supported version."""
+
+
 class ExecutionError(LamellaError, RuntimeError):
     """A plan stopped while running; names the step and its source line."""
 

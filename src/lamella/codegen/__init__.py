@@ -3,7 +3,8 @@
 Purpose: `target` (targets as data) and `emit` (a loop-level kernel -> LLVM text), which is made of
 five layers: `text` (lines and scopes), `values` (expressions), `memory` (loads and stores),
 `blocks` (control flow), `emit` (statements, functions, modules). `scalars` and `convert` are the
-target's own table of scalar instructions.
+target's own table of scalar instructions. `triton` writes the same kernels as Triton text, for the
+GPUs that `gpu` describes.
 May import: base, ir, lang. Assembling and loading the text is the runtime's.
 Read first: `emit.emit`, `target.Target`.
 """

@@ -19,6 +19,7 @@ class Target:
     """
 
     __slots__ = ("contract_tiles", "cpu", "features", "name", "registers", "vector_bits")
+    level = "loops"
 
     def __init__(self, name: str, cpu: str, features: Iterable[str], vector_bits: int,
                  registers: int, contract_tiles: tuple[tuple[int, int], ...]):

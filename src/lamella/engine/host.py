@@ -24,7 +24,7 @@ def host_call(step: Host, env: Mapping[str, int]) -> Callable[[int], None]:
     def run(words: int) -> None:
         addresses = list((ctypes.c_int64 * count).from_address(words)) if count else []
         arrays = [_seen(addresses.pop(0), t, True) for t in operands]
-        for found, (wanted, t) in zip(_results(step, arrays), results, strict=True):
+        for found, (wanted, t) in zip(results_of(step, arrays), results, strict=True):
             if found.shape != t.shape:
                 raise _failed(step, f"returned shape {found.shape}, its rule states {t}")
             if wanted:
@@ -33,7 +33,8 @@ def host_call(step: Host, env: Mapping[str, int]) -> Callable[[int], None]:
     return run
 
 
-def _results(step: Host, arrays: list[np.ndarray]) -> list[np.ndarray]:
+def results_of(step: Host, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """What the step's function returns for its operands."""
     try:
         return step.call(arrays)
     except LamellaError:

@@ -235,6 +235,10 @@ def show(e: Expr, names: list[str] | None = None) -> str:
         return f"{e.attr[0]}({bound} : {' . '.join(args)})"
     if e.op == "load":
         return f"{e.attr[0]}<{e.attr[1]}>[{' if '.join(args)}]"
+    if e.op == "fold":
+        return f"fold.{e.attr[0]}({show(e.attr[1])} : {args[0]})"
+    if e.op == "product":
+        return f"({args[2]} + product({show(e.attr)} : {args[0]} . {args[1]}))"
     if isinstance(e.op, str):
         return f"{e.op}{'.' + str(e.attr) if e.attr else ''}({', '.join(args)})"
     if e.op.name in _INFIX:

@@ -15,6 +15,15 @@ vector loop holds in lane l what iterations low+l, low+l+LANES, ... accumulated,
 outside of it too. Outside of vector loops, `load` with lanes=LANES reads LANES consecutive
 elements, and scalar operations apply to vectors lane by lane; a one-lane value is broadcast.
 
+Tiles. A tile loop (kind "tile", for devices that compute with whole tiles) runs its body once, for
+all of low..high-1 together; these are at most `step` positions, a power of two. Inside it an
+expression that depends on the loop variable has one value for each of them, and one that depends on
+the variables of several tile loops has a value for each combination. Loads and stores of positions
+that are not there are not made. `fold` joins an expression's values along one tile variable, and
+`tile_product` multiplies two tiles. A register whose `lanes` are tile variables has a value for
+each combination of their positions, before and after those loops too; what it holds at positions
+that are not there is not said.
+
 Registers are in scope from their first Set to the end of the enclosing body; a Set inside a loop or
 a When of a register first set outside is carried.
 """
@@ -35,7 +44,7 @@ class Loop:
 
     "parallel": the outermost loop of a kernel, exactly one; its range is handed out to threads, so
     low and high are the kernel's task range at run time and `high` here is the number of tasks.
-    "unroll": low and high are literals.
+    "unroll": low and high are literals. "tile": at most `step` positions, all of them together.
     """
 
     __slots__ = ("body", "high", "kind", "low", "step", "var")
@@ -96,14 +105,17 @@ class Kernel:
     """One kernel: buffers, sizes (variables given at run time) and the statements.
 
     Arguments at run time are 8-byte words: a pointer for each global buffer in order, then each
-    size in order. `scratch` buffers are carved from the thread's scratch memory in order.
+    size in order. `scratch` buffers are carved from the thread's scratch memory in order. On a
+    device `warps` of threads compute one task, and loads run `stages` trips of a loop ahead.
     """
 
-    __slots__ = ("body", "buffers", "name", "sizes")
+    __slots__ = ("body", "buffers", "name", "sizes", "stages", "warps")
 
-    def __init__(self, name: str, buffers: Iterable[Buffer], sizes: Iterable[Expr], body: list):
+    def __init__(self, name: str, buffers: Iterable[Buffer], sizes: Iterable[Expr], body: list,
+                 warps: int = 1, stages: int = 1):
         self.name, self.buffers = name, list(buffers)
         self.sizes, self.body = list(sizes), body
+        self.warps, self.stages = warps, stages
 
     @property
     def operands(self) -> list[Buffer]:
@@ -143,6 +155,22 @@ def trailing_zeros(x: Expr) -> Expr:
     return make("ctz", (x,), None, dtypes.index)
 
 
+def tile(var: Expr, low: Expr, high: Expr, width: int, body: list) -> Loop:
+    """A tile loop over low..high-1, which are at most `width` positions."""
+    return Loop(var, low, high, body, "tile", width)
+
+
+def fold(monoid: str, over: Expr, x: Expr) -> Expr:
+    """The values of x along the tile variable `over` joined, in the device's own fixed order."""
+    return make("fold", (x,), (monoid, over), x.dtype)
+
+
+def tile_product(a: Expr, b: Expr, start: Expr, over: Expr) -> Expr:
+    """start + the sum along `over` of a * b, two tiles that share that variable. Factors are of one
+    floating dtype; sums are of start's dtype, in the device's own fixed order."""
+    return make("product", (a, b, start), over, start.dtype)
+
+
 def structure(kernel: Kernel) -> tuple:
     """What the kernel is, hashable: equal kernels have equal structures."""
     buffers = tuple((b.name, b.dtype.name, b.writes, b.space, b.count) for b in kernel.buffers)
@@ -178,7 +206,7 @@ def _show_body(body: list, depth: int, lines: list[str]) -> None:
     pad = "  " * depth
     for s in body:
         if isinstance(s, Loop):
-            step = f" by {s.step}" if s.step != 1 else ""
+            step = "" if s.step == 1 else f" of {s.step}" if s.kind == "tile" else f" by {s.step}"
             lines.append(f"{pad}{s.kind} {s.var} in {s.low}..{s.high}{step}:")
             _show_body(s.body, depth + 1, lines)
         elif isinstance(s, Set):

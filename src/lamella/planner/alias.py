@@ -128,6 +128,30 @@ def may_lie_over(step, b: Buffer) -> bool:
                if not r.writes and r.buffer.bytes == b.bytes)
 
 
+def pairs_in_place(step, owner: dict[int, int]) -> list[tuple[int, int]]:
+    """(written, read): buffers (by id) of a step of which the first may be written over the second
+    where that is not read any more; each in one pair at most, those that have one `owner` first.
+    """
+    if isinstance(step, Copy):
+        return [(id(step.target), id(step.source_buffer))] \
+            if step.target.bytes == step.source_buffer.bytes else []
+    if not isinstance(step, Launch):
+        return []
+    written = [(n, o.buffer) for n, o in enumerate(step.operands)
+               if o.writes and o.buffer.alias is None and o.buffer.role != "argument"]
+    found = [(owner.get(id(b)) != owner.get(id(r.buffer.root)), n, k)
+             for n, b in written for k, r in enumerate(step.operands)
+             if not r.writes and r.buffer.bytes == b.bytes and r.buffer.root.role == "temporary"
+             and r.buffer.dtype.bits == b.dtype.bits and _same_places(step, n, k)
+             and _read_once(step, r.buffer.root)]
+    pairs: dict[int, int] = {}
+    for _, n, k in sorted(found):
+        target, source = id(step.operands[n].buffer), id(step.operands[k].buffer.root)
+        if target not in pairs and source not in pairs.values():
+            pairs[target] = source
+    return list(pairs.items())
+
+
 def _read_once(step: Launch, root: Buffer) -> bool:
     return sum(not o.writes and o.buffer.root is root for o in step.operands) == 1
 

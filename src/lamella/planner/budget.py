@@ -1,11 +1,9 @@
-"""The search for a plan within a memory budget: a second order of steps, and values computed again.
+"""The search for a plan within a memory budget: a second order of steps, and values made again.
 
-Greedy, along one trail that does not depend on the budget: the limit sinks by a few percent, and
-while some step needs more, the move is done that costs the least time for a byte of the excess. The
-budget takes the first plan of the trail that keeps it, so that a smaller budget never has a larger
-peak; the smallest plan of the trail is the floor. What may be computed again is Chen et al.,
-"Training Deep Nets with Sublinear Memory Cost" (2016); to choose by cost, size and how long a value
-rests is the rule of Kirisame et al., "Dynamic Tensor Rematerialization" (2021), done ahead of time.
+It goes one trail that does not depend on the budget: a limit sinks by a few percent, and for each a
+plan is sought that keeps it (`planner/search.py`). The budget takes the first plan of the
+trail that keeps it, so that a smaller budget never has a larger peak; the smallest plan of the
+trail is the floor.
 """
 
 from __future__ import annotations
@@ -18,14 +16,16 @@ from ..base.source import render
 from .alias import may_lie_over
 from .liveness import Draft, temporaries
 from .memory import Memory, bytes_text
+from .occupancy import Occupancy
 from .place import aligned
 from .plan import Buffer, Order, Plan
-from .recompute import applied, moves
+from .recompute import with_repeats
 from .reorder import reordered
+from .search import Search
+from .units import work_of
 
-_SINK = 0.06     # how far the limit lies below the peak at first
-_LEAST = 0.004   # and at last: then nothing helps any more
-_TRIES = 6       # moves that are tried where the first ones help less than was estimated
+_SINK = 0.05     # how far a limit lies below the peak before it, at first
+_LEAST = 0.006   # and at last: then nothing helps any more
 
 
 class Budget:
@@ -38,6 +38,20 @@ class Budget:
 
     def __repr__(self) -> str:
         return f"<{self.bytes} bytes, {self.threads} threads>"
+
+
+def settle(plan: Plan) -> None:
+    """Put the plan's steps, whose values do not share bytes yet, in the order that needs less."""
+    draft = Draft(plan, plan.steps, {s.name: s.high for s in plan.symbols})
+    other = reordered(draft)
+    if other.peak < draft.peak:
+        plan.steps = other.steps
+
+
+def fits(plan: Plan, budget: Budget) -> bool:
+    """Whether the plan, whose values do not share bytes yet, keeps the budget as it is."""
+    env = {s.name: s.high for s in plan.symbols}
+    return Draft(plan, plan.steps, env).memory(budget.threads).peak <= budget.bytes
 
 
 def keep(plan: Plan, budget: Budget) -> None:
@@ -61,38 +75,21 @@ def keep(plan: Plan, budget: Budget) -> None:
 
 
 def trail(plan: Plan, env: Mapping[str, int]) -> Iterator[Draft]:
-    """Drafts of the plan, each with a smaller excess over a limit that sinks with the peak."""
+    """Drafts of the plan, each within a limit that sinks."""
     draft = Draft(plan, plan.steps, env)
     yield draft
-    other = draft.changed(reordered(draft))
+    other = reordered(draft)
     if other.peak < draft.peak:
         draft = other
         yield draft
-    sink, lowest = _SINK, draft.peak
+    occupancy = Occupancy(work_of(draft))
+    search = Search(occupancy)
+    sink = _SINK
     while sink >= _LEAST:
-        limit = int(lowest * (1 - sink))
-        while draft.peak > limit:
-            better = _better(draft, limit)
-            if better is None:
-                sink /= 2
-                break
-            draft = better
-            lowest = min(lowest, draft.peak)
-            yield draft
-
-
-def _better(draft: Draft, limit: int) -> Draft | None:
-    """The draft with the cheapest move that lessens its excess over the limit."""
-    now = _excess(draft, limit)
-    for _, move in moves(draft, limit)[:_TRIES]:
-        found = draft.changed(applied(draft, move))
-        if _excess(found, limit) < now:
-            return found
-    return None
-
-
-def _excess(draft: Draft, limit: int) -> int:
-    return int((draft.live - limit).clip(min=0).sum())
+        if search.below(int(occupancy.peak * (1 - sink))):
+            yield with_repeats(draft, occupancy)
+        else:
+            sink /= 2
 
 
 # ---- what a refusal says ------------------------------------------------------------------------

@@ -11,8 +11,7 @@ from ..lang.machine import on_machine
 from . import fuse as fusing
 from .access import stored
 from .alias import share_bytes
-from .budget import Budget, keep
-from .contract import schedule_contraction
+from .budget import Budget, fits, keep, settle
 from .control import schedule_control, temporary
 from .cost import price
 from .fuse import Fusion, Group, producer
@@ -22,36 +21,32 @@ from .liveness import temporaries
 from .narrow import narrow
 from .nest import Nest
 from .order import order_groups
+from .partition import LITTLE, MUCH, NO_SECOND, partition
 from .plan import Branch, Buffer, Copy, Loop, Plan, Step
 from .prologue import hoist
 from .prune import prune
-from .reduction import schedule_reduction
 from .routine import schedule_routine
-from .rows import schedule_rows
 from .simplify import expand, share
 from .split import split
+from .templates import templates_of
 
 
 def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
                fixed: frozenset[int] = frozenset(), fused: bool = True,
                budget: Budget | None = None) -> Plan:
-    """The plan of a program: expand -> narrow -> split -> share -> fuse -> schedule -> hoist ->
-    keep the budget -> share bytes -> price. BudgetError where no plan within the budget is found.
+    """The plan of a program: expand -> narrow -> split -> share -> partition -> fuse -> schedule ->
+    hoist -> settle the order -> keep the budget -> share bytes -> price. BudgetError where no plan
+    within the budget is found.
 
     `donated` numbers the inputs whose bytes the plan may reuse, `fixed` those that are the same at
     every call. With `fused` false every op keeps a
     kernel of its own (composites one for all of their parts where that is possible).
     """
-    arguments = [Buffer(n.dtype, n.type.size, "argument", n.params["name"] or f"argument {k}", k)
-                 for k, n in enumerate(program.inputs)]
-    steps, results = region(program, arguments, donated, target, fused)
-    for k, b in enumerate(results):
-        if b.role == "temporary":
-            b.role, b.index = "result", k
-    plan = Plan(program.name, program, steps, arguments, results, temporaries(steps), donated,
-                fixed, tuple(_symbols(program)))
-    hoist(plan)
-    if budget is not None:
+    plan = _planned(program, target, donated, fixed, fused, LITTLE)
+    if fused:
+        settle(plan)
+    if budget is not None and not fits(plan, budget):
+        plan = _planned(program, target, donated, fixed, fused, MUCH)
         keep(plan, budget)
     share_bytes(plan)
     plan.steps = _without_vain_copies(plan.steps)
@@ -62,10 +57,26 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
     return plan
 
 
+def _planned(program: Program, target, donated: frozenset[int], fixed: frozenset[int], fused: bool,
+             worth: float) -> Plan:
+    """The plan in its first order of steps, before any two values share bytes."""
+    arguments = [Buffer(n.dtype, n.type.size, "argument", n.params["name"] or f"argument {k}", k)
+                 for k, n in enumerate(program.inputs)]
+    steps, results = region(program, arguments, donated, target, fused, worth)
+    for k, b in enumerate(results):
+        if b.role == "temporary":
+            b.role, b.index = "result", k
+    plan = Plan(program.name, program, steps, arguments, results, temporaries(steps), donated,
+                fixed, tuple(_symbols(program)))
+    hoist(plan)
+    return plan
+
+
 def region(program: Program, given: list[Buffer], owned: frozenset[int], target,
-           fused: bool) -> tuple[list[Step], list[Buffer]]:
+           fused: bool, worth: float | None) -> tuple[list[Step], list[Buffer]]:
     """(the steps of a program over its inputs' buffers, its outputs' buffers). `owned` numbers the
-    inputs that it may overwrite. Programs inside of nodes are regions of their own."""
+    inputs that it may overwrite; `worth` says how much room is worth where maps may be computed
+    again (see `partition`). Programs inside of nodes are regions of their own."""
     tags: dict[int, int] | None = None if fused else {}
     program = expand(prune(program), tags)
     if tags is None:  # composites may bring loops; pruning would lose the tags
@@ -73,7 +84,10 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], target,
     program = narrow(program, tags)
     program = split(program, tags)
     program = share(program, tags)
-    fusion = fusing.fuse(program, tags, target.room)
+    second = NO_SECOND
+    if tags is None and worth is not None:
+        program, second = partition(program, worth)
+    fusion = fusing.fuse(program, tags, target.room, second)
     kept = _kept(fusion)
     buffers = _buffers(program, given, fusion, kept)
     steps: list[Step] = []
@@ -82,7 +96,7 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], target,
             steps.append(schedule_host(group, fusion, buffers, kept))
         elif group.kind == "step":
             steps += schedule_control(group, fusion, buffers,
-                                      lambda p, b, o: region(p, b, o, target, fused))
+                                      lambda p, b, o: region(p, b, o, target, fused, None))
         elif any(id(s.node) in kept for s in group.seeds):
             steps += _steps(group, fusion, kept, buffers, target)
     return steps, [buffers[id(fusion.access[id(o)].base)] for o in fusion.outputs]
@@ -126,17 +140,17 @@ def _buffers(program: Program, given: list[Buffer], fusion: Fusion,
 def _steps(group: Group, fusion: Fusion, kept: set[int], buffers, target) -> Sequence[Step]:
     if group.kind == "update" and _plain_update(group, fusion):
         return schedule_update(Nest(group, fusion, kept), buffers, False)
-    nest = Nest(group, fusion, kept)
+    nest, templates = Nest(group, fusion, kept), templates_of(target)
     if group.kind == "dot":
-        return schedule_contraction(nest, buffers, fusion, target)
+        return templates.contraction(nest, buffers, fusion, target)
     if group.kind == "routine":
         return schedule_routine(nest, buffers)
     if group.kind == "reduce" and len(group.seeds) == 1:
-        return schedule_reduction(nest, buffers, fusion)
+        return templates.reduction(nest, buffers, fusion, target)
     if group.domain is None:
         shape = group.seeds[0].node.shape
         group.domain = (shape[:-1], shape[-1]) if shape else ((), 1)
-    return [schedule_rows(nest, buffers)]
+    return templates.rows(nest, buffers, fusion, target)
 
 
 def _plain_update(group: Group, fusion: Fusion) -> bool:

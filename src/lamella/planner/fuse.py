@@ -12,20 +12,19 @@ from __future__ import annotations
 
 from ..base.extents import Extent
 from ..ir.node import ITEM, Node, topological
-from ..ir.program import Program, frozen
+from ..ir.program import Program
 from ..ir.types import TupleType
 from ..lang import expr
 from ..lang.definition import Definition
 from ..lang.expr import Expr
 from ..lang.routine import Part, Routine, rewritten
 from .access import Access, stored, view
+from .defined import CHEAP, definition_of, is_step, kind_of
 from .linear import linear
+from .partition import NO_SECOND, Second
 
 _ALONE = ("step", "routine")  # kinds that share a kernel with nobody
 LARGEST = 160        # scalar operations that may be substituted into one definition
-CHEAP = frozenset({"add", "sub", "mul", "neg", "max", "min", "abs", "where", "cast", "eq", "ne",
-                   "lt", "le", "and", "or", "xor", "not", "stop_gradient", "bitcast", "sign",
-                   "div", "real", "imag", "conj", "complex"})
 
 
 class Seed:
@@ -75,31 +74,29 @@ class Group:
 class Fusion:
     """The outcome: groups, and how every node that is not substituted is reached."""
 
-    __slots__ = ("access", "groups", "outputs")
+    __slots__ = ("access", "groups", "outputs", "second")
 
-    def __init__(self, groups: list[Group], access: dict[int, Access], outputs: list[Node]):
-        self.groups, self.access, self.outputs = groups, access, outputs
+    def __init__(self, groups: list[Group], access: dict[int, Access], outputs: list[Node],
+                 second: Second = NO_SECOND):
+        self.groups, self.access, self.outputs, self.second = groups, access, outputs, second
 
 
-def fuse(p: Program, tags: dict[int, int] | None = None, room: int = 8) -> Fusion:
+def fuse(p: Program, tags: dict[int, int] | None = None, room: int = 8,
+         second: Second = NO_SECOND) -> Fusion:
     """Groups of the program. With `tags` only values of the same tag (one uncompiled op) fuse;
-    `room` is the target's (codegen/target.py)."""
-    storing = _Storing(p, tags, room)
+    `room` is the target's (codegen/target.py); copies in the second half fuse with what lies there.
+    """
+    storing = _Storing(p, tags, room, second)
     storing.decide()
     seeds = [storing.seed(n) for n in storing.order if id(n) in storing.stored
              and n.op.name != "input"]
     groups = _merge(_grouped(seeds, storing.access), storing)
-    return Fusion(groups, storing.access, list(p.outputs))
+    return Fusion(groups, storing.access, list(p.outputs), second)
 
 
 def producer(node: Node) -> Node:
     """The node that computes this one: itself, or of an item the node with several results."""
     return node.inputs[0] if node.op is ITEM else node
-
-
-def is_step(node: Node) -> bool:
-    """Whether the node's op is planned as steps of its own."""
-    return "step" in node.op.facts
 
 
 def _grouped(seeds: list[Seed], access) -> list[Group]:
@@ -118,21 +115,11 @@ def _grouped(seeds: list[Seed], access) -> list[Group]:
     return groups
 
 
-def kind_of(node: Node, definition: Definition) -> str:
-    """Which template a definition asks for by its outermost operation."""
-    body = definition.body
-    if "update" in node.op.facts:
-        return "update"
-    if body.op == "reduce":
-        return "dot" if body.attr[0] == "dot" else "reduce"
-    return "map" if not any(e.op == "reduce" for e in expr.walk(body)) else "general"
-
-
 class _Storing:
     """Decides which nodes are stored, and states the definition of each."""
 
-    def __init__(self, p: Program, tags: dict[int, int] | None, room: int):
-        self.program, self.tags, self.room = p, tags, room
+    def __init__(self, p: Program, tags: dict[int, int] | None, room: int, second: Second):
+        self.program, self.tags, self.room, self.second = p, tags, room, second
         self.order = topological((*p.inputs, *p.outputs))
         self.number = {id(n): k for k, n in enumerate(self.order)}
         self.uses: dict[int, list[Node]] = {id(n): [] for n in self.order}
@@ -147,7 +134,7 @@ class _Storing:
     def definition(self, node: Node) -> Definition:
         found = self.lowered.get(id(node))
         if found is None:
-            found = self.lowered[id(node)] = _definition(node)
+            found = self.lowered[id(node)] = definition_of(node)
         return found
 
     # -- what is stored --
@@ -312,22 +299,6 @@ def _place(axis: Expr) -> Expr:
     return expr.lit(0, expr.dtypes.index) if axis.attr[1] == 1 else axis
 
 
-_definitions: dict[tuple, Definition] = {}
-
-
-def _definition(node: Node) -> Definition:
-    """The node's lowering, remembered for nodes of equal op, parameters and types."""
-    types = tuple(i.type for i in node.inputs)
-    key = (node.op.name, frozen(node.params), types)
-    found = _definitions.get(key)
-    if found is None:
-        if len(_definitions) > 8192:
-            _definitions.clear()
-        assert node.op.lower is not None
-        found = _definitions[key] = node.op.lower(node.params, *types)
-    return found
-
-
 def _leads_to(node: Node, target: Node) -> bool:
     while node is not target and "view" in node.op.facts:
         node = node.inputs[0]
@@ -411,6 +382,16 @@ class _Graph:
 
     def __init__(self, groups: list[Group]):
         self.owner = {id(s.node): g for g in groups for s in g.seeds}
+        self._seeds = [s for g in groups for s in g.seeds]
+        self._readers: dict[int, set[int]] = {}
+
+    def readers(self, node: Node, base) -> set[int]:
+        """The stored nodes (by id) whose definitions read a stored node, or a view of it."""
+        if not self._readers:
+            for s in self._seeds:
+                for n in s.reads:
+                    self._readers.setdefault(id(base(n)), set()).add(id(s.node))
+        return self._readers.get(id(node), set())
 
     def producers(self, g: Group, bases) -> list[Group]:
         found = {}
@@ -447,13 +428,16 @@ def _absorb(target: Group, g: Group, graph: _Graph) -> None:
 
 
 def _siblings(g: Group, target: Group, graph: _Graph, order, base, storing) -> list[Group]:
-    """Other producers of g that the target may take along: same domain, neither needs the other."""
-    if target.kind == "dot":
-        return []
+    """Other producers of g that the target may take along: same domain, neither needs the other;
+    behind a contraction maps of its shape that nobody else reads."""
     found: list[Group] = []
     producers = graph.producers(g, base)
     for p in producers:
-        if p is target or p not in order or p.domain != target.domain or p.kind == "dot":
+        if p is target or p not in order or p.kind == "dot":
+            continue
+        fits = _behind(p, g, graph, base, storing) if target.kind == "dot" else \
+            p.domain == target.domain
+        if not fits:
             continue
         apart = all(not _reaches([p, q], q, graph, base) and not _reaches([q, p], p, graph, base)
                     for q in (target, *found))
@@ -462,16 +446,27 @@ def _siblings(g: Group, target: Group, graph: _Graph, order, base, storing) -> l
     return found
 
 
+def _behind(p: Group, g: Group, graph: _Graph, base, storing: _Storing) -> bool:
+    """Whether a group's values are maps that may be computed behind a contraction: for g alone, or
+    copies, which may wait."""
+    own = {id(s.node) for s in (*p.seeds, *g.seeds)}
+    return all(s.kind == "map" and s.node.shape == g.seeds[0].node.shape and
+               (id(s.node) in storing.second.copies or graph.readers(s.node, base) <= own)
+               for s in p.seeds)
+
+
 def _wider(a, b):
     return a if a is not None and len(a[0]) >= len(b[0]) else b
 
 
 def _partner(g: Group, graph: _Graph, order, base, storing) -> Group | None:
     producers = graph.producers(g, base)
-    for p in sorted(producers, key=lambda p: -order.index(p)):
-        if _compatible(p, g, base, storing) and not _reaches(producers, p, graph, base):
-            return p
-    return None
+    fit = [p for p in sorted(producers, key=lambda p: -order.index(p))
+           if _compatible(p, g, base, storing) and not _reaches(producers, p, graph, base)]
+    dots = [p for p in fit if p.kind == "dot"]
+    if len(dots) == 1 and len(_siblings(g, dots[0], graph, order, base, storing)) == len(fit) - 1:
+        return dots[0]  # what is computed behind a contraction need not be written before
+    return fit[0] if fit else None
 
 
 def _reaches(producers: list[Group], target: Group, graph: _Graph, base) -> bool:
@@ -494,6 +489,8 @@ def _compatible(p: Group, g: Group, base, storing: _Storing) -> bool:
     seed = g.seeds[0]
     if p.kind in _ALONE or seed.kind in _ALONE:
         return False
+    if id(seed.node) in storing.second.copies and id(p.seeds[0].node) not in storing.second.nodes:
+        return False    # it would be computed where its value was not to be kept from
     if storing.tags and storing.tags.get(id(p.seeds[0].node)) != storing.tags.get(id(seed.node)):
         return False
     if sum(len(expr.walk(s.definition.body)) for s in p.seeds) > 6 * LARGEST:

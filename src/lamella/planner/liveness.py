@@ -50,8 +50,8 @@ class Draft:
     argument (by id), the step that takes its bytes.
     """
 
-    __slots__ = ("between", "env", "heirs", "histories", "live", "owner", "peak", "plan", "prices",
-                 "rented", "steps", "touches")
+    __slots__ = ("between", "env", "heirs", "histories", "live", "own", "owner", "peak", "plan",
+                 "prices", "rented", "steps", "touches")
 
     def __init__(self, plan: Plan, steps: list[Step], env: Mapping[str, int],
                  prices: dict[int, tuple[Step, float]] | None = None):
@@ -66,7 +66,7 @@ class Draft:
             self._survey()
 
     def _survey(self) -> None:
-        own = own_results(self.plan, self.env)
+        own = self.own = own_results(self.plan, self.env)
         every = every_buffer(self.plan)
         self.owner = {id(b): id(b.root) for b in every}
         self.rented = {id(b) for b in every if b.root.role == "temporary"}

@@ -34,7 +34,36 @@ def order_groups(program: Program, fusion: Fusion, donated: frozenset[int]) -> l
     for k, n in enumerate(program.inputs):
         if k in donated:
             _wait_for_readers(n, readers.get(id(n), []), groups, wanted, needs)
-    return [groups[k] for k in _sorted(needs)]
+    return [groups[k] for k in _sunk(_sorted(needs), needs, _early(groups, needs, fusion))]
+
+
+def _early(groups: list[Group], needs: list[set[int]], fusion: Fusion) -> set[int]:
+    """Groups of the second half that could run in the first, for others of the second: they need
+    nothing but its values and copies of them."""
+    second = fusion.second
+    copies = {k for k, g in enumerate(groups) if all(id(s.node) in second.copies for s in g.seeds)}
+    first = {k for k, g in enumerate(groups) if id(g.seeds[0].node) not in second.nodes}
+    needed = set().union(*needs)
+    return {k for k in needed - first if k in copies or needs[k] <= first | copies}
+
+
+def _sunk(order: list[int], needs: list[set[int]], early: set[int]) -> list[int]:
+    """The order with each of `early` right before the first that needs it."""
+    out: list[int] = []
+    begun: set[int] = set()
+
+    def put(k: int) -> None:
+        begun.add(k)
+        for c in sorted(needs[k] & early - begun):
+            if c not in begun:
+                put(c)
+        out.append(k)
+
+    for k in order:
+        if k not in early:
+            put(k)
+    assert len(out) == len(order), "a group is needed by itself"
+    return out
 
 
 def _wait_for_readers(argument: Node, readers: list[int], groups, wanted: set[int], needs) -> None:

@@ -1,60 +1,102 @@
-"""A second order of steps: those that free bytes run as early as they can.
+"""A second order of units: those that free bytes run as early as they can.
 
-List scheduling over what each step reads and writes: of the steps that can run, one that frees as
-much as it takes goes first, else the earliest of the given order. So an optimizer's update follows
-its gradient at once, and the gradients need not all be alive together.
+List scheduling over what each unit reads and writes: of the units that can run, one that frees
+about as much as it takes goes first, else the earliest of the given order. So an optimizer's update
+follows its gradient at once, and the gradients need not all be alive together. A unit that is at
+the peak by what it needs for itself then waits until more has been freed.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Mapping
+from bisect import insort
+
+import numpy as np
 
 from .liveness import Draft
-from .plan import Host, Step
+from .occupancy import Occupancy, Work
+from .plan import Host
+from .units import work_of
+
+_LITTLE = 1000  # growth by so small a part of the peak is as good as none
+_WAITS = 32     # units that are made to wait, at most
 
 
-def reordered(draft: Draft) -> list[Step]:
-    """The draft's steps in the second order."""
-    needs = _needs(draft)
-    users: list[list[int]] = [[] for _ in needs]
-    for k, before in enumerate(needs):
-        for p in before:
-            users[p].append(k)
-    missing = [len(n) for n in needs]
-    left = {i: len(h.uses()) for i, h in draft.histories.items()}
+def reordered(draft: Draft) -> Draft:
+    """The draft with its steps in the second order."""
+    if not draft.steps:
+        return draft
+    work = work_of(draft)
+    listed = _listed(draft, work, _users(draft, work))
+    draft = draft.changed([draft.steps[s] for k in listed for s in work.units[k].steps])
+    work = work_of(draft)
+    order, users = list(range(len(work.units))), _users(draft, work)
+    for _ in range(_WAITS):
+        later = _with_a_wait(work, order, users)
+        if later is None:
+            break
+        order = later
+    return draft.changed([draft.steps[s] for k in order for s in work.units[k].steps])
+
+
+def _listed(draft: Draft, work: Work, users: list[list[int]]) -> list[int]:
+    """The units, of those that can run one first that takes little more than it frees."""
+    missing = [0] * len(users)
+    for behind in users:
+        for u in behind:
+            missing[u] += 1
+    left = [len(readers) for readers in work.readers]
     ready = [k for k, m in enumerate(missing) if not m]
-    heapq.heapify(ready)
     out: list[int] = []
-    begun: set[int] = set()
     while ready:
-        k = next((k for k in sorted(ready) if _growth(draft, k, left, begun) <= 0), ready[0])
+        k = next((k for k in ready if _growth(work, k, left) * _LITTLE <= draft.peak), ready[0])
         ready.remove(k)
-        heapq.heapify(ready)
         out.append(k)
-        for b in _owners(draft, k):
-            left[b] -= 1
-            begun.add(b)
+        for v in work.units[k].reads:
+            left[v] -= 1
         for u in users[k]:
             missing[u] -= 1
             if not missing[u]:
-                heapq.heappush(ready, u)
-    assert len(out) == len(needs), "steps depend on each other in a circle"
-    return [draft.steps[k] for k in out]
+                insort(ready, u)
+    assert len(out) == len(users), "units depend on each other in a circle"
+    return out
 
 
-def _owners(draft: Draft, k: int) -> set[int]:
-    return {id(b) for b, _ in draft.touches[k]}
+def _with_a_wait(work: Work, order: list[int], users: list[list[int]]) -> list[int] | None:
+    """The order with the unit at the peak run where less is alive; None where that does not help.
+    """
+    now = Work([work.units[k] for k in order], work.sizes, work.kept, work.base)
+    o = Occupancy(now)
+    t = int(o.during.argmax())
+    u, place = now.units[t], {k: n for n, k in enumerate(order)}
+    end = min((place[n] for n in users[order[t]]), default=len(order))
+    if end <= t + 2:
+        return None
+    freed = sum(now.sizes[v] for v in u.reads if now.readers[v][-1] == t)
+    more = freed - sum(now.sizes[v] for v in u.writes)
+    alone = int(o.during[t] - o.across[t]) + freed
+    between = np.maximum.accumulate(o.during[t + 1:end] + more)
+    behind = np.append(o.across[t + 2:], now.base)[:len(between)] + alone
+    q = int(np.maximum(between, behind).argmin())
+    moved = [*order[:t], *order[t + 1:t + 2 + q], order[t], *order[t + 2 + q:]]
+    there = Occupancy(Work([work.units[k] for k in moved], work.sizes, work.kept, work.base))
+    return moved if there.peak < o.peak else None
 
 
-def _growth(draft: Draft, k: int, left: Mapping[int, int], begun: set[int]) -> int:
-    """Bytes that step k makes alive, less those that die with it."""
-    grown = 0
-    for b in _owners(draft, k):
-        h = draft.histories[b]
-        if h.buffer.role == "temporary" and draft.rents(h.buffer):
-            grown += h.bytes * ((b not in begun) - (left[b] == 1))
-    return grown
+def _growth(work: Work, k: int, left: list[int]) -> int:
+    """Bytes that unit k makes alive, less those that die with it."""
+    u = work.units[k]
+    return sum(work.sizes[v] for v in u.writes) - sum(
+        work.sizes[v] for v in u.reads if left[v] == 1 and v not in work.kept)
+
+
+def _users(draft: Draft, work: Work) -> list[list[int]]:
+    """The units that must come behind each."""
+    place = {s: k for k, u in enumerate(work.units) for s in u.steps}
+    found: list[set[int]] = [set() for _ in work.units]
+    for s, before in enumerate(_needs(draft)):
+        for b in before:
+            found[place[b]].add(place[s])
+    return [sorted(n - {k}) for k, n in enumerate(found)]
 
 
 def _needs(draft: Draft) -> list[set[int]]:

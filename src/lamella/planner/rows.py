@@ -16,7 +16,7 @@ from ..lang import expr, scalar
 from ..lang.expr import Expr, free_axes, lit
 from ..lang.loops import LANES, Loop, Set, Store, When, index_var, lane_tree, trailing_zeros
 from ..lang.order import SUM_CHUNK
-from .fuse import CHEAP
+from .defined import CHEAP
 from .nest import Builder, Nest, accumulator, decode, merged_axes, strides_of, widened
 from .plan import Launch
 

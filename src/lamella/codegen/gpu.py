@@ -1,0 +1,37 @@
+"""GPU targets as data: what schedules and the compiler are told about a kind of device."""
+
+from __future__ import annotations
+
+from ..base.errors import UnsupportedError
+
+
+class GpuTarget:
+    """One compute capability. `shared_bytes`: of one program at most; `processors`: that run
+    programs side by side (of the usual card of the kind; a plan is made without one);
+    `contract_tiles` serve products that tiles are not made for, as on the processor."""
+
+    __slots__ = ("arch", "contract_tiles", "name", "processors", "shared_bytes")
+    level = "tiles"
+    room = 8    # vectors of LANES values that routines, stated for processors, may hold
+
+    def __init__(self, name: str, arch: int, shared_bytes: int, processors: int):
+        self.name, self.arch, self.processors = name, arch, processors
+        self.shared_bytes = shared_bytes
+        self.contract_tiles: tuple[tuple[int, int], ...] = ((4, 1), (2, 1), (1, 1), (1, 1))
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+SM80 = GpuTarget("sm_80", 80, 163 << 10, 108)
+SM90 = GpuTarget("sm_90", 90, 227 << 10, 132)
+ALL = (SM90, SM80)  # newest first
+
+
+def by_capability(arch: int) -> GpuTarget:
+    """The newest target that a device of this compute capability runs."""
+    for target in ALL:
+        if target.arch <= arch:
+            return target
+    raise UnsupportedError(f"a GPU of compute capability {arch / 10} is not supported; the oldest "
+                           f"that is: {ALL[-1].arch / 10}")

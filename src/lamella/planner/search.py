@@ -1,0 +1,155 @@
+"""Which units run again so that no more than a limit is alive: greedy, and better by trying again.
+
+Chen et al., "Training Deep Nets with Sublinear Memory Cost" (2016) showed what computing values
+again saves; to choose by price, size and rest is the rule of Kirisame et al., "Dynamic Tensor
+Rematerialization" (2021), done ahead of time; that any set of runs is a schedule, so that single
+runs can be put in and taken out, is from Kusano et al., "FastSA" (2023).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .occupancy import Occupancy
+
+_LOOKED_AT = 8      # gaps that are tried for one move
+
+Run = tuple[int, int]   # a unit and the slot in which it runs again
+
+
+class Search:
+    """Runs put in, and taken out again, until the occupancy is below a limit."""
+
+    def __init__(self, occupancy: Occupancy):
+        self.occupancy = occupancy
+        self._gaps()
+
+    def below(self, limit: int) -> bool:
+        """Bring the peak down to the limit; false, with nothing changed, where that fails."""
+        o = self.occupancy
+        before = set(o.repeats)
+        while o.peak > limit:
+            if not self._step(limit):
+                self._restore(before)
+                return False
+        self._prune(limit)
+        return True
+
+    # -- what rests between two uses --
+
+    def _gaps(self) -> None:
+        """Rows for what rests: (value, last use before, next use), of values whose units may run
+        again."""
+        self.rows: dict[int, np.ndarray] = {}
+        for v in range(len(self.occupancy.work.sizes)):
+            self._rest(v)
+        self.flat: np.ndarray | None = None
+
+    def _rest(self, v: int) -> None:
+        o = self.occupancy
+        maker = o.work.makers[v]
+        self.flat = None
+        self.rows.pop(v, None)
+        if maker < 0 or not o.work.sizes[v]:
+            return
+        u = o.work.units[maker]
+        events = sorted({*o.makes[v], *o.uses[v]})
+        made = set(o.makes[v])
+        found = [(v, a, z) for a, z in zip(events, events[1:], strict=False) if z not in made
+                 and u.since <= o.slot_of(z) <= u.until]
+        if found:
+            self.rows[v] = np.array(found, np.int64)
+
+    def _candidates(self, limit: int) -> list[Run]:
+        """Runs that would free most of the excess for their time, the best first."""
+        o = self.occupancy
+        if self.flat is None:
+            self.flat = np.concatenate(list(self.rows.values())) if self.rows else \
+                np.zeros((0, 3), np.int64)
+            makers = [o.work.makers[v] for v in self.flat[:, 0]]
+            self.sizes = np.array([o.work.sizes[v] for v in self.flat[:, 0]], np.float64)
+            self.prices = np.array([o.work.units[m].seconds for m in makers])
+        over = np.maximum(o.during - limit, 0)
+        total = np.concatenate([[0], np.cumsum(over)])
+        count = np.concatenate([[0], np.cumsum(over > 0)])
+        a = np.searchsorted(o.keys, self.flat[:, 1]) + 1
+        z = np.searchsorted(o.keys, self.flat[:, 2])
+        gain = np.minimum(total[z] - total[a], self.sizes * (count[z] - count[a]))
+        score = np.where(gain > 0, self.prices / np.maximum(gain, 1), np.inf)
+        best = np.argsort(score, kind="stable")[:_LOOKED_AT]
+        return [(o.work.makers[self.flat[k, 0]], o.slot_of(self.flat[k, 2])) for k in best
+                if np.isfinite(score[k])]
+
+    # -- moves --
+
+    def _step(self, limit: int) -> bool:
+        """Make the cheapest move that lessens the excess."""
+        o = self.occupancy
+        before, spent = o.excess(limit), o.seconds
+        best: tuple[float, list[Run]] | None = None
+        for run in dict.fromkeys(self._candidates(limit)):
+            chain = self._with_inputs(run, limit)
+            for runs in [chain] if chain == [run] else [chain, [run]]:
+                self._put(runs)
+                gain, price = before - o.excess(limit), o.seconds - spent
+                self._take(runs)
+                if gain > 0 and (best is None or price / gain < best[0]):
+                    best = price / gain, runs
+        if best is None:
+            return False
+        self._put(best[1])
+        self._touched(best[1])
+        return True
+
+    def _with_inputs(self, run: Run, limit: int) -> list[Run]:
+        """The run, and those that make again what it reads, where keeping that would add to the
+        excess."""
+        o = self.occupancy
+        total = np.concatenate([[0], np.cumsum(np.maximum(o.during - limit, 0))])
+        found: list[Run] = []
+        stack = [run]
+        while stack:
+            unit, slot = stack.pop()
+            if (unit, slot) in o.repeats or (unit, slot) in found:
+                continue
+            found.append((unit, slot))
+            key = o.key(unit, slot)
+            for v in o.work.units[unit].reads:
+                maker = o.work.makers[v]
+                if maker < 0 or not o.work.sizes[v] or o.alive(v, key):
+                    continue
+                m = o.work.units[maker]
+                last = max(z for a, z in o.lives(v) if a < key)
+                a, z = np.searchsorted(o.keys, (last, key))
+                if m.since <= slot <= m.until and total[z] > total[a + 1]:
+                    stack.append((maker, slot))
+        return found
+
+    def _put(self, runs: list[Run]) -> None:
+        for unit, slot in runs:
+            self.occupancy.add(unit, slot)
+
+    def _take(self, runs: list[Run]) -> None:
+        for unit, slot in reversed(runs):
+            self.occupancy.remove(unit, slot)
+
+    def _touched(self, runs) -> None:
+        units = self.occupancy.work.units
+        for v in {v for unit, _ in runs for v in (*units[unit].reads, *units[unit].writes)}:
+            self._rest(v)
+
+    def _restore(self, runs: set[Run]) -> None:
+        now = set(self.occupancy.repeats)
+        self._take(sorted(now - runs))
+        self._put(sorted(runs - now))
+        self._touched(now ^ runs)
+
+    def _prune(self, limit: int) -> None:
+        """Take out the runs without which the limit is kept too, dear ones first."""
+        o = self.occupancy
+        for run in sorted(o.repeats, key=lambda r: (-o.work.units[r[0]].seconds, r)):
+            o.remove(*run)
+            if o.peak > limit:
+                o.add(*run)
+            else:
+                self._touched([run])

@@ -1,0 +1,69 @@
+"""Kernels compile to machine code with no GPU at hand, without spills, on tensor cores."""
+
+import pytest
+
+pytest.importorskip("triton")
+
+from gpu.cases import EVERY, TAKEN, plan_of
+
+import lamella
+from lamella.codegen.gpu import SM80, SM90
+from lamella.engine.device import codes_of
+from lamella.runtime import triton
+
+COMPILED = TAKEN if EVERY else TAKEN[::2]
+
+
+def binaries(program, target=SM90):
+    return [triton.assemble(*code, arch=target.arch)
+            for code in codes_of(plan_of(program, target), {})]
+
+
+@pytest.mark.parametrize("case", COMPILED, ids=[c.name for c in COMPILED])
+def test_every_op_compiles_for_sm_90(case):
+    for binary in binaries(case.program()):
+        assert binary.image[:4] == b"\x7fELF"
+        assert binary.shared <= SM90.shared_bytes
+
+
+@pytest.mark.parametrize("case", COMPILED[::8], ids=[c.name for c in COMPILED[::8]])
+def test_and_for_sm_80(case):
+    for binary in binaries(case.program(), SM80):
+        assert binary.image[:4] == b"\x7fELF"
+
+
+def _matmul(dtype, m=512, k=256, n=512):
+    def f(a, b, c):
+        return lamella.relu(a @ b + c)
+    return lamella.trace(f, lamella.spec((m, k), dtype), lamella.spec((k, n), dtype),
+                         lamella.spec((n,), dtype))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_products_of_16_bits_are_on_tensor_cores(dtype):
+    binary, = binaries(_matmul(dtype))
+    assert "wgmma.mma_async" in binary.ptx and "cp.async" in binary.ptx
+    older, = binaries(_matmul(dtype), SM80)
+    assert "mma.sync" in older.ptx and "wgmma" not in older.ptx
+
+
+def test_products_of_float32_are_not_rounded_to_tf32():
+    binary, = binaries(_matmul("float32"))
+    assert "tf32" not in binary.ptx and "fma.rn.f32" in binary.ptx
+
+
+@pytest.mark.parametrize("f, shape", [
+    (lamella.softmax, (4096, 1024)), (lamella.gelu, (4096, 1024)),
+    (lambda x: x.sum(axis=0), (4096, 1024)), (lambda x: x.T * 2.0, (4096, 1024)),
+    (lambda x: x @ x, (4096, 4096)),
+], ids=["softmax", "gelu", "columns", "transpose", "matmul"])
+def test_registers_and_spills_are_bounded(f, shape):
+    for binary in binaries(lamella.trace(f, lamella.spec(shape, "bfloat16"))):
+        usage = triton.usage(binary)
+        assert usage.registers <= 255 and usage.spilled == 0
+        assert usage.registers * binary.threads <= 65536
+
+
+def test_maps_read_and_write_whole_vectors():
+    binary, = binaries(lamella.trace(lambda x: x * 2.0, lamella.spec((1024, 1024))))
+    assert "ld.global.v4" in binary.ptx and "st.global.v4" in binary.ptx

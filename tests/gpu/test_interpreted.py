@@ -1,0 +1,96 @@
+"""Law: what a device's kernels compute is what the processor computes, op by op.
+
+Triton's interpreter runs them. Where nothing is summed along a tile the bits are the processor's;
+sums and products are in the device's order, and within the errors of `test_reference`.
+"""
+
+import numpy as np
+import pytest
+from ml_dtypes import bfloat16
+
+pytest.importorskip("triton")
+
+from gpu.cases import each_case, in_the_processor_s_order, plan_of
+from gpu.interpreted import Interpreted
+from ops.cases import compiled, execute, is_float, same_bits
+from ops.test_reference import SUMMED, epsilon, errors
+
+import lamella
+from lamella.engine.device import DeviceExecutable
+
+
+def agree(program, arrays) -> None:
+    """Whether a device's results are the processor's, to the bit where no tile is summed."""
+    plan = plan_of(program)
+    found = DeviceExecutable(plan, Interpreted())(arrays)
+    exact = in_the_processor_s_order(plan)
+    for x, y in zip(found, execute(compiled(program), arrays), strict=True):
+        if exact or not is_float(y):
+            assert same_bits(x, y)
+        else:
+            assert errors(x, y, epsilon(y, y.dtype)).max(initial=0.0) <= SUMMED
+
+
+@pytest.mark.parametrize("case", **each_case)
+def test_a_device_computes_what_the_processor_does(case):
+    agree(case.program(), case.arrays)
+
+
+def _normal(*shape, dtype=np.float32):
+    return np.random.default_rng(3).standard_normal(shape).astype(dtype)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (1, 1), (3, 1000), (130, 33)])
+def test_rows_of_awkward_lengths(shape):
+    agree(lamella.trace(lamella.softmax, lamella.spec(shape)), [_normal(*shape)])
+
+
+def test_a_row_longer_than_a_program_holds_is_swept():
+    agree(lamella.trace(lamella.softmax, lamella.spec((2, 20000))), [_normal(2, 20000)])
+
+
+@pytest.mark.parametrize("m, k, n", [(1, 1, 1), (5, 0, 3), (17, 33, 65), (64, 128, 64)])
+def test_products_of_awkward_sizes(m, k, n):
+    def f(a, b, c):
+        return lamella.relu(a @ b + c)
+    arrays = [_normal(m, k), _normal(k, n), _normal(n)]
+    agree(lamella.trace(f, *(lamella.spec(a.shape) for a in arrays)), arrays)
+
+
+def test_products_of_bfloat16_are_summed_in_float32():
+    a, b = _normal(40, 70, dtype=bfloat16), _normal(70, 24, dtype=bfloat16)
+    program = lamella.trace(lambda x, y: x @ y + 1.0, lamella.spec(a.shape, "bfloat16"),
+                            lamella.spec(b.shape, "bfloat16"))
+    found, = DeviceExecutable(plan_of(program), Interpreted())([a, b])
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    rounded = (exact.astype(bfloat16) + bfloat16(1.0)).astype(np.float64)
+    assert np.abs(found.astype(np.float64) - rounded).max() <= 0.5 ** 7 * np.abs(exact).max()
+
+
+def test_a_reduction_in_parts():
+    x = _normal(600, 300)
+    agree(lamella.trace(lambda a: (a.sum(), a.sum(axis=0), a.max(axis=0)), lamella.spec(x.shape)),
+          [x])
+
+
+def test_one_plan_serves_every_length():
+    n = lamella.symbol("n", 1, 64) if hasattr(lamella, "symbol") else None
+    if n is None:
+        pytest.skip("no symbols at the top level")
+    program = lamella.trace(lambda a: lamella.softmax(a * 2.0), lamella.spec((n, 10)))
+    run = DeviceExecutable(plan_of(program), Interpreted())
+    for length in (1, 7, 64):
+        x = _normal(length, 10)
+        want = execute(compiled(program), [x])
+        assert np.allclose(run([x])[0], want[0], atol=1e-6)
+
+
+def test_a_training_step():
+    def loss(w, v, x, y):
+        scores = lamella.relu(x @ w) @ v
+        return lamella.cross_entropy(scores, y).mean()
+
+    arrays = [_normal(12, 20), _normal(20, 10), _normal(32, 12),
+              np.arange(32, dtype=np.int32) % 10]
+    step = lamella.value_and_grad(loss)
+    agree(lamella.trace(step, *(lamella.spec(a.shape, str(a.dtype)) for a in arrays)), arrays)
