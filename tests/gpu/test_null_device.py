@@ -25,7 +25,26 @@ def test_a_plan_is_replayed_and_its_memory_given_back():
     found = run([np.zeros((64, 48), np.float32), np.zeros((32, 64), np.float32)])
     assert [a.shape for a in found] == [(), (64, 48)]
     assert len(device.log) == len(plan.launches())
+    run.close()
     assert not device.memory.known
+
+
+def test_from_the_second_call_on_a_record_is_replayed():
+    class Recording(NullDevice):
+        replays = 0
+
+        def record(self, work):
+            def again():
+                self.replays += 1
+                work()
+            return again
+
+    device = Recording()
+    program = lamella.trace(_loss, lamella.spec((64, 48)), lamella.spec((32, 64)))
+    run = DeviceExecutable(plan_of(program), device)
+    for _ in range(3):
+        run([np.zeros((64, 48), np.float32), np.zeros((32, 64), np.float32)])
+    assert device.replays == 2 and len(device.log) % 3 == 0
 
 
 def test_a_loop_runs_its_trips():

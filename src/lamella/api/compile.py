@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from ..base import knobs, source, tree
+from ..base.devices import Device, cpu
 from ..base.dtypes import as_dtype, bool_, float32, int32
-from ..base.errors import DonatedError, DTypeError, LamellaError, ShapeError
+from ..base.errors import DonatedError, DTypeError, LamellaError, ShapeError, UnsupportedError
 from ..base.extents import Extent, Size, solve
-from ..engine.executable import Executable
 from ..engine.kernels import target
 from ..engine.measure import Measurement
 from ..engine.measure import measure as run_measured
@@ -37,6 +37,7 @@ from ..planner.report import Report
 from . import effects
 from .array import Array, asarray, wrap
 from .closing import force_outside, mark
+from .placing import compute_device, placed
 from .scope import Scope, state
 from .shapes import as_shape
 from .values import error, force, settle
@@ -90,7 +91,7 @@ class Entry:
 
     __slots__ = ("captured", "executable", "structure")
 
-    def __init__(self, executable: Executable, structure: Any, captured: list[Node], donates: bool):
+    def __init__(self, executable: Any, structure: Any, captured: list[Node], donates: bool):
         self.executable, self.captured = executable, [wrap(n) for n in captured]
         self.structure = tree.LEAF if structure == tree.LEAF else structure
         if not donates:
@@ -107,13 +108,14 @@ class Entry:
 class Compiled:
     """A function that runs as planned programs; made by `compile`."""
 
-    def __init__(self, f: Callable, donate, memory, sizes: Mapping[str, tuple]):
+    def __init__(self, f: Callable, donate, memory, sizes: Mapping[str, tuple], device=None):
         functools.update_wrapper(self, f)
         self.f, self.name = f, getattr(f, "__name__", type(f).__name__)
         self.parameters, self.variadic = _parameters(f)
         self.budget = None if memory is None else parse_bytes(memory)
         self.donate = frozenset(self._position(d) for d in _as_tuple(donate))
         self.sizes = {self._position(k): _extents(k, v) for k, v in sizes.items()}
+        self.device = compute_device("compile", device)
         self.entries: dict[tuple, Entry] = {}
         self.fast: dict[tuple, tuple[Entry, tuple, list]] = {}
         self.last: tuple[tuple, Entry | None] = (), None    # structures and entry of a call
@@ -227,8 +229,9 @@ class Compiled:
             print(f"lamella: compiling {self.name}: {self._reason(key)}", file=sys.stderr)
         with collection_paused():
             traced = trace_types(self.f, args, types, self.name)
-            made = executable(traced.program, frozenset(self._donated_leaves(structures)),
-                              traced.fixed(), self._budget())
+            made = placed(traced.program, self.device) if self.device is not cpu else executable(
+                traced.program, frozenset(self._donated_leaves(structures)), traced.fixed(),
+                self._budget())
             return Entry(made, traced.structure, traced.captured, bool(self.donate))
 
     def _reason(self, key: tuple) -> str:
@@ -246,7 +249,7 @@ class Compiled:
 
     def within(self, memory: str | int | None) -> Compiled:
         """The same function with another budget, not compiled yet."""
-        found = Compiled(self.f, tuple(self.donate), memory, {})
+        found = Compiled(self.f, tuple(self.donate), memory, {}, self.device)
         found.sizes = self.sizes
         return found
 
@@ -260,6 +263,9 @@ class Compiled:
         """Bytes really touched and time, step by step, of a call, on copies of its arguments."""
         args, leaves, structures, types = self._prepared(args, kwargs)
         entry = self._entry(args, structures, types)
+        if self.device is not cpu:
+            raise error(UnsupportedError, f"measure: {self.name} runs on {self.device}, which is "
+                                          "not measured yet; leave device out")
         values = [_value_of(a) for a in leaves + entry.captured]
         return run_measured(entry.executable, values)
 
@@ -274,7 +280,8 @@ class Compiled:
 
 
 def compile(f: Callable | None = None, *, donate: str | int | tuple = (),
-            memory: str | int | None = None, sizes: Mapping[str, tuple] | None = None):
+            memory: str | int | None = None, sizes: Mapping[str, tuple] | None = None,
+            device: str | Device | None = None):
     """f as one planned and compiled program; may be used as a decorator.
 
     donate: parameters (names or positions) whose arrays the call may overwrite; they cannot be used
@@ -284,10 +291,12 @@ def compile(f: Callable | None = None, *, donate: str | int | tuple = (),
     `sizes={"x": (symbol("B", 1, 256), None)}`: one compile then serves every value in the bounds.
     Called within a transform or another compiled function it is a part of that: f as it was
     written, which donates nothing and has no budget of its own. On a method, self is an argument.
+    device: "cuda:0" runs it on that GPU, to which arguments are copied and results back from;
+    MissingExtra or UnsupportedError where the GPU or what it needs is not here.
     """
     if f is None:
-        return functools.partial(compile, donate=donate, memory=memory, sizes=sizes)
-    return Compiled(f, donate, memory, sizes or {})
+        return functools.partial(compile, donate=donate, memory=memory, sizes=sizes, device=device)
+    return Compiled(f, donate, memory, sizes or {}, device)
 
 
 def _extents(parameter: str | int, given: Any) -> tuple:

@@ -41,6 +41,8 @@ log = Knob("LAMELLA_LOG", _topics, frozenset(),
 target = Knob("LAMELLA_TARGET", str, "", "target to generate for: avx512 or avx2; empty detects")
 pending_nodes = Knob("LAMELLA_PENDING_NODES", int, 512, "lazy nodes held before evaluation")
 pending_bytes = Knob("LAMELLA_PENDING_BYTES", int, 256 << 20, "lazy result bytes held before it")
+device_waits = Knob("LAMELLA_DEVICE_WAITS", _flag, False,
+                    "wait for each kernel of a GPU, so that an error names the one that failed")
 verify = Knob("LAMELLA_VERIFY", _flag, False, "run the verifier after every stage")
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from ..base.errors import ExecutionError
 from ..base.extents import evaluate, solve
+from ..base.source import render
 from ..codegen.emit import scratch_bytes
 from ..codegen.triton import emit
 from ..ir.types import TensorType, tensor
 from ..planner.place import aligned, place
-from ..planner.plan import Branch, Buffer, Copy, Host, Launch, Loop, Plan, Step
+from ..planner.plan import Branch, Buffer, Copy, Host, Launch, Loop, Plan, Step, inner_steps
 from ..runtime.device import Code, Device, NullDevice, Span
 from .host import results_of
 
@@ -41,28 +44,49 @@ class Command(NamedTuple):
 
 
 class DeviceExecutable:
-    """Runs a plan on a device over NumPy arrays."""
+    """Runs a plan on a device over NumPy arrays. The device's memory is kept from call to call, for
+    each value of the symbols, until `close`."""
 
     def __init__(self, plan: Plan, device: Device):
         self.plan, self.device = plan, device
         self.bound: dict[tuple, _Bound] = {}
+        self.lock = threading.Lock()
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The results for these arguments; the device's memory is given back."""
+        """The results for these arguments."""
         env: dict[str, int] = {}
         for t, a in zip(self.plan.program.input_types, arrays, strict=True):
             for e, n in zip(t.shape, a.shape, strict=True):
                 solve(e, n, env)
         key = tuple(sorted(env.items()))
-        bound = self.bound.get(key)
-        if bound is None:
-            bound = self.bound[key] = _Bound(self.plan, env, self.device)
-        return bound.run(arrays)
+        with self.lock:
+            bound = self.bound.get(key)
+            if bound is None:
+                bound = self.bound[key] = _Bound(self.plan, env, self.device)
+            return bound.run(arrays)
+
+    def close(self) -> None:
+        """Give the device's memory back; the next call allocates anew."""
+        with self.lock:
+            for bound in self.bound.values():
+                bound.close()
+            self.bound.clear()
+
+    def __del__(self):
+        self.close()
 
 
 def codes_of(plan: Plan, env: Mapping[str, int]) -> list[Code]:
     """The distinct kernels of a plan, as a device is given them."""
     return list(_Bound(plan, env, NullDevice()).codes)
+
+
+def every_step(steps: Sequence[Step]) -> Iterator[Step]:
+    """The steps, and those within them."""
+    for s in steps:
+        yield s
+        for inner in inner_steps(s):
+            yield from every_step(inner)
 
 
 class _Bound:
@@ -82,19 +106,15 @@ class _Bound:
         self.codes: dict[Code, object] = {}
         self._prepare([*plan.prologue, *plan.steps])
         self.addresses: list[int] = []
+        self.again: Callable[[], None] | None = None
         self.trips: dict[int, int] = {}
 
     # -- once --
 
     def _prepare(self, steps: Sequence[Step]) -> None:
-        for s in steps:
+        for s in every_step(steps):
             if isinstance(s, Launch):
                 self.commands[id(s)] = self._command(s)
-            elif isinstance(s, Loop):
-                self._prepare([*s.head, *s.body])
-            elif isinstance(s, Branch):
-                for arm in s.arms:
-                    self._prepare(arm)
 
     def _command(self, s: Launch) -> Command:
         sizes = [evaluate(e, self.env) for e in s.sizes]
@@ -135,19 +155,30 @@ class _Bound:
     # -- at each call --
 
     def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        device = self.device
-        sizes = [*self.base_bytes, aligned(self.workspace)]
-        self.addresses = [device.allocate(n) for n in sizes]
-        try:
-            for b, a in zip(self.plan.arguments, arrays, strict=True):
-                self._upload(self._address(self._place(b)), a)
-            self._steps(self.plan.prologue)
-            self._steps(self.plan.steps)
-            return [self._download(self._place(b), self._type(node.type)) for b, node in
-                    zip(self.plan.results, self.plan.program.outputs, strict=True)]
-        finally:
-            for address in self.addresses:
-                device.free(address)
+        """The first call queues the steps one by one; from the second on they are queued as what
+        the device recorded of them, where no step waits for the host."""
+        if not self.addresses:
+            sizes = [*self.base_bytes, aligned(self.workspace)]
+            self.addresses = [self.device.allocate(n) for n in sizes]
+        elif self.again is None and not any(
+                isinstance(s, Host | Branch) or (isinstance(s, Loop) and s.trips is None)
+                for s in every_step(self.plan.steps)):
+            self.again = self.device.record(lambda: self._steps(self.plan.steps))
+        for b, a in zip(self.plan.arguments, arrays, strict=True):
+            self._upload(self._address(self._place(b)), a)
+        if self.again is not None:
+            self.again()
+        else:
+            self._steps([*self.plan.prologue, *self.plan.steps])
+        return [self._download(self._place(b), self._type(node.type)) for b, node in
+                zip(self.plan.results, self.plan.program.outputs, strict=True)]
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.again = None
+        for address in self.addresses:
+            self.device.free(address)
+        self.addresses = []
 
     def _address(self, p: Place) -> int:
         return self.addresses[p.base] + p.offset + sum(
@@ -174,7 +205,7 @@ class _Bound:
     def _steps(self, steps: Sequence[Step]) -> None:
         for s in steps:
             if isinstance(s, Launch):
-                self._launch(self.commands[id(s)])
+                self._launch(s, self.commands[id(s)])
             elif isinstance(s, Copy):
                 size = evaluate(s.source_buffer.bytes, self.env)
                 if size:
@@ -188,7 +219,7 @@ class _Bound:
             else:
                 self._host(s)
 
-    def _launch(self, c: Command) -> None:
+    def _launch(self, s: Launch, c: Command) -> None:
         spans = []
         for p, at, writes in c.operands:
             start = self._address(p)
@@ -196,8 +227,12 @@ class _Bound:
         words = list(c.sizes)
         if c.scratch:
             words.append(self.addresses[-1])
-        if c.programs > 0:
+        if c.programs <= 0:
+            return
+        try:
             self.device.launch(c.kernel, c.programs, spans, words)
+        except ExecutionError as e:
+            raise ExecutionError(f"{s.names}: {e} ({render(s.source) or 'no source line'})") from e
 
     def _loop(self, s: Loop) -> None:
         self.trips[id(s)] = 0

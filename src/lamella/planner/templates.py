@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from . import contract, reduction, rows
 from .fuse import Fusion
 from .nest import Nest
 from .plan import Step
-from .tiles import contraction as tile_contraction
-from .tiles import reduction as tile_reduction
-from .tiles import rows as tile_rows
 
 Template = Callable[..., Sequence[Step]]
 
@@ -33,15 +31,20 @@ def _reduction(nest: Nest, buffers, fusion: Fusion, target) -> Sequence[Step]:
     return reduction.schedule_reduction(nest, buffers, fusion)
 
 
-def _tile_rows(nest: Nest, buffers, fusion: Fusion, target) -> Sequence[Step]:
-    return [tile_rows.schedule_rows(nest, buffers)]
-
-
 LOOPS = Templates(contract.schedule_contraction, _reduction, _rows)
-TILES = Templates(tile_contraction.schedule_contraction, tile_reduction.schedule_reduction,
-                  _tile_rows)
+
+
+@cache
+def _tiles() -> Templates:
+    """Loaded where a device is planned for."""
+    from .tiles import contraction, reduction, rows
+
+    def one(nest: Nest, buffers, fusion: Fusion, target) -> Sequence[Step]:
+        return [rows.schedule_rows(nest, buffers)]
+
+    return Templates(contraction.schedule_contraction, reduction.schedule_reduction, one)
 
 
 def templates_of(target) -> Templates:
     """The templates that serve a target."""
-    return TILES if target.level == "tiles" else LOOPS
+    return _tiles() if target.level == "tiles" else LOOPS

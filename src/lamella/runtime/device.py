@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -63,6 +63,10 @@ class Device(Protocol):
 
     def download(self, data: np.ndarray, source: int) -> None:
         """Wait for the queue, then copy device bytes to the host."""
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """What `work` queues (launches and copies within the device), to be queued again by each
+        call."""
 
 
 class Allocations:
@@ -160,3 +164,6 @@ class NullDevice:
     def download(self, data: np.ndarray, source: int) -> None:
         self._read(source, data.nbytes, "download")
         data[...] = np.zeros(1, data.dtype)
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        return work

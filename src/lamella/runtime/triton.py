@@ -19,13 +19,15 @@ OLDEST, NEWEST = (3, 6), (3, 9)     # minor versions that are supported
 
 class Binary:
     """Machine code of one kernel: `image` for the driver, the function's name in it, threads of one
-    program, its bytes of shared memory, and the assembler's text."""
+    program, its bytes of shared memory, how many parameters it has, and the assembler's text."""
 
-    __slots__ = ("function", "image", "ptx", "shared", "threads")
+    __slots__ = ("function", "image", "parameters", "ptx", "shared", "threads")
 
     def __init__(self, function: str, image: bytes, threads: int, shared: int, ptx: str):
         self.function, self.image, self.threads = function, image, threads
         self.shared, self.ptx = shared, ptx
+        head = ptx[ptx.index(".entry"):]
+        self.parameters = head[:head.index(")")].count(".param")
 
 
 def load() -> Any:

@@ -1,0 +1,198 @@
+"""An NVIDIA device by the CUDA driver: memory, kernels, one stream, and replay as a graph.
+
+Host memory is copied by way of pinned memory, half of it filled while the other half is sent. The
+context is the device's primary one, shared with other libraries of the process; what is allocated
+is what plans ask for, so that processes can share a device.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..base import knobs
+from ..base.errors import AllocationError, ExecutionError, MissingExtra, UnsupportedError
+from .device import Code, Span
+from .triton import Binary, assemble
+
+STAGING = 8 << 20       # pinned bytes, in two halves
+SHARED = 48 << 10       # bytes of shared memory that a kernel has without asking for more
+_WORDS = {"i32": ctypes.c_int32, "i64": ctypes.c_int64}
+
+
+@cache
+def _driver() -> Any:
+    """The driver's functions; MissingExtra or UnsupportedError where a part of it is missing."""
+    try:
+        from cuda.bindings import driver
+    except ImportError as e:
+        raise MissingExtra("a device 'cuda' needs the package cuda-bindings; install it with: "
+                           "pip install 'lamella[cuda]'") from e
+    try:
+        (status,) = driver.cuInit(0)
+    except Exception as e:  # the bindings find no driver library; their class is no public one
+        raise UnsupportedError("this machine has no NVIDIA driver, so there is no device 'cuda'; "
+                               "install the driver, or use device='cpu'") from e
+    if status != driver.CUresult.CUDA_SUCCESS:
+        raise UnsupportedError(f"the NVIDIA driver finds no GPU ({status.name}); use device='cpu'")
+    return driver
+
+
+def count() -> int:
+    """The number of devices."""
+    return _call("cuDeviceGetCount")
+
+
+def _call(name: str, *arguments: Any) -> Any:
+    """A function of the driver: its result, or the error that it reports."""
+    driver = _driver()
+    status, *results = getattr(driver, name)(*arguments)
+    if status != driver.CUresult.CUDA_SUCCESS:
+        text = driver.cuGetErrorString(status)[1].decode()
+        kind = AllocationError if status == driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY else \
+            ExecutionError
+        raise kind(f"{name}: {text} ({status.name})")
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+class Kernel:
+    """A loaded kernel: the driver's function, its threads, shared bytes and parameters' types.
+    Beyond those of the text, Triton's functions have parameters for memory that it does not need
+    here; they are 0."""
+
+    __slots__ = ("function", "module", "name", "shared", "threads", "types")
+
+    def __init__(self, code: Code, binary: Binary):
+        driver = _driver()
+        self.module = _call("cuModuleLoadData", binary.image)
+        self.function = _call("cuModuleGetFunction", self.module, binary.function.encode())
+        self.name, self.threads, self.shared = code.name, binary.threads, binary.shared
+        kinds = [_WORDS.get(kind, ctypes.c_void_p) for _, kind in code.types]
+        self.types = (*kinds, *[ctypes.c_void_p] * (binary.parameters - len(kinds)))
+        if self.shared > SHARED:
+            attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            _call("cuFuncSetAttribute", self.function, attribute, self.shared)
+
+
+class Cuda:
+    """Device number `index`, as `runtime.device.Device` states it."""
+
+    def __init__(self, index: int = 0):
+        driver = _driver()
+        if not 0 <= index < count():
+            raise UnsupportedError(f"there is no device 'cuda:{index}'; the driver finds {count()}")
+        self.index, self.number = index, _call("cuDeviceGet", index)
+        kind = driver.CUdevice_attribute
+        major, minor = (_call("cuDeviceGetAttribute", a, self.number) for a in (
+            kind.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+            kind.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR))
+        self.arch = 10 * major + minor
+        self.context = _call("cuDevicePrimaryCtxRetain", self.number)
+        self._enter()
+        self.stream = _call("cuStreamCreate", driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
+        self.staging = _Staging(self.stream)
+
+    def _enter(self) -> None:
+        """Work of this thread goes to this device from now on."""
+        _call("cuCtxSetCurrent", self.context)
+
+    def allocate(self, size: int) -> int:
+        self._enter()
+        return int(_call("cuMemAlloc", max(size, 1)))
+
+    def free(self, address: int) -> None:
+        self._enter()
+        _call("cuStreamSynchronize", self.stream)
+        _call("cuMemFree", address)
+
+    def load(self, code: Code) -> Kernel:
+        self._enter()
+        return Kernel(code, assemble(*code, arch=self.arch))
+
+    def launch(self, kernel: Kernel, programs: int, spans: Sequence[Span],
+               sizes: Sequence[int]) -> None:
+        words = [*(s.address for s in spans), *sizes]
+        words += [0] * (len(kernel.types) - len(words))
+        _call("cuLaunchKernel", kernel.function, programs, 1, 1, kernel.threads, 1, 1,
+              kernel.shared, self.stream, (tuple(words), kernel.types), 0)
+        if knobs.device_waits.value:
+            self.wait()
+
+    def copy(self, to: int, source: int, size: int) -> None:
+        _call("cuMemcpyDtoDAsync", to, source, size, self.stream)
+
+    def upload(self, to: int, data: np.ndarray) -> None:
+        self._enter()
+        self.staging.upload(to, data)
+
+    def download(self, data: np.ndarray, source: int) -> None:
+        self._enter()
+        self.staging.download(data, source)
+
+    def wait(self) -> None:
+        """Wait for the queue; errors of work that was queued before are reported here."""
+        _call("cuStreamSynchronize", self.stream)
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """What `work` queues, as one graph: a call queues all of it again."""
+        self._enter()
+        mode = _driver().CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        _call("cuStreamBeginCapture", self.stream, mode)
+        try:
+            work()
+        finally:
+            graph = _call("cuStreamEndCapture", self.stream)
+        ready = _call("cuGraphInstantiate", graph, 0)
+        _call("cuGraphDestroy", graph)
+        return lambda: _call("cuGraphLaunch", ready, self.stream)
+
+
+class _Staging:
+    """Pinned memory in two halves, each with the event that says when it may be used again."""
+
+    def __init__(self, stream: Any):
+        self.stream, self.half = stream, STAGING // 2
+        self.start = int(_call("cuMemHostAlloc", STAGING, 0))
+        whole = (ctypes.c_uint8 * STAGING).from_address(self.start)
+        self.bytes = np.frombuffer(memoryview(whole), np.uint8)
+        flag = _driver().CUevent_flags.CU_EVENT_DISABLE_TIMING
+        self.free = [_call("cuEventCreate", flag) for _ in range(2)]
+
+    def _parts(self, size: int):
+        """(half, its first byte in the transfer, bytes) of each part."""
+        return [(k % 2, at, min(self.half, size - at))
+                for k, at in enumerate(range(0, size, self.half))]
+
+    def upload(self, to: int, data: np.ndarray) -> None:
+        for half, at, size in self._parts(data.nbytes):
+            _call("cuEventSynchronize", self.free[half])
+            low = half * self.half
+            self.bytes[low:low + size] = data[at:at + size]
+            _call("cuMemcpyHtoDAsync", to + at, self.start + low, size, self.stream)
+            _call("cuEventRecord", self.free[half], self.stream)
+
+    def download(self, data: np.ndarray, source: int) -> None:
+        parts = self._parts(data.nbytes)
+        for part in parts[:2]:
+            self._fetch(part, source)
+        for k, (half, at, size) in enumerate(parts):
+            _call("cuEventSynchronize", self.free[half])
+            low = half * self.half
+            data[at:at + size] = self.bytes[low:low + size]
+            if k + 2 < len(parts):
+                self._fetch(parts[k + 2], source)
+
+    def _fetch(self, part: tuple[int, int, int], source: int) -> None:
+        half, at, size = part
+        _call("cuMemcpyDtoHAsync", self.start + half * self.half, source + at, size, self.stream)
+        _call("cuEventRecord", self.free[half], self.stream)
+
+
+@cache
+def device(index: int) -> Cuda:
+    """Device `index`, one object for a process."""
+    return Cuda(index)
