@@ -147,10 +147,6 @@ REFUSED = {
     "deep index": MM + DOT.replace('"i", "k"', f'"{"-" * 90000}i", "k"') + " : float32[3, 5]",
     "long index": MM + DOT.replace('"i", "k"', f'"i{" + 1" * 90000}", "k"') + " : float32[3, 5]",
     "half an index": MM + DOT.replace('"i", "k"', '"1.5*i", "k"') + " : float32[3, 5]",
-    "negative window": MM + DOT.replace('"i", "k"', '"i - 1", "k"').replace(
-        "sizes=()", 'sizes=(("i", 3),)') + " : float32[3, 5]",
-    "window beyond": MM + DOT.replace('"i", "k"', '"2*i", "k"').replace(
-        "sizes=()", 'sizes=(("i", 3),)') + " : float32[3, 5]",
     "negative size": MM + DOT.replace('"i", "k"', '"2*i", "k"').replace(
         "sizes=()", 'sizes=(("i", -3),)') + " : float32[3, 5]",
     "sizes are text": MM + DOT.replace("sizes=()", 'sizes="ij"') + " : float32[3, 5]",

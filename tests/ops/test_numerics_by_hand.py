@@ -77,11 +77,12 @@ def rule_c(x: np.ndarray, join, none) -> np.ndarray:
 
 
 def rule_g(pairs, shape) -> np.ndarray:
-    """The chain over pairs (a[k], b[k]) of arrays that broadcast to the result's shape."""
+    """The chain over pairs (a[k], b[k]) of arrays that broadcast to the result's shape; a third
+    one says where they take part."""
     def chunk(part):
         acc = np.zeros(shape, f32)
-        for a, b in part:
-            acc = fma(a, b, acc)
+        for a, b, *there in part:
+            acc = np.where(there[0], fma(a, b, acc), acc) if there else fma(a, b, acc)
         return acc
 
     pairs = list(pairs)
@@ -213,20 +214,53 @@ def test_products_that_underflow_keep_their_sign():
         assert_bits(found, expected)
 
 
+def windows(x, w, stride, padding):
+    """(x at a tap's windows, where these are inside of x) for each tap of w."""
+    edge = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    padded, there = np.pad(x, edge), np.pad(np.ones(x.shape, bool), edge)
+    height, width = ((e + 2 * padding - k) // stride + 1
+                     for e, k in zip(x.shape[1:3], w.shape[1:3], strict=True))
+    for r, s in np.ndindex(w.shape[1:3]):
+        cut = (slice(None), slice(r, r + (height - 1) * stride + 1, stride),
+               slice(s, s + (width - 1) * stride + 1, stride))
+        yield (r, s), padded[cut], there[cut]
+
+
 @pytest.mark.parametrize(("stride", "padding"), ((1, 1), (2, 0), (1, 2)))
 def test_a_convolution(stride, padding):
-    x, w = normal(2, 7, 6, 5, seed=3), normal(4, 3, 2, 5, seed=4)
-    padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    height = (7 + 2 * padding - 3) // stride + 1
-    width = (6 + 2 * padding - 2) // stride + 1
-
-    def window(r, s, c):
-        return padded[:, r:r + (height - 1) * stride + 1:stride,
-                      s:s + (width - 1) * stride + 1:stride, c, None]
-
-    pairs = ((window(r, s, c), w[:, r, s, c]) for c in range(5) for r in range(3) for s in range(2))
-    expected = rule_g(pairs, (2, height, width, 4))
+    x, w = normal(2, 7, 6, 700, seed=3), normal(4, 3, 2, 700, seed=4)
+    triples = [(part[..., c, None], w[:, r, s, c], there[..., c, None])
+               for (r, s), part, there in windows(x, w, stride, padding) for c in range(700)]
+    shape = (*triples[0][0].shape[:-1], 4)
+    expected = rule_g(triples, shape)
     for found in both(lambda x, w: F.conv2d(x, w, stride=stride, padding=padding), x, w):
+        assert_bits(found, expected)
+
+
+def test_what_is_outside_of_an_image_takes_no_part():
+    x, w = np.full((1, 2, 2, 1), -1e-30, f32), np.full((1, 3, 3, 1), 1e-30, f32)
+    w[0, 0] = np.nan
+    for array in both(lambda x, w: F.conv2d(x, w, padding=1), x, w):
+        found = array.numpy()
+        assert np.isnan(found[0, 1]).all() and not np.isnan(found[0, 0]).any()
+        assert np.signbit(found[0, 0]).all()
+
+
+@pytest.mark.parametrize("stride", (1, 2))
+def test_the_gradient_of_a_convolution_for_its_weight(stride):
+    x, w = normal(70, 8, 8, 3, seed=5), normal(4, 3, 3, 3, seed=6)
+    size = (8 + 2 - 3) // stride + 1
+    g = normal(70, size, size, 4, seed=7)
+    expected = np.zeros((4, 3, 3, 3), f32)
+    for (r, s), part, there in windows(x, w, stride, 1):
+        triples = ((part[n, y, z], g[n, y, z, :, None], there[n, y, z])
+                   for n, y, z in np.ndindex(70, size, size))
+        expected[:, r, s] = rule_g(triples, (4, 3))
+
+    def gradient(x, w, g):
+        return lamella.vjp(lambda w: F.conv2d(x, w, stride=stride, padding=1), w)[1](g)[0]
+
+    for found in both(gradient, x, w, g):
         assert_bits(found, expected)
 
 

@@ -47,8 +47,7 @@ class Measurement:
 
 
 def measure(executable: Executable, values: Sequence[Value], runs: int = 20) -> Measurement:
-    """Run on copies of the values: over painted memory, then `runs` times for the time and as often
-    for the times of the steps."""
+    """Run on copies of the values: once over painted memory, then `runs` times for the time."""
     b = executable.bound(values)
     m = Measurement()
     m.arguments = sum(v.type.bytes for v in values)  # type: ignore[misc]

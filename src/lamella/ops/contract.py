@@ -1,9 +1,10 @@
 """Contraction: the product of two operands summed over shared axes, windows included.
 
 Matrix products, einsums of two operands and convolutions are one op. Each dimension of an operand
-is indexed by an affine form of axes, written as text: `("n", "2*y + r", "c")`. The parameter `sum`
-lists the summed axes in the order in which the chain of fused multiply-adds runs
-(docs/numerics.md); every summed axis stands in both operands.
+is indexed by an affine form of axes, written as text: `("n", "2*y + r - 1", "c")`. The parameter
+`sum` lists the summed axes in the order in which the chain of fused multiply-adds runs
+(docs/numerics.md); every summed axis stands in both operands. Windows may reach beyond an operand
+(the border of a padded convolution): summed positions that do are left out.
 """
 
 from __future__ import annotations
@@ -84,25 +85,31 @@ def extents(p: dict, a: TensorType, b: TensorType) -> dict[str, Extent]:
                 if found.setdefault(name, e) != e:
                     raise ShapeError(f"contract: axis {name} is {found[name]} in one operand and "
                                      f"{e} in the other: {_spell(p, a, b)}")
-    _check_windows(p, (a, b), found)
+    if any(leaves(p["a"], a.shape, found)) and any(leaves(p["b"], b.shape, found)):
+        raise ShapeError(f"contract: windows reach beyond both operands; pad one of "
+                         f"{_spell(p, a, b)}")
     return found
 
 
-def _check_windows(p: dict, types, found: dict[str, Extent]) -> None:
-    for key, t in zip("ab", types, strict=True):
-        for text, e in zip(p[key], t.shape, strict=True):
-            low: Extent
-            low, terms = parse_index(text)
-            high: Extent = low
-            if len(terms) == 1 and low == 0 and terms[0][1] == 1:
-                continue
-            for name, c in terms:
-                span = (found[name] - 1) * c
-                low, high = (low, high + span) if c > 0 else (low + span, high)
-            if isinstance(low, int) and isinstance(high, int) and isinstance(e, int) and (
-                    low < 0 or high >= e) and all(found[n] != 0 for n, _ in terms):
-                raise ShapeError(f"contract: index {text} runs over {low}..{high} in an axis of "
-                                 f"extent {e}: {_spell(p, *types)}")
+def leaves(index, shape: Shape, found: dict[str, Extent]) -> list[bool]:
+    """Whether the index of each dimension may leave the dimension's extent."""
+    return [_reaches(parse_index(text), e, found) for text, e in zip(index, shape, strict=True)]
+
+
+def _reaches(form: Affine, extent: Extent, found: dict[str, Extent]) -> bool:
+    low: Extent
+    low, terms = form
+    if low == 0 and len(terms) == 1 and terms[0][1] == 1:
+        return False
+    high: Extent = low
+    for name, c in terms:
+        if found[name] == 0:
+            return False
+        span = (found[name] - 1) * c
+        low, high = (low, high + span) if c > 0 else (low + span, high)
+    if isinstance(low, int) and isinstance(high, int) and isinstance(extent, int):
+        return low < 0 or high >= extent
+    return True
 
 
 def _spell(p: dict, a: TensorType, b: TensorType) -> str:
@@ -130,21 +137,28 @@ def _reference(p: dict, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.broadcast_to(total, shape).astype(a.dtype)
 
 
-def _gathered(x: np.ndarray, index, order, found) -> np.ndarray:
-    """x over the axes in `order` (extent 1 where it does not depend on one)."""
-    grids = []
-    for text in index:
+def _gathered(x: np.ndarray, index, order, sizes) -> np.ndarray:
+    """x over the axes in `order` (extent 1 where it does not depend on one), 0 outside of x."""
+    grids, inside = [], np.ones((1,) * len(order), bool)
+    for text, extent in zip(index, x.shape, strict=True):
         constant, terms = parse_index(text)
         grid = np.full((1,) * len(order), constant)
         for name, c in terms:
-            shape = [found[name] if o == name else 1 for o in order]
-            grid = grid + c * np.arange(found[name]).reshape(shape)
+            shape = [sizes[name] if o == name else 1 for o in order]
+            grid = grid + c * np.arange(sizes[name]).reshape(shape)
+        inside = inside & (grid >= 0) & (grid < extent)
         grids.append(grid)
-    return x[tuple(np.broadcast_arrays(*grids))] if grids else x.reshape((1,) * len(order))
+    if not grids:
+        return x.reshape((1,) * len(order))
+    if 0 in x.shape:
+        return np.zeros(np.broadcast_shapes(*(g.shape for g in grids)), x.dtype)
+    found = x[tuple(g.clip(0, e - 1) for g, e in zip(grids, x.shape, strict=True))]
+    return np.where(inside, found, x.dtype.type(0))
 
 
 def _lower(p: dict, a: TensorType, b: TensorType) -> Definition:
-    axes = {n: expr.axis(n, e) for n, e in extents(p, a, b).items()}
+    found = extents(p, a, b)
+    axes = {n: expr.axis(n, e) for n, e in found.items()}
     reads = []
     for k, (key, t) in enumerate((("a", a), ("b", b))):
         indices = []
@@ -154,7 +168,8 @@ def _lower(p: dict, a: TensorType, b: TensorType) -> Definition:
             for name, c in terms:
                 at = at + axes[name] * c
             indices.append(at)
-        reads.append(expr.read(k, tuple(indices), t.dtype))
+        fill = 0 if any(leaves(p[key], t.shape, found)) else None
+        reads.append(expr.read(k, tuple(indices), t.dtype, fill))
     bound = tuple(axes[s] for s in p["sum"])
     body = expr.reduce("dot", bound, *reads) if bound else reads[0] * reads[1]
     return Definition((a, b), tuple(axes[o] for o in p["out"]), body)
@@ -238,7 +253,7 @@ def _solved(sides: Sides, forms: list[Affine], shape: Shape, found: dict[str, Ex
             whole = (*(found[o] for o in out), e, *shape[d + 1:])
             parts.append(literal(0, sides["g"][0].dtype, whole))
             continue
-        their = _unwind(their, f"p{d}", e, constant, terms, extent_of)
+        their = _unwind(their, f"p{d}", constant, terms)
         parts.append(_solved(their, forms, shape, {**extent_of, f"p{d}": e}, [*out, f"p{d}"]))
     return parts[0] if len(parts) == 1 else _interleaved(parts, d, shape[d])
 
@@ -292,21 +307,17 @@ def _ordered(sides: Sides) -> list[str]:
     return list(order)
 
 
-def _unwind(sides: Sides, fresh: str, extent: Extent, constant: int, terms, found) -> Sides:
-    """Solve q = constant + S*y + sum(c*r) for y: y's owner is dilated by S, padded, and read at
-    q - sum(c*r) + const, which turns the scatter over windows into a gather."""
+def _unwind(sides: Sides, fresh: str, constant: int, terms) -> Sides:
+    """Solve q = constant + S*y + sum(c*r) for y: y's owner, with S - 1 zeros between its elements,
+    is read at q - constant - sum(c*r), which turns the scatter over windows into a gather."""
     (y, step), rest = terms[0], terms[1:]
     key = next(k for k, (_, index) in sides.items() if y in index)
     owner, index = sides[key]
-    d = index.index(y)
-    highest = constant + sum(max(c * (found[r] - 1), 0) for r, c in rest)
-    lowest = constant + sum(min(c * (found[r] - 1), 0) for r, c in rest)
-    low = max(0, highest)
-    high = max(0, extent - lowest - ((found[y] - 1) * abs(step) + 1))
-    at = lambda v: tuple(v if k == d else 0 for k in range(owner.type.rank))
-    text = index_text(low - constant, [(fresh, 1)] + [(r, -c) for r, c in rest])
-    return {**sides, key: (pad(owner, at(low), at(high), at(abs(step) - 1)),
-                           (*index[:d], text, *index[d + 1:]))}
+    d, sign = index.index(y), 1 if step > 0 else -1
+    zeros = (0,) * owner.type.rank
+    inner = tuple(abs(step) - 1 if k == d else 0 for k in range(owner.type.rank))
+    text = index_text(-constant * sign, [(fresh, sign)] + [(r, -c * sign) for r, c in rest])
+    return {**sides, key: (pad(owner, zeros, zeros, inner), (*index[:d], text, *index[d + 1:]))}
 
 
 def _jvp(node: Node, tangents):

@@ -7,48 +7,40 @@ from ..ir.node import Node
 from ..ir.op import at_least, is_int
 from ..ir.types import TensorType
 from .composite import composite, normal
-from .contract import contract
-from .move import pad, reshape, slice_
+from .contract import contract, index_text
+from .move import pad, reshape
 from .pointwise import require_float
 
 MOST_AXES = 3
 
 
 def _conv(p: dict, x: Node, w: Node) -> Node:
-    """o[n, y..., f] = sum(c, r...) x[n, y*S + r*D - P..., c] w[f, r..., c], for each group alone.
+    """o[n, y..., f] = sum(r..., c) x[n, y*S + r*D - P..., c] w[f, r..., c], for each group alone,
+    over the places inside of x.
 
     Elements of x stand `inner` zeros apart (a transposed convolution's stride).
     """
-    rank, groups = x.type.rank - 2, p["groups"]
-    x = _padded(x, p)
+    rank, groups, (low, high) = x.type.rank - 2, p["groups"], p["padding"]
+    x = pad(x, (0,) * x.type.rank, (0,) * x.type.rank, (0, *p["inner"], 0))
     outs, taps = _names(rank)
-    extents = {o: (e - (k - 1) * d - 1) // s + 1 for o, e, k, d, s in
-               zip(outs, x.shape[1:-1], w.shape[1:-1], p["dilation"], p["stride"], strict=True)}
-    index = [f"{s}*{o} + {d}*{r}"
-             for o, r, s, d in zip(outs, taps, p["stride"], p["dilation"], strict=True)]
+    extents = {o: (e + lo + hi - (k - 1) * d - 1) // s + 1 for o, e, k, d, s, lo, hi in
+               zip(outs, x.shape[1:-1], w.shape[1:-1], p["dilation"], p["stride"], low, high,
+                   strict=True)}
+    index = [index_text(-lo, [(o, s), (r, d)]) for o, r, s, d, lo in
+             zip(outs, taps, p["stride"], p["dilation"], low, strict=True)]
     if groups == 1:
         return contract(x, w, ["n", *index, "c"], ["f", *taps, "c"], ["n", *outs, "f"],
-                        ["c", *taps], extents)
+                        [*taps, "c"], extents)
     filters, depth = w.shape[0] // groups, w.shape[-1]
     x = reshape(x, (*x.shape[:-1], groups, depth))
     w = reshape(w, (groups, filters, *w.shape[1:]))
     y = contract(x, w, ["n", *index, "g", "c"], ["g", "f", *taps, "c"], ["n", *outs, "g", "f"],
-                 ["c", *taps], extents)
+                 [*taps, "c"], extents)
     return reshape(y, (*y.shape[:-2], groups * filters))
 
 
 def _names(rank: int) -> tuple[list[str], list[str]]:
     return list("yzu"[:rank]), list("rst"[:rank])
-
-
-def _padded(x: Node, p: dict) -> Node:
-    """x spread by `inner`, padded where the padding is positive and cut where it is negative."""
-    low, high = p["padding"]
-    x = pad(x, (0, *(max(v, 0) for v in low), 0), (0, *(max(v, 0) for v in high), 0),
-            (0, *p["inner"], 0))
-    starts = (0, *(max(-v, 0) for v in low), 0)
-    cuts = (0, *(max(-v, 0) for v in high), 0)
-    return slice_(x, starts, tuple(e - c for e, c in zip(x.shape, cuts, strict=True)))
 
 
 def _check(p: dict, x: TensorType, w: TensorType) -> None:

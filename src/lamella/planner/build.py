@@ -18,7 +18,6 @@ from .fuse import Fusion, Group, producer
 from .host import schedule_host
 from .indexed import schedule_update
 from .liveness import temporaries
-from .narrow import narrow
 from .nest import Nest
 from .order import order_groups
 from .partition import LITTLE, MUCH, NO_SECOND, partition
@@ -34,7 +33,7 @@ from .templates import templates_of
 def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
                fixed: frozenset[int] = frozenset(), fused: bool = True,
                budget: Budget | None = None) -> Plan:
-    """The plan of a program: expand -> narrow -> split -> share -> partition -> fuse -> schedule ->
+    """The plan of a program: expand -> split -> share -> partition -> fuse -> schedule ->
     hoist -> settle the order -> keep the budget -> share bytes -> price. BudgetError where no plan
     within the budget is found.
 
@@ -81,7 +80,6 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], target,
     program = expand(prune(program), tags)
     if tags is None:  # composites may bring loops; pruning would lose the tags
         program = prune(program)
-    program = narrow(program, tags)
     program = split(program, tags)
     program = share(program, tags)
     second = NO_SECOND

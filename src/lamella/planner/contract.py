@@ -21,7 +21,7 @@ from ..lang.expr import Expr, lit
 from ..lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index
 from ..lang.order import CONTRACT_CHUNK
 from .fuse import Fusion
-from .nest import Builder, Nest, accumulator, decode
+from .nest import Builder, Nest, accumulator, advance, decode
 from .packing import ZERO, Packing, Side, contiguous
 from .plan import Launch
 from .rows import levels_of
@@ -245,7 +245,7 @@ class _Contraction:
         starts = []
         for r in range(self.tile[0]):
             if r:
-                before += _advance(at, counts, i0 + r < self.row_count, r)
+                before += advance(at, counts, i0 + r < self.row_count, r)
             row, place = index_var(f"row{r}"), start
             for x, s in zip(at, steps, strict=True):
                 place = place + x * s
@@ -291,20 +291,3 @@ class _Contraction:
             Span(self.rows, i0, scalar.minimum(i0 + rows, self.row_count), "rows"),
             Span(self.columns, low, scalar.minimum(low + width, self.column_count), "columns"),
         ), self.places)
-
-
-def _advance(at: list[Expr], counts: list[Expr], more: Expr, r: int) -> list:
-    """The places of the next row, where there is one."""
-    out: list = []
-    carry = scalar.cast(more, dtypes.index)
-    for k in range(len(at) - 1, -1, -1):
-        ahead = index_var(f"ahead{r}_{k}")
-        out.append(Set(ahead, at[k] + carry))
-        if k == 0:
-            out.append(Set(at[k], ahead))
-            break
-        full = index_var(f"full{r}_{k}")
-        out.append(Set(full, scalar.cast(scalar.eq(ahead, counts[k]), dtypes.index)))
-        out.append(Set(at[k], ahead - full * counts[k]))
-        carry = full
-    return out

@@ -9,8 +9,8 @@ from ..ir.node import Node
 from ..lang import expr
 from ..lang.expr import Expr
 from ..lang.loops import Buffer as KernelBuffer
-from ..lang.loops import Kernel, index_var
-from ..lang.scalar import cast
+from ..lang.loops import Kernel, Set, index_var
+from ..lang.scalar import cast, eq
 from .access import Access
 from .fuse import Fusion, Group, unfold
 from .linear import Linear, linear
@@ -213,6 +213,24 @@ def decode(flat: Expr, extents: list[tuple[Expr, Expr]]) -> dict[Expr, Expr]:
         places[axis] = flat if k == 0 else flat % extent
         flat = flat if k == 0 else flat // extent
     return places
+
+
+def advance(at: list[Expr], counts: list[Expr], more: Expr, r: int = 0) -> list:
+    """The places of axes that follow `at` in row-major order, if there are `more`; `r` tells the
+    names of one step from those of another."""
+    out: list = []
+    carry = cast(more, dtypes.index)
+    for k in range(len(at) - 1, -1, -1):
+        ahead = index_var(f"ahead{r}_{k}")
+        out.append(Set(ahead, at[k] + carry))
+        if k == 0:
+            out.append(Set(at[k], ahead))
+            break
+        full = index_var(f"full{r}_{k}")
+        out.append(Set(full, cast(eq(ahead, counts[k]), dtypes.index)))
+        out.append(Set(at[k], ahead - full * counts[k]))
+        carry = full
+    return out
 
 
 def strides_of(axes, shape: Shape, a: Access) -> dict[Expr, Extent]:

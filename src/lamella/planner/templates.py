@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from . import contract, reduction, rows
+from . import product, reduction, rows
 from .fuse import Fusion
 from .nest import Nest
 from .plan import Step
@@ -31,7 +31,7 @@ def _reduction(nest: Nest, buffers, fusion: Fusion, target) -> Sequence[Step]:
     return reduction.schedule_reduction(nest, buffers, fusion)
 
 
-LOOPS = Templates(contract.schedule_contraction, _reduction, _rows)
+LOOPS = Templates(product.schedule_product, _reduction, _rows)
 
 
 @cache

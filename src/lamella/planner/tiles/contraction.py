@@ -18,10 +18,11 @@ from ...base.extents import Extent, product, upper
 from ...lang import expr, scalar
 from ...lang.expr import Expr, lit
 from ...lang.loops import Loop, Set, index_var, tile_product
-from ..contract import schedule_contraction as on_processor
 from ..fuse import Fusion
 from ..nest import Builder, Nest, StridedRead, accumulator, merged_axes
 from ..plan import Launch
+from ..product import schedule_product as on_processor
+from ..windows import read_of
 from .positions import COLUMN, ROW, SUMMED, TASK, ZERO, Positions, grid, power, store_all, tables
 
 GROUP = 8
@@ -76,18 +77,21 @@ class _Contraction:
         self.nest, self.b = nest, Builder(nest, buffers)
         self.dot = dot = nest.bodies[0]
         axes, bound = list(nest.group.seeds[0].definition.axes), list(dot.attr[1])
-        self.left, self.right = self._oriented(axes, *(nest.reads[a] for a in dot.args))
+        reads = [read_of(nest, a) for a in dot.args]
+        self.element_of = dict(zip(map(id, reads), dot.args, strict=True))
+        self.left, self.right = self._oriented(axes, *reads)
         in_left, in_right = (lambda a, r=r: a in r.strides for r in (self.left, self.right))
         both = [a for a in axes if in_left(a) and in_right(a)]
         columns = [a for a in axes if in_right(a) and a not in both]
         rows = [a for a in axes if a not in both and a not in columns]
-        loose = nest.loose_axes(nest.bodies, dot)
+        loose = nest.loose_axes(nest.bodies, dot).union(
+            *(expr.free_axes(e) for e in dot.args if e.attr[1] is not None))
         every = tables(nest)
         self.batch = Positions(self.b, "batch", merged_axes(both, every, loose), both)
         self.rows = Positions(self.b, "rows", merged_axes(rows, every, loose), rows)
         self.columns = Positions(self.b, "columns", merged_axes(columns, every, loose), columns)
         self.summed = Positions(self.b, "summed", merged_axes(
-            bound, [self.left.strides, self.right.strides], set()), bound)
+            bound, [self.left.strides, self.right.strides], loose), bound)
         self.tile = choose_tile(self.rows.count, self.columns.count, self.summed.count,
                                 self.batch.count, self.left.dtype is float32, target)
 
@@ -141,6 +145,9 @@ class _Contraction:
         return Loop(start, ZERO, self.summed.size(), [tile], "serial", depth)
 
     def _element(self, read: StridedRead, places: dict[Expr, Expr]) -> Expr:
+        e = self.element_of[id(read)]
+        if e.attr[1] is not None:  # windows that reach beyond the operand: 0 there
+            return self.b.lowered(e, places, {})
         name = self.b.operand(read.base, read.offset, read.dtype)
         return expr.load(name, self.b.address(name, read.strides, places), read.dtype)
 
