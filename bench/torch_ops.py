@@ -1,12 +1,13 @@
 """Lamella against PyTorch's operator database: values and gradients of every entry.
 
-    python -m bench.torch_ops [--only a,b] [--samples 24] [--write docs/torch_ops.md]
+    python -m bench.torch_ops [--only a,b] [--samples 24] [--record FILE] [--write FILE]
 
 The samples are those of `torch.testing._internal.common_methods_invocations.op_db`, on the CPU, in
 float32 and float64 (or the integers and bools that an entry takes where it takes no floats). The
 table `bench/torch_table` says what stands for an entry here. Values must agree to the dtype's
 tolerance, and so must the gradients of a weighted sum of all outputs. Dtypes agree in kind: indices
-are int32 here and int64 there. The last line of output is JSON.
+are int32 here and int64 there. --record keeps each outcome as a line of FILE, from which a run goes
+on: entries that agreed are not compared again. The last line of output is JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -271,15 +272,23 @@ def within(seconds: int, f: Callable, *args):
 
 # ---- the whole ----------------------------------------------------------------------------------
 
-def outcomes(names: Sequence[str], known: dict, most: int):
+def outcomes(names: Sequence[str], known: dict, most: int, record: Path | None = None):
     """(name, outcome) of each entry; None for an excluded one."""
+    lines = record.read_text().splitlines() if record and record.exists() else []
+    kept = {o.name: o for o in (Outcome(**json.loads(line)) for line in lines)}
     for name in names:
         if name in torch_table.EXCLUDED:
             yield name, None
         elif name not in torch_table.TABLE:
             yield name, Outcome(name, missing="no counterpart yet")
+        elif name in kept and kept[name].status != "failed":
+            yield name, kept[name]
         else:
-            yield name, run(name, known[name], most)
+            found = run(name, known[name], most)
+            if record:
+                with record.open("a") as file:
+                    file.write(json.dumps(asdict(found)) + "\n")
+            yield name, found
 
 
 def page(found: dict[str, Outcome | None], most: int) -> str:
@@ -350,6 +359,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, int]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", help="entries, or beginnings of names ending in *, with commas")
     parser.add_argument("--samples", type=int, default=24, help="at most, of each entry and dtype")
+    parser.add_argument("--record", type=Path, help="keep outcomes, and go on from them")
     parser.add_argument("--write", type=Path, help="write the page")
     parser.add_argument("--quiet", action="store_true", help="print only the last line")
     given = parser.parse_args(arguments)
@@ -361,7 +371,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, int]:
         names = [n for n in names if any(
             n.startswith(w[:-1]) if w.endswith("*") else n == w for w in given.only.split(","))]
     found: dict[str, Outcome | None] = {}
-    for name, o in outcomes(names, known, given.samples):
+    for name, o in outcomes(names, known, given.samples, given.record):
         found[name] = o
         if not given.quiet and o is not None and o.status in ("failed", "not_covered"):
             why = o.missing or (o.failures or ["no sample ran"])[0]

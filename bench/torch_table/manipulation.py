@@ -276,7 +276,7 @@ def _padded(x, pairs, value):
 
 
 def _diff(x, n=1, dim=-1, prepend=None, append=None):
-    parts = [v for v in (prepend, x, append) if v is not None]
+    parts = [v for v in (prepend, x, append) if v is not None and (n or v is x)]
     x = L.concat(parts, axis=dim) if len(parts) > 1 else x
     for _ in range(n):
         if x.shape[dim] == 0:

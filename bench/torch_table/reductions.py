@@ -259,7 +259,7 @@ TABLE = {
     "var_mean": _var(False, True), "var_mean/unbiased": _var(False, True),
     "std_mean": _var(True, True), "std_mean/unbiased": _var(True, True),
     "nansum": _nan("sum"), "nanmean": _nan("mean"), "logsumexp": _logsumexp,
-    "count_nonzero": lambda x, dim=None: L.count_nonzero(x, axis=axes(dim)),
+    "count_nonzero": lambda x, dim=None: L.count_nonzero(x, axis=axes(dim) if x.ndim else None),
     "norm": _norm, "norm/inf": _norm, "norm/fro": _norm,
     "linalg.vector_norm": _vector_norm, "dist": _dist, "renorm": _renorm,
     "cdist": _cdist, "nn.functional.pdist": _pdist,

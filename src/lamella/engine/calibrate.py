@@ -1,24 +1,42 @@
-"""Measuring a machine's profile with the kernels that programs run on."""
+"""Measuring a machine's profile: a few kernels, each of which keeps one unit or one level of memory
+busy, run alone and by all threads."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+from ..base.dtypes import float32, index
 from ..base.errors import LamellaError
 from ..ir.node import Node, make, placeholder
 from ..ir.op import op_named
 from ..ir.program import Program
 from ..ir.types import tensor
+from ..lang import scalar
+from ..lang.expr import Expr, lit, load, var
+from ..lang.loops import LANES, Buffer, Kernel, Loop, Set, Store, index_var
 from ..ops.contract import matmul
-from ..planner.profile import Profile
-from ..runtime.walker import threads
+from ..planner.profile import Level, Profile
+from ..planner.report import Report
+from ..runtime.memory import allocate
+from ..runtime.steps import Launch
+from ..runtime.table import Table
+from ..runtime.walker import set_threads, threads
 from . import profile as kept
-from .kernels import target
+from .kernels import compile_kernels, target
 from .measure import measure
 from .program import compile_program
 from .value import Value
+
+CHAINS = 12             # values that do not wait for each other
+TRIPS = 100_000         # of a loop over registers
+BUDGET = 0.12           # seconds for each figure
+_N, _R = index_var("n"), index_var("r")
+_TASK, _J, _K = index_var("task"), index_var("j"), index_var("k")
+_ZERO = lit(0, index)
 
 
 def calibrate() -> str:
@@ -28,37 +46,215 @@ def calibrate() -> str:
         raise LamellaError("calibrate: there is no folder to keep the profile in; set "
                            "LAMELLA_CACHE to a folder")
     found = measure_profile()
+    found.slack = _slack(found)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file.write_text(found.to_json())
     kept.forget()
-    return (f"{found.name}: contraction {found.flops / 1e9:.1f} GFLOP/s a thread, other kernels "
-            f"{found.map_flops / 1e9:.1f} Gop/s a thread, memory {found.bandwidth / 1e9:.1f} GB/s, "
-            f"cache {found.cache_bandwidth / 1e9:.1f} GB/s a thread, "
-            f"{found.launch_seconds * 1e6:.2f} us a launch\nwritten to {file}")
+    return f"{found}\nwritten to {file}"
 
 
 def measure_profile() -> Profile:
-    """Rates of this machine: a matrix product, an elementary function, and copies of two sizes."""
+    """The profile of this machine."""
     count = threads()
-    x, y = (placeholder(tensor("float32", (768, 768))) for _ in range(2))
-    product = _seconds([x, y], matmul(x, y))
-    small, large, launch = (placeholder(tensor("float32", (n,))) for n in (1 << 18, 1 << 24, 16))
-    near, far = _seconds([small], _negated(small)), _seconds([large], _negated(large))
-    tanh = _seconds([small], make(op_named("tanh"), (small,)))
-    return Profile(f"{target().name} with {count} threads", 2 * 768 ** 3 / product / count,
-                   (1 << 18) / tanh / count, 8 * (1 << 24) / far, 8 * (1 << 18) / near / count,
-                   24 << 20, _seconds([launch], _negated(launch)), measured=True)
+    vector, cycle, units = _units()
+    first, sizes = _caches()
+    levels = _levels(first, sizes, units, count)
+    crowd = max(1.0, _arithmetic(count) / vector) if count > 1 else 1.0
+    launch, share, call = _calls(count)
+    return Profile(f"{target().name} with {count} threads", target().vector_bits, units, first,
+                   levels, {"cycle": cycle, "crowd": crowd, "launch": launch, "share": share,
+                            "call": call, "slack": 1.0, "window": 200.0}, measured=True)
 
 
-def _negated(x: Node) -> Node:
-    return make(op_named("neg"), (x,))
+# ---- units ---------------------------------------------------------------------------------------
+
+def _units() -> tuple[float, float, dict[str, float]]:
+    """(nanoseconds of a vector instruction, of a cycle, of all units)."""
+    per = LANES * 32 // target().vector_bits    # instructions of LANES values
+    vector = _arithmetic(1)
+    chain = _loop(1, lambda r: [Set(r[0], r[0] + r[-1])]) / 4
+    once = _once(4096, [Set(x, x + load("x", _J + k * 512, float32))
+                        for k, x in enumerate(_registers(8))], 8)
+    divide = _loop(CHAINS, lambda r: [Set(x, r[-1] / x) for x in r[:-1]]) / CHAINS / per
+    gather = _once(1024, [Set(x, x + load("x", _J * 3 + k, float32))
+                          for k, x in enumerate(_registers(3))], 3) / LANES
+    scatter = _once(1024, [Store("y", _J * 3, lit(1, float32))], 1) / LANES
+    store = _once(4096, [Store("y", _J, lit(1, float32))], 1) / per
+    division = _loop(1, lambda r: [Set(_R, _R + _N // scalar.maximum(_K, 1))])
+    units = {"vector": vector, "load": once / per, "store": store, "divide": divide,
+             "gather": gather, "scatter": scatter, "integer_divide": division,
+             "issue": chain / 4}
+    return vector, chain, units
 
 
-def _seconds(inputs: list[Node], output: Node, budget: float = 0.4) -> float:
-    """The least time of one run, without Python's part of the call."""
-    run = compile_program(Program(inputs, [output]))
-    values = [Value.from_numpy(np.ones(n.shape, n.dtype.numpy)) for n in inputs]
-    best, end = float("inf"), time.perf_counter() + budget
-    while time.perf_counter() < end:
-        best = min(best, measure(run.executable, values, 5).seconds)
+def _registers(count: int) -> list[Expr]:
+    return [var(f"s{k}", float32, LANES) for k in range(count)]
+
+
+def _arithmetic(count: int) -> float:
+    """Nanoseconds of a vector fused multiply-add on each of so many threads."""
+    per = LANES * 32 // target().vector_bits
+    found = _loop(CHAINS, lambda r: [Set(x, scalar.fma(r[-1], x, r[-1])) for x in r[:-1]], count)
+    return found / CHAINS / per
+
+
+def _loop(chains: int, body: Callable, tasks: int = 1) -> float:
+    """Nanoseconds of one iteration of a loop over registers; the last register is a constant."""
+    registers, trips = [*_registers(chains), var("one", float32, LANES)], TRIPS * tasks
+    inner = [Loop(_K, _ZERO, _N, body(registers))]
+    starts = [Set(x, load("x", lit(k * LANES, index), float32, LANES))
+              for k, x in enumerate(registers)]
+    ends = [Store("y", _TASK * 4096 + k * LANES, x) for k, x in enumerate(registers)]
+    whole = [Set(_R, _ZERO), *starts, *inner, *ends,
+             Store("y", _TASK * 4096 + 2048, scalar.cast(_R, float32))]
+    kernel = _kernel(whole)
+    size = 4096 * max(2, tasks)
+    return _least(kernel, [size, size], [trips, 1], tasks) / trips
+
+
+def _once(length: int, body: list, accesses: int) -> float:
+    """Nanoseconds of LANES elements of each access of a vector loop within the first cache."""
+    count, rounds = length // accesses if accesses > 1 else length, 200
+    found = _least(_streaming(body, count), [1 << 16, 1 << 16], [count, rounds], 1)
+    return found / rounds / (count / LANES) / accesses
+
+
+# ---- memory --------------------------------------------------------------------------------------
+
+def _caches() -> tuple[float, list[float]]:
+    """(bytes of the first cache, of those behind it), as the system states them."""
+    sizes: dict[int, float] = {1: 32 << 10, 2: 1 << 20, 3: 24 << 20}
+    for place in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
+        try:
+            if (place / "type").read_text().strip() != "Instruction":
+                size = (place / "size").read_text().strip()
+                unit = {"K": 1 << 10, "M": 1 << 20}.get(size[-1], 1)
+                sizes[int((place / "level").read_text())] = float(size.rstrip("KM")) * unit
+        except (OSError, ValueError):
+            continue
+    first, *rest = (sizes[k] for k in sorted(sizes))
+    return first, rest
+
+
+def _levels(first: float, sizes: list[float], units: dict[str, float], count: int) -> list[Level]:
+    """What a byte costs from each level, beyond what it costs from the one before."""
+    looks = [first / 2, *(s / 2 for s in sizes[:-1]), min(sizes[-1] / 4, 8 << 20), 96 << 20]
+    read = [_stream(n, False, 1) for n in looks]
+    write = [_stream(n, True, 1) for n in looks]
+    both = [_stream(n, False, count) / count for n in looks]
+    steps = [[max(1e-4, b - a) for a, b in zip(x, x[1:], strict=False)]
+             for x in (read, write, both)]
+    shared = [0.0 if k == 0 and len(sizes) > 1 else x for k, x in enumerate(steps[2])]
+    return [Level(*x) for x in zip([*sizes, 0], *steps[:2], shared, strict=True)]
+
+
+def _stream(size: float, writes: bool, tasks: int) -> float:
+    """Nanoseconds of a byte of `size` bytes that each of so many tasks reads or writes over and
+    over."""
+    parts = 1 if writes else 8
+    count = int(size) // 4 // parts // LANES * LANES
+    rounds = max(1, int(2e6 // size))
+    place = _TASK * (_N * parts) + _J
+    body: list = [Store("y", place, lit(1, float32))] if writes else [
+        Set(x, x + load("x", place + _N * k, float32)) for k, x in enumerate(_registers(parts))]
+    large, small = count * parts * tasks, LANES * 8 * tasks
+    lengths = [small, large] if writes else [large, small]
+    found = _least(_streaming(body, count), lengths, [count, rounds], tasks)
+    return found / rounds / (count * parts * 4)
+
+
+def _streaming(body: list, count: int) -> Kernel:
+    """`r` rounds of a vector loop over n elements, its sums kept."""
+    sums = list(dict.fromkeys(s.var for s in body if isinstance(s, Set)))
+    outer = Loop(index_var("round"), _ZERO, _R, [Loop(_J, _ZERO, _N, body, "vector")])
+    ends = [Store("y", _TASK * (LANES * 8) + k * LANES, x) for k, x in enumerate(sums)]
+    return _kernel([*(Set(x, lit(0, float32)) for x in sums), outer, *ends], (_N, _R))
+
+
+# ---- calls ---------------------------------------------------------------------------------------
+
+def _calls(count: int) -> tuple[float, float, float]:
+    """Nanoseconds of a launch on one thread, of one shared by all, and of a call from Python."""
+    kernel = _kernel([Store("y", _TASK * LANES, lit(1, float32))])
+    one = _least(kernel, [64, 4096], [1, 1], 1)
+    launch = (_least(kernel, [64, 4096], [1, 1], 1, 500) - one) / 499
+    if count == 1:
+        return launch, 0.0, one
+    r = _registers(1)[0]
+    spin = _kernel([Set(r, lit(0, float32)), Loop(_K, _ZERO, _N, [Set(r, r + 1)]),
+                    Store("y", _TASK * LANES, r)])
+    alone = _least(spin, [64, 4096], [4000, 1], 1, 200) / 200
+    shared = _least(spin, [64, 4096], [4000, 1], count, 200) / 200
+    return launch, max(0.0, shared - alone), one
+
+
+# ---- whole kernels -------------------------------------------------------------------------------
+
+def _slack(found: Profile) -> float:
+    """The median over a few ops, on one thread, of measured time by predicted time."""
+    ratios, count = [], threads()
+    set_threads(1)
+    for program in (_product(384, 384, 384), _product(64, 1024, 256), _transposed(512),
+                 _softmax(512, 384), _sum(1024, 512), _map(1 << 17)):
+        run = compile_program(program)
+        values = [Value.from_numpy(np.ones(n.shape, n.dtype.numpy)) for n in program.inputs]
+        measured = min(measure(run.executable, values, 5).seconds for _ in range(5))
+        report = Report(run.plan, found)
+        ratios.append(measured / report.seconds)
+    set_threads(count)
+    return float(np.median(ratios))
+
+
+def _input(*shape: int) -> Node:
+    return placeholder(tensor("float32", shape))
+
+
+def _product(m: int, k: int, n: int) -> Program:
+    a, b = _input(m, k), _input(k, n)
+    return Program([a, b], [matmul(a, b)])
+
+
+def _transposed(n: int) -> Program:
+    a, b = _input(n, n), _input(n, n)
+    return Program([a, b], [matmul(make(op_named("transpose"), (a,), {"perm": (1, 0)}), b)])
+
+
+def _softmax(m: int, n: int) -> Program:
+    x = _input(m, n)
+    return Program([x], [make(op_named("softmax"), (x,), {"axis": 1})])
+
+
+def _sum(m: int, n: int) -> Program:
+    x = _input(m, n)
+    return Program([x], [make(op_named("reduce"), (x,), {"monoid": "sum", "axes": (0,)})])
+
+
+def _map(n: int) -> Program:
+    x = _input(n)
+    return Program([x], [make(op_named("tanh"), (x,))])
+
+
+# ---- running -------------------------------------------------------------------------------------
+
+def _kernel(body: list, sizes: tuple = (_N, index_var("unused"))) -> Kernel:
+    """A kernel over buffers x (read) and y (written)."""
+    buffers = [Buffer("x", float32), Buffer("y", float32, True)]
+    return Kernel("calibrate", buffers, sizes, [Loop(_TASK, _ZERO, _N, body, "parallel")])
+
+
+def _least(kernel: Kernel, lengths: list[int], sizes: list[int], tasks: int,
+           steps: int = 1) -> float:
+    """The least nanoseconds of a run of so many equal steps over arrays of these lengths."""
+    code, = compile_kernels([kernel])
+    step = Launch(code.address, 0, tasks)
+    table = Table([step] * steps, [0, 0, *sizes], [(0, 0, 0), (1, 1, 0)], 2)
+    blocks = [allocate(4 * n) for n in lengths]
+    for block, n in zip(blocks, lengths, strict=True):
+        block.view(4 * n, np.float32)[:] = 0
+    bases = [b.address for b in blocks]
+    best, end = float("inf"), time.perf_counter() + BUDGET
+    while time.perf_counter() < end or best == float("inf"):
+        began = time.perf_counter_ns()
+        table.run(bases)
+        best = min(best, time.perf_counter_ns() - began)
     return best

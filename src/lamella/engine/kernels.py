@@ -13,7 +13,7 @@ from typing import Any
 from ..base import knobs
 from ..codegen.emit import emit_module
 from ..codegen.target import Target, detect
-from ..lang.loops import Kernel, Loop, Set, Store, When
+from ..lang.loops import Kernel, structure
 from ..lang.order import VERSION
 from ..runtime import cache, llvm
 
@@ -44,23 +44,7 @@ _target: Target | None = None
 
 def key_of(kernel: Kernel) -> tuple:
     """A kernel's structure as a hashable key (of interned expressions)."""
-    buffers = tuple((b.name, b.dtype.name, b.writes, b.space, b.count) for b in kernel.buffers)
-    return (target().name, buffers, tuple(kernel.sizes), _key_body(kernel.body))
-
-
-def _key_body(body: list) -> tuple:
-    out: list = []
-    for s in body:
-        if isinstance(s, Loop):
-            out.append((s.kind, s.var, s.low, s.high, s.step, _key_body(s.body)))
-        elif isinstance(s, Set):
-            out.append((s.var, s.value))
-        elif isinstance(s, Store):
-            out.append((s.buffer, s.offset, s.value, s.cond, s.stream))
-        else:
-            assert isinstance(s, When)
-            out.append((s.cond, _key_body(s.body)))
-    return tuple(out)
+    return (target().name, *structure(kernel))
 
 
 def compile_kernels(kernels: Sequence[Kernel]) -> list[Compiled]:

@@ -47,7 +47,8 @@ class Measurement:
 
 
 def measure(executable: Executable, values: Sequence[Value], runs: int = 20) -> Measurement:
-    """Run on copies of the values: once over painted memory, then `runs` times for the time."""
+    """Run on copies of the values: over painted memory, then `runs` times for the time and as often
+    for the times of the steps."""
     b = executable.bound(values)
     m = Measurement()
     m.arguments = sum(v.type.bytes for v in values)  # type: ignore[misc]

@@ -171,6 +171,27 @@ def tile_product(a: Expr, b: Expr, start: Expr, over: Expr) -> Expr:
     return make("product", (a, b, start), over, start.dtype)
 
 
+def structure(kernel: Kernel) -> tuple:
+    """What the kernel is, hashable: equal kernels have equal structures."""
+    buffers = tuple((b.name, b.dtype.name, b.writes, b.space, b.count) for b in kernel.buffers)
+    return (buffers, tuple(kernel.sizes), _structure(kernel.body))
+
+
+def _structure(body: list) -> tuple:
+    out: list = []
+    for s in body:
+        if isinstance(s, Loop):
+            out.append((s.kind, s.var, s.low, s.high, s.step, _structure(s.body)))
+        elif isinstance(s, Set):
+            out.append((s.var, s.value))
+        elif isinstance(s, Store):
+            out.append((s.buffer, s.offset, s.value, s.cond, s.stream))
+        else:
+            assert isinstance(s, When)
+            out.append((s.cond, _structure(s.body)))
+    return tuple(out)
+
+
 def show_kernel(kernel: Kernel) -> str:
     """The kernel as readable text."""
     buffers = [f"{b.name}: {b.dtype}" + (f" scratch({b.count})" if b.space == "scratch" else

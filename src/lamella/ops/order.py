@@ -53,12 +53,39 @@ def order_key(bits: Expr, d: DType, descending: bool) -> Expr:
     negative = scalar.eq(u, size)  # of positive numbers
     up, down = (size + top, top - size) if not descending else (top - size, size + top)
     key = scalar.where(negative, up, down)
-    return scalar.where(lit(_infinity(d), wide) < size, full, key)
+    return scalar.where(lit(_bits(np.inf, d), wide) < size, full, key)
 
 
-def _infinity(d: DType) -> int:
-    """The bits of infinity."""
-    return int(np.array(np.inf, d.numpy).view(raw_dtype(d).numpy))
+def total_key(x: Expr, descending: bool) -> Expr:
+    """An unsigned number from which the element can be had again (but NaNs are one): its order is
+    that of `key_of`, with -0 before +0 (descending: behind)."""
+    d, bits = x.dtype, raw(x)
+    if not d.is_float:
+        return order_key(bits, d, descending)
+    wide, width = key_dtype(d), d.bits
+    u, top, full = scalar.cast(bits, wide), lit(1 << (width - 1), wide), lit((1 << width) - 1, wide)
+    key = u ^ scalar.where(u < top, top, full)
+    key = full - key if descending else key
+    return scalar.where(lit(_bits(np.inf, d), wide) < (u & (full ^ top)), full, key)
+
+
+def of_total_key(key: Expr, d: DType, descending: bool) -> Expr:
+    """The element of that key."""
+    wide = key.dtype
+    width = raw_dtype(d).bits
+    top, full = lit(1 << (width - 1), wide), lit((1 << width) - 1, wide)
+    u = full - key if descending else key
+    if d.is_float:
+        u = u ^ scalar.where(u < top, full, top)
+        u = scalar.where(scalar.eq(key, full), lit(_bits(np.nan, d), wide), u)
+    elif d.kind == "int":
+        u = u ^ top
+    return cooked(scalar.cast(u, raw_dtype(d)), d)
+
+
+def _bits(x: float, d: DType) -> int:
+    """The bits of a number."""
+    return int(np.array(x, d.numpy).view(raw_dtype(d).numpy))
 
 
 def key_of(x: Expr, descending: bool = False) -> Expr:

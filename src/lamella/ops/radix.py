@@ -1,9 +1,10 @@
 """Kernels that sort rows: the routines behind sort and argsort.
 
-What moves is a record: the element or its position, below or beside its key. Short rows are sorted
-by counting who comes before whom, longer ones by distribution from the lowest digit on (Knuth, The
-Art of Computer Programming 3, 5.2.5). Few long rows are first cut at their highest digit: pieces of
-a row distribute their records into buckets, and each bucket is a row of its own.
+What moves is a record: a key from which the element can be had again, or a position below or
+beside its key. Short rows are sorted by counting who comes before whom, longer ones by distribution
+from the lowest digit on (Knuth, The Art of Computer Programming 3, 5.2.5). Few long rows are first
+cut at their highest digit: pieces of a row distribute their records into buckets, and each bucket
+is a row of its own.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from ..base.extents import lower
 from ..ir.types import TensorType
 from ..lang import expr, scalar
 from ..lang.expr import Expr, lit
-from ..lang.loops import Loop, Set, Store, When, index_var
+from ..lang.loops import LANES, Loop, Set, Store, When, index_var, lane_tree
 from ..lang.routine import RESULT, ZERO, Part, Routine, serial, vector
-from .order import cooked, key_of, order_key, raw, raw_dtype
+from .order import key_dtype, key_of, of_total_key, raw, raw_dtype, total_key
 
 SHORT = 96            # rows up to here are sorted by counting
+MANY = 3000           # rows from here on are sorted by digits of 11 bits, others of DIGIT
 LONG = 50_000         # few rows from here on are cut into buckets
 WIDE = 1 << 19        # rows from here on have 2^11 of them, others 2^8
 PIECES = 32           # of a row that is cut
@@ -37,13 +39,9 @@ class Record:
 
 
 def values(d: DType, descending: bool) -> Record:
-    """The element itself, of 32 bits below its key."""
-    if d.bits == 64:
-        return Record([dtypes.uint64], lambda x, i: [raw(x)],
-                       lambda f: order_key(f[0], d, descending), lambda f: cooked(f[0], d), 64)
-    bits = raw_dtype(d)
-    return _packed(d, descending, lambda x, i: raw(x), lambda low: cooked(
-        scalar.cast(low, bits), d))
+    """The key alone, from which the element can be had again."""
+    return Record([key_dtype(d)], lambda x, i: [total_key(x, descending)], lambda f: f[0],
+                  lambda f: of_total_key(f[0], d, descending), raw_dtype(d).bits)
 
 
 def positions(d: DType, descending: bool, out: DType) -> Record:
@@ -52,16 +50,11 @@ def positions(d: DType, descending: bool, out: DType) -> Record:
         return Record([dtypes.uint64, dtypes.uint32],
                        lambda x, i: [key_of(x, descending), scalar.cast(i, dtypes.uint32)],
                        lambda f: f[0], lambda f: scalar.cast(f[1], out), 64)
-    return _packed(d, descending, lambda x, i: i, lambda low: scalar.cast(low, out))
-
-
-def _packed(d: DType, descending: bool, below: Callable, last: Callable) -> Record:
-    """One word: the key, and 32 bits below it."""
     word = dtypes.uint64
     return Record([word], lambda x, i: [(scalar.cast(key_of(x, descending), word) << 32)
-                                         | scalar.cast(below(x, i), word)],
-                   lambda f: scalar.cast(f[0] >> 32, dtypes.uint32),
-                   lambda f: last(f[0] & lit(0xFFFFFFFF, word)), raw_dtype(d).bits)
+                                        | scalar.cast(i, word)],
+                  lambda f: scalar.cast(f[0] >> 32, dtypes.uint32),
+                  lambda f: scalar.cast(f[0] & lit(0xFFFFFFFF, word), out), raw_dtype(d).bits)
 
 
 class Row:
@@ -145,56 +138,93 @@ def _by_counting(run: Run, most: Expr, emit: Callable) -> tuple[list, tuple]:
     return [keys, vector("j", run.n, place)], ("keys", wide, most)
 
 
+def zeros_in_order(x: TensorType, descending: bool) -> Part:
+    """-0 and +0 are equal, but have keys of their own: where a row has both, its zeros are put back
+    in the order in which they came."""
+    row = Row(x, x.shape[1])
+    less, minus = (expr.var(v, dtypes.index, LANES) for v in ("less", "minus"))
+    plus, at = expr.var("plus", dtypes.index, LANES), index_var("at")
+    zero, one = lit(0, dtypes.index), lit(1, dtypes.index)
+    none = lit(0.0, x.dtype)
+
+    def tally(i: Expr) -> list:
+        v = row.read(i)
+        negative = scalar.eq(raw(v), lit(1 << (x.dtype.bits - 1), raw_dtype(x.dtype)))
+        positive = scalar.eq(raw(v), lit(0, raw_dtype(x.dtype)))
+        before = none < v if descending else v < none
+        return [Set(n, n + scalar.where(c, one, zero)) for n, c in (
+            (less, before), (minus, negative), (plus, positive))]
+
+    def put(i: Expr) -> list:
+        hit = scalar.eq(row.read(i), none)
+        return [row.store(at, row.read(i), hit), Set(at, at + scalar.where(hit, one, zero))]
+
+    both = (lane_tree("sum", minus) > 0) & (lane_tree("sum", plus) > 0)
+    return row.part([*(Set(n, zero) for n in (less, minus, plus)), vector("t", row.n, tally),
+                     When(both, [Set(at, lane_tree("sum", less)), serial("z", row.n, put)])])
+
+
 def _whole_rows(x: TensorType, count, record: Record) -> Part:
     """Each row by a task of its own, in two halves of its scratch."""
     row = Row(x, count)
     run = Run(record, row.n, ZERO, row.n)
-    moves, counts = _by_digits(run, record.bits, lambda i: record.first(row.read(i), i))
+    width = 11 if lower(x.shape[1]) >= MANY and record.bits > 16 else DIGIT
+    moves, counts = _by_digits(run, record.bits, width, lambda i: record.first(row.read(i), i))
     out = vector("j", row.count, lambda j: [row.store(j, record.last(run.at(run.source + j)))])
     return row.part([*moves, out], [*run.scratch(row.n * 2), counts])
 
 
-def _by_digits(run: Run, bits: int, enter: Callable | None = None) -> tuple[list, tuple]:
-    """Counts of the digits of the lowest `bits` in one pass, then one stable distribution for each
-    digit that differs anywhere; and the counts' scratch. `source` says where the records are in the
-    end; `enter` gives those that are not there yet."""
-    record, n, digits = run.record, run.n, 1 << DIGIT
-    passes, source = range(0, bits, DIGIT), run.source
+def _by_digits(run: Run, bits: int, width: int, enter: Callable | None = None
+               ) -> tuple[list, tuple]:
+    """Counts of the digits (of `width` bits) of the lowest `bits` in one pass, then one stable
+    distribution for each digit that differs anywhere; and the counts' scratch. `source` says where
+    the records are in the end; `enter` gives those that are not there yet."""
+    record, n, digits = run.record, run.n, 1 << width
+    passes, source = range(0, bits, width), run.source
+    held = [expr.var(f"r{k}", d) for k, d in enumerate(record.fields)]
+
+    def hold(fields: list[Expr]) -> list:
+        return [Set(v, f) for v, f in zip(held, fields, strict=True)]
 
     def slot(fields: list[Expr], shift: int) -> Expr:
-        mask = (1 << min(DIGIT, bits - shift)) - 1
+        mask = (1 << min(width, bits - shift)) - 1
         digit = (record.key(fields) >> shift) & mask
-        return scalar.cast(digit, dtypes.index) + shift // DIGIT * digits
+        return scalar.cast(digit, dtypes.index) + shift // width * digits
+
+    def count(place: Expr) -> Expr:
+        return scalar.cast(expr.load("count", place, dtypes.uint32), dtypes.index)
+
+    def counted(place: Expr, value: Expr) -> Store:
+        return Store("count", place, scalar.cast(value, dtypes.uint32))
 
     def tally(i: Expr) -> list:
-        fields = run.at(i) if enter is None else enter(i)
-        slots = [slot(fields, s) for s in passes]
-        return [*(run.put(i, fields) if enter else ()),
-                *(Store("count", b, expr.load("count", b, dtypes.index) + 1) for b in slots)]
+        entered = [] if enter is None else run.put(i, held)
+        slots = [slot(held, s) for s in passes]
+        return [*hold(run.at(i) if enter is None else enter(i)), *entered,
+                *(counted(b, count(b) + 1) for b in slots)]
 
     def distribute(shift: int) -> list:
-        total, here, at = (index_var(f"{v}{shift}") for v in ("total", "here", "at"))
-        base = shift // DIGIT * digits
+        total, here, at, place = (index_var(f"{v}{shift}")
+                                  for v in ("total", "here", "at", "place"))
+        base = shift // width * digits
 
         def prefix(d: Expr) -> list:
-            return [Set(here, expr.load("count", d + base, dtypes.index)),
-                    Store("count", d + base, total), Set(total, total + here)]
+            return [Set(here, count(d + base)), counted(d + base, total), Set(total, total + here)]
 
         def move(i: Expr) -> list:
-            fields = run.at(source + i)
-            place = slot(fields, shift)
-            return [Set(at, expr.load("count", place, dtypes.index)),
-                    *run.put(run.half - source + at, fields), Store("count", place, at + 1)]
+            return [*hold(run.at(source + i)), Set(place, slot(held, shift)), Set(at, count(place)),
+                    counted(place, at + 1), *run.put(run.half - source + at, held)]
 
-        same = scalar.eq(expr.load("count", slot(run.at(source), shift), dtypes.index), n)
+        same = scalar.eq(count(slot(run.at(source), shift)), n)
         return [When(scalar.not_(same), [
             Set(total, ZERO), serial(f"d{shift}", digits, prefix), serial(f"i{shift}", n, move),
             Set(source, run.half - source)])]
 
-    body = [vector("z", len(passes) * digits, lambda d: [Store("count", d, ZERO)]),
+    places = len(passes) * digits
+    body = [vector("z", places, lambda d: [Store("count", d, lit(0, dtypes.uint32))]),
             serial("t", n, tally), Set(source, ZERO),
             When(n > 0, [s for shift in passes for s in distribute(shift)])]
-    return body, ("count", dtypes.index, expr.size(len(passes) * digits))
+    return body, ("count", dtypes.uint32, expr.size(places))
 
 
 # ---- few long rows ------------------------------------------------------------------------------
@@ -293,7 +323,7 @@ class _Cut:
             return row.store(first + i, self.record.last(fields), first + i < row.count)
 
         short, keys = _by_counting(run, expr.size(SHORT), emit)
-        moves, counts = _by_digits(run, self.low)
+        moves, counts = _by_digits(run, self.low, DIGIT)
         out = vector("o", size, lambda j: [emit(j, run.at(run.source + j))])
         return row.part([
             Set(first, expr.load("start", at, dtypes.index)),

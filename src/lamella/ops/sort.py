@@ -23,7 +23,7 @@ from ..lang.routine import ZERO, Part, Routine, serial, vector
 from .index import scatter_along, take_along
 from .move import reshape, zeros_like
 from .order import key_dtype, key_of, require_order
-from .radix import Row, positions, sorted_rows, values
+from .radix import Row, positions, sorted_rows, values, zeros_in_order
 
 _FEW = 64         # so many first positions are found by insertion
 _PASS = 256       # elements that are passed over at once there
@@ -114,7 +114,10 @@ def _sort_reference(p: dict, x: np.ndarray) -> np.ndarray:
 
 
 def _sort_loops(room: int, p: dict, x: TensorType) -> Routine:
-    return sorted_rows(x, x.shape[1], values(x.dtype, p["descending"]))
+    found = sorted_rows(x, x.shape[1], values(x.dtype, p["descending"]))
+    if x.dtype.is_float:
+        found.parts.append(zeros_in_order(x, p["descending"]))
+    return found
 
 
 def _argsort_loops(room: int, p: dict, x: TensorType) -> Routine:

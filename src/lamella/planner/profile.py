@@ -1,57 +1,121 @@
-"""A machine as the cost model sees it: rates, measured once and kept in a file."""
+"""A machine as the cost model sees it: rates, measured once and kept in a file.
+
+The file is JSON: `name`, `vector_bits`, `units` (nanoseconds that one thread keeps each unit busy
+with one instruction, of whole vectors where it has them; gather and scatter for each lane),
+`cycle`, `crowd` (how much longer that takes while all threads run), `levels` (for each place behind
+the first cache, nearest first: its `bytes`, and the nanoseconds a byte takes from there to the
+place before it, `read` and `write` by one thread, and `shared` by all threads together; 0 where
+each has its own), and the nanoseconds of a `launch`, of a `share` among threads, and of a `call`.
+`window` is how many instructions a core looks ahead, `slack` how much longer whole kernels take
+than their units and bytes: spilled registers, branches, the translation of addresses.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-_FIELDS = ("flops", "map_flops", "bandwidth", "cache_bandwidth", "cache_bytes", "launch_seconds")
+from .instructions import UNITS
+
+_TIMES = ("cycle", "crowd", "launch", "share", "call", "slack", "window")
+
+
+class Level:
+    """A cache behind the first, or the memory (`bytes` 0: it holds all); see the module."""
+
+    __slots__ = ("bytes", "read", "shared", "write")
+
+    def __init__(self, bytes: float, read: float, write: float, shared: float):
+        self.bytes, self.read, self.write, self.shared = bytes, read, write, shared
 
 
 class Profile:
-    """Rates of one thread, and what threads share.
+    """What the cost model knows of a machine (see the module). `measured` tells figures of this
+    machine from stated ones."""
 
-    flops: fused multiply-adds of contractions (flop/s); map_flops: scalar operations of other
-    kernels (op/s); bandwidth: bytes/s from memory, all threads together; cache_bandwidth: bytes/s a
-    thread from cache; cache_bytes: a step that touches fewer is served from cache;
-    launch_seconds: fixed cost of a step. `measured` tells figures of this machine from defaults.
-    """
+    __slots__ = ("call", "crowd", "cycle", "first", "launch", "levels", "measured", "name", "share",
+                 "slack", "units", "vector_bits", "window")
 
-    __slots__ = (*_FIELDS, "measured", "name")
+    def __init__(self, name: str, vector_bits: int, units: Mapping[str, float], first: float,
+                 levels: list[Level], times: Mapping[str, float], measured: bool = False):
+        self.name, self.vector_bits, self.units = name, vector_bits, dict(units)
+        self.first, self.levels, self.measured = float(first), levels, measured
+        self.cycle, self.crowd = times["cycle"], times["crowd"]
+        self.launch, self.share, self.call = times["launch"], times["share"], times["call"]
+        self.slack, self.window = times["slack"], times["window"]
 
-    def __init__(self, name: str, flops: float, map_flops: float, bandwidth: float,
-                 cache_bandwidth: float, cache_bytes: float, launch_seconds: float,
-                 measured: bool = False):
-        self.name, self.flops, self.map_flops = name, flops, map_flops
-        self.bandwidth, self.cache_bandwidth = bandwidth, cache_bandwidth
-        self.cache_bytes, self.launch_seconds, self.measured = cache_bytes, launch_seconds, measured
+    @property
+    def caches(self) -> list[tuple[float, int]]:
+        """Bytes and ways of each cache; the last one spreads lines over its sets as by chance."""
+        sizes = [self.first, *(x.bytes for x in self.levels[:-1])]
+        return [(n, 0 if k == len(sizes) - 1 and k else 8 << k) for k, n in enumerate(sizes)]
 
-    def seconds(self, kind: str, flops: float, traffic: float, threads: int) -> float:
-        """Predicted time of one step."""
-        rate = (self.flops if kind == "contract" else self.map_flops) * threads
-        near = traffic <= self.cache_bytes
-        moved = traffic / (self.cache_bandwidth * threads if near else self.bandwidth)
-        return self.launch_seconds + max(flops / rate, moved)
+    @property
+    def flops(self) -> float:
+        """Operations a second of one thread: two of every lane of every vector."""
+        return 2 * self.vector_bits / 32 / self.units["vector"] * 1e9
+
+    @property
+    def bandwidth(self) -> float:
+        """Bytes a second from memory, all threads together."""
+        return 1e9 / sum(level.shared for level in self.levels)
 
     def least_seconds(self, flops: float, traffic: float, threads: int) -> float:
         """The roofline: the operations at the highest rate, or the bytes, from where they fit."""
-        near = traffic <= self.cache_bytes
-        moved = traffic / (self.cache_bandwidth * threads if near else self.bandwidth)
-        return max(flops / (self.flops * threads), moved)
+        before, moved = self.first, 0.0
+        for level in self.levels:
+            if traffic > before:
+                moved += traffic * max(level.shared, level.read / threads)
+            before = level.bytes
+        return max(flops / (self.flops * threads), moved * 1e-9)
+
+    def seconds(self, kind: str, flops: float, traffic: float, threads: int) -> float:
+        """A rough time of a step of which only operations and bytes are known."""
+        rate = self.flops * (0.8 if kind == "contract" else 0.1)
+        return self.launch * 1e-9 + max(flops / (rate * threads), traffic / self.bandwidth)
+
+    def __str__(self) -> str:
+        far = ", ".join(f"{1 / x.read:.1f}" for x in self.levels)
+        return (f"{self.name}: {self.flops / 1e9:.1f} GFLOP/s a thread (by {self.crowd:.2f} slower "
+                f"together), {1 / self.cycle:.2f} GHz, {far} GB/s between levels of memory, "
+                f"{self.launch:.0f} ns a launch, {self.share:.0f} ns to share one")
 
     def to_json(self) -> str:
-        return json.dumps({"name": self.name, **{f: getattr(self, f) for f in _FIELDS}})
+        levels = [{n: getattr(x, n) for n in Level.__slots__} for x in self.levels]
+        return json.dumps({"name": self.name, "measured": self.measured,
+                           "vector_bits": self.vector_bits, "units": self.units,
+                           "first": self.first, "levels": levels,
+                           **{t: getattr(self, t) for t in _TIMES}}, indent=1)
 
     @staticmethod
     def load(path: Path) -> Profile | None:
         """The profile in a file, or None where there is none that can be read."""
         try:
-            found = json.loads(path.read_text())
-            return Profile(str(found["name"]), measured=True,
-                           **{f: float(found[f]) for f in _FIELDS})
+            return Profile.read(path.read_text())
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    @staticmethod
+    def read(text: str) -> Profile:
+        """The profile that a text states; ValueError, KeyError or TypeError where it is none."""
+        found: dict[str, Any] = json.loads(text)
+        units = {u: float(found["units"][u]) for u in UNITS}
+        levels = [Level(**{n: float(x[n]) for n in Level.__slots__}) for x in found["levels"]]
+        return Profile(str(found["name"]), int(found["vector_bits"]), units, float(found["first"]),
+                       levels, {t: float(found[t]) for t in _TIMES},
+                       bool(found.get("measured", True)))
 
-DEFAULTS = {"avx512": Profile("avx512 (not measured)", 90e9, 12e9, 20e9, 40e9, 24 << 20, 1.0e-6),
-            "avx2": Profile("avx2 (not measured)", 45e9, 8e9, 15e9, 30e9, 16 << 20, 1.0e-6)}
+
+def _units(vector: float, gather: float) -> dict[str, float]:
+    return {"vector": vector, "load": 0.18, "store": 0.35, "divide": 3.5, "gather": gather,
+            "scatter": gather * 1.5, "integer_divide": 8.0, "issue": 0.09}
+
+
+_TYPICAL = {"cycle": 0.35, "crowd": 1.0, "launch": 40.0, "share": 300.0, "call": 500.0,
+            "slack": 1.4, "window": 200.0}
+_LEVELS = [Level(1 << 20, 0.008, 0.015, 0.0), Level(24 << 20, 0.03, 0.05, 0.015),
+           Level(0, 0.05, 0.1, 0.03)]
+DEFAULTS = {"avx512": Profile("avx512", 512, _units(0.18, 0.25), 32 << 10, _LEVELS, _TYPICAL),
+            "avx2": Profile("avx2", 256, _units(0.18, 0.3), 32 << 10, _LEVELS, _TYPICAL)}

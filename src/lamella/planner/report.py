@@ -12,6 +12,7 @@ from .memory import Memory, bytes_text, memory_of
 from .place import Layout, lower_bound, place
 from .plan import Copy, Host, Launch, Loop, Order, Plan, inner_steps
 from .profile import Profile
+from .timetable import Timetable
 
 
 class Report:
@@ -22,7 +23,7 @@ class Report:
     in a run, all trips of a loop together, where there was one.
     """
 
-    __slots__ = ("env", "layout", "measured", "memory", "plan", "profile", "threads")
+    __slots__ = ("_timetable", "env", "layout", "measured", "memory", "plan", "profile", "threads")
 
     def __init__(self, plan: Plan, profile: Profile, threads: int = 1,
                  env: Mapping[str, int] | None = None,
@@ -30,6 +31,7 @@ class Report:
         self.plan, self.profile, self.threads, self.measured = plan, profile, threads, measured
         self.env = dict(env or {s.name: s.high for s in plan.symbols})
         self.layout: Layout = place(plan, self.env)
+        self._timetable: Timetable | None = None
         self.memory: Memory = memory_of(plan, self.layout, threads, self.env)
 
     @property
@@ -72,15 +74,17 @@ class Report:
         return total(self.plan.steps, of, self.env)
 
     @property
-    def seconds(self) -> float:
-        """Predicted time of a run."""
-        return self._total(self.step_seconds)
+    def timetable(self) -> Timetable:
+        """The predicted time of each step."""
+        if self._timetable is None:
+            self._timetable = Timetable(self.plan, self.layout, self.profile, self.threads,
+                                        self.env)
+        return self._timetable
 
-    def step_seconds(self, s) -> float:
-        """Predicted time of one step: its operations or its bytes, whichever takes longer."""
-        kind = s.kernel.name if isinstance(s, Launch) else type(s).__name__.lower()
-        return self.profile.seconds(kind, evaluate(s.flops, self.env),
-                                    evaluate(s.traffic, self.env), self.threads)
+    @property
+    def seconds(self) -> float:
+        """Predicted time of a run, host functions left out."""
+        return self.timetable.total
 
     def formulas(self) -> dict[str, str]:
         """Flops and traffic as formulas in the symbols."""
@@ -129,7 +133,7 @@ class Report:
             kind = s.kernel.name if isinstance(s, Launch) else type(s).__name__.lower()
             price = [self._price(s, lambda s: evaluate(s.flops, self.env)),
                      self._price(s, lambda s: evaluate(s.traffic, self.env)),
-                     self._price(s, self.step_seconds)]
+                     self.timetable.of(s)]
             what = "  " * depth + s.names + self._trips(s)
             lines.append(f"{k:>4}  {kind:<9} {what[:34]:<34} {count_text(price[0]):>9} "
                          f"{bytes_text(price[1]):>10} {time_text(price[2]):>9}"

@@ -1,0 +1,116 @@
+"""What the cost model counts in a kernel: instructions, trips, and bytes between caches."""
+
+from __future__ import annotations
+
+import pytest
+
+import lamella
+from lamella.base.extents import evaluate
+from lamella.codegen.outline import Block
+from lamella.planner.footprint import Touch
+from lamella.planner.instructions import mix
+from lamella.planner.profile import DEFAULTS, Profile
+from lamella.planner.timing import Code, Run
+
+PROFILE = DEFAULTS["avx512"]
+
+
+def report(f, *args) -> lamella.planner.report.Report:
+    found = lamella.plan(f, *args)
+    found.profile, found.threads = PROFILE, 1
+    return found
+
+
+def spec(*shape):
+    return lamella.spec(shape)
+
+
+def counted(step, unit: str) -> float:
+    """How often a launch uses a unit of a machine with vectors of 512 bits."""
+    code = Code(step.kernel, 512)
+    run = Run(code, [evaluate(e, {}) for e in step.sizes], evaluate(step.tasks, {}), PROFILE,
+              {b.name: 1e9 for b in step.kernel.buffers})
+
+    def visit(block: Block, times: float) -> float:
+        loop = block.loop or block.rest
+        if loop is not None:
+            trips = run.trips[id(loop)]
+            times *= trips // 16 if block.whole else trips % 16 > 0 if block.rest else trips
+        inner = sum(visit(x, times) for x in block.items if isinstance(x, Block))
+        return times * code.mixes[id(block)].units[unit] + inner
+
+    return visit(code.outline.root, 1.0)
+
+
+@pytest.mark.parametrize("m, k, n", [(96, 64, 96), (60, 100, 64)])
+def test_a_product_has_one_vector_fma_for_each_lane(m, k, n):
+    step = report(lambda a, b: a @ b, spec(m, k), spec(k, n)).plan.launches()[-1]
+    assert m * k * n / 16 <= counted(step, "vector") <= m * k * n / 16 * 1.3
+
+
+def test_a_map_loads_computes_and_stores_each_vector_once():
+    step, = report(lambda a, b: a + b, spec(1600), spec(1600)).plan.launches()
+    assert [counted(step, u) for u in ("load", "vector", "store")] == pytest.approx(
+        [200, 100, 100], abs=8)
+
+
+def test_a_function_costs_the_instructions_of_its_polynomial():
+    add, = report(lambda a: a + 1, spec(4096)).plan.launches()
+    exp, = report(lambda a: lamella.exp(a), spec(4096)).plan.launches()
+    assert counted(exp, "vector") > 10 * counted(add, "vector")
+
+
+def test_a_sum_waits_for_its_own_last_addition():
+    lines = ["  %v2 = load <16 x float>, ptr %v1, align 4",
+             "  %v3 = fadd <16 x float> %r1, %v2"]
+    found = mix(lines, ["  %r1 = phi <16 x float> [%v0, %b0], [%v3, %b1]"], 512)
+    assert (found.chain, found.units["vector"], found.units["load"]) == (4, 1, 1)
+    assert mix(lines, [], 256).units["vector"] == 2
+
+
+def crossing(f, *args, cache: float) -> dict:
+    step = report(f, *args).plan.launches()[-1]
+    run = Run(Code(step.kernel, 512), [evaluate(e, {}) for e in step.sizes],
+              evaluate(step.tasks, {}), PROFILE,
+              {b.name: float(evaluate(o.buffer.bytes, {}))
+               for o, b in zip(step.operands, step.kernel.operands, strict=True)} |
+              {b.name: 4096.0 for b in step.kernel.scratch})
+    touch = Touch(run.code.outline, run.trips, run.env,
+                  {b.name: 1e9 for b in step.kernel.buffers})
+    found = touch.crossing(cache, 0)
+    return {step.operands[k].buffer.role: found.get((b.name, False), 0.0)
+            for k, b in enumerate(step.kernel.operands)}
+
+
+def test_what_fits_crosses_once():
+    found = crossing(lambda x: lamella.softmax(x), spec(64, 1000), cache=1 << 20)
+    assert found["argument"] == pytest.approx(64 * 1000 * 4, rel=0.05)
+
+
+def test_what_does_not_fit_crosses_once_for_each_pass():
+    once = crossing(lambda x: lamella.softmax(x), spec(4, 1 << 16), cache=1 << 20)["argument"]
+    again = crossing(lambda x: lamella.softmax(x), spec(4, 1 << 16), cache=1 << 16)["argument"]
+    assert once == pytest.approx(4 * (1 << 18), rel=0.05)
+    assert again >= 2 * once
+
+
+def test_time_grows_with_the_work_and_shrinks_with_threads():
+    small, large = (report(lambda a, b: a @ b, spec(n, n), spec(n, n)) for n in (128, 512))
+    assert 30 < large.seconds / small.seconds < 130
+    large.threads, large._timetable, before = 4, None, large.seconds
+    assert before / 4.5 < large.seconds < before / 2.5
+
+
+def test_a_call_finds_in_a_cache_what_the_one_before_left():
+    near, far = (report(lambda x: x * 2, spec(n)) for n in (1 << 16, 1 << 25))
+    assert far.seconds / far.traffic > 3 * near.seconds / near.traffic
+
+
+def test_a_profile_is_what_its_file_says(tmp_path):
+    file = tmp_path / "p.json"
+    file.write_text(PROFILE.to_json())
+    found = Profile.load(file)
+    assert (found.units, found.flops, found.measured) == (PROFILE.units, PROFILE.flops, False)
+    assert Profile.read(found.to_json()).to_json() == found.to_json()
+    file.write_text('{"name": "old"}')
+    assert Profile.load(file) is None
