@@ -27,6 +27,7 @@ from ..lang.tile import Tile, tile_of
 from .random import unit_at
 
 RESIDENT = 1 << 17  # scores of a block that stay in the second cache
+LONG = 512          # keys whose rows are worth bringing together, once for all blocks of queries
 TOGETHER = 4        # keys whose largest score is found at once
 
 
@@ -36,9 +37,10 @@ def forward(room: int, p: dict, *types: TensorType) -> Routine:
     b.decoded((*b.lead, b.h, b.blocks))
     *b.at, b.head, b.number = b.places
     b.group = b.head // (b.h // b.g)
+    before, spaces = _together(b) if upper(b.s) >= LONG else ([], ())
     body = [*b.transposed("queries", b.query, b.d), *b.weights(),
             *b.mixed("kept", 2, b.e, lambda y, i: y * load("inverse", i, b.dtype), b.y_place)]
-    return b.routine("attention", body, 2 * (b.d + b.e))
+    return Routine([*before, b.part("attention", body, 2 * (b.d + b.e))], spaces)
 
 
 def backward(room: int, p: dict, *types: TensorType) -> Routine:
@@ -49,14 +51,41 @@ def backward(room: int, p: dict, *types: TensorType) -> Routine:
     *b.at, b.group = b.places
     b.head, b.number = index_var("head"), index_var("number")
     heads = b.h // b.g
+    near = [b.near_by(1, "keys", b.d), b.near_by(2, "values", b.e)] if upper(b.s) >= LONG else []
     body = [*b.rows("rows", b.query, b.d), *b.turned("queries", "rows", b.d), *b.weights(),
             *b.shares(), *b.turned("turned", "shares", b.e), *b.slopes(),
             *b.mixed("slopes", 1, b.d, lambda y, i: y * lit(p["scale"], b.dtype), b.q_place),
-            *b.gathered("slopes", "rows", b.d, b.k_place),
-            *b.gathered("kept", "shares", b.e, b.v_place)]
+            *b.gathered("slopes", "rows", b.d, "of_keys"),
+            *b.gathered("kept", "shares", b.e, "of_values")]
     each = Loop(b.head, b.group * heads, (b.group + 1) * heads,
                 [Loop(b.number, ZERO, size(b.blocks), body)])
-    return b.routine("attention_pullback", [*b.cleared(), each], 2 * (3 * b.d + 2 * b.e))
+    found = [b.copied("of_keys", b.d, b.k_place), b.copied("of_values", b.e, b.v_place)]
+    return Routine([b.part("attention_pullback", [*near, *b.cleared(), each, *found],
+                           2 * (3 * b.d + 2 * b.e))])
+
+
+def _together(b: _Block) -> tuple[list[Part], tuple]:
+    """(a part that lays each head's keys and values out row behind row, its workspaces)."""
+    rows = index_var("row")
+    *at, group, row = _decoded(rows, (*b.lead, b.g, b.s))
+    c, parts, spaces = index_var("c"), [], []
+    start = b.flat(b.group, b.g) * size(b.s)
+    for number, name, extent in ((1, "keys", b.d), (2, "values", b.e)):
+        value = expr.read(number, (*at, row, group, c), b.dtype)
+        copy = Loop(c, ZERO, size(extent), [Store(name, rows * size(extent) + c, value)], "vector")
+        parts.append(Part("pack", rows, product((*b.lead, b.g, b.s)), [copy], grain=64))
+        spaces.append((name, b.dtype, product((*b.lead, b.g, b.s, extent))))
+        b.near[number] = lambda row, name=name, extent=extent: (name, (start + row) * size(extent))
+    return parts, tuple(spaces)
+
+
+def _decoded(number: Expr, extents: tuple[Extent, ...]) -> list[Expr]:
+    """Places in axes of these extents, the last fastest."""
+    places: list[Expr] = []
+    for e in reversed(extents[1:]):
+        places.insert(0, number % size(e))
+        number = number // size(e)
+    return [number, *places]
 
 
 class _Block:
@@ -81,23 +110,19 @@ class _Block:
         self.blind = p["causal"] and self.t != self.s and not (
             upper(self.t) <= lower(self.s))       # whether a query may see no key
         self.buffers: dict[str, Expr] = {}
+        self.near: dict[int, Callable] = {}       # operands that lie row behind row elsewhere
 
     # ---- places ---------------------------------------------------------------------------------
 
     def decoded(self, extents: tuple[Extent, ...]) -> None:
         """The task's places in axes of these extents."""
         self.task, self.tasks = index_var("task"), product(extents)
-        self.places: list[Expr] = []
-        left = self.task
-        for e in reversed(extents[1:]):
-            self.places.insert(0, left % size(e))
-            left = left // size(e)
-        self.places.insert(0, left)
+        self.places = _decoded(self.task, extents)
 
-    def routine(self, name: str, body: list, flops: Extent) -> Routine:
+    def part(self, name: str, body: list, flops: Extent) -> Part:
         scratch = tuple((n, self.dtype, count) for n, count in self.buffers.items())
-        return Routine([Part(name, self.task, self.tasks, body, scratch=scratch,
-                             flops=product((*self.lead, self.h, self.pairs(), flops)))])
+        return Part(name, self.task, self.tasks, body, scratch=scratch,
+                    flops=product((*self.lead, self.h, self.pairs(), flops)))
 
     def pairs(self) -> Extent:
         """Queries and the keys that they see."""
@@ -135,17 +160,36 @@ class _Block:
         return self.seen(self.first + self.count - 1)
 
     def read(self, number: int, row: Expr, head: Expr, c: Expr) -> Expr:
-        return expr.read(number, (*self.at, row, head, c), self.types[number].dtype)
+        if number in self.near:
+            name, start = self.near[number](row)
+            return load(name, start + c, self.dtype)
+        return expr.read(number, (*self.at, row, head, c), self.dtype)
+
+    def near_by(self, number: int, name: str, extent: Extent) -> Loop:
+        """The operand's rows of the group in scratch."""
+        k, c = index_var("k"), index_var("c")
+        value = self.read(number, k, self.group, c)
+        self.scratch(name, self.s * extent)
+        self.near[number] = lambda row: (name, row * size(extent))
+        return Loop(k, ZERO, size(self.s), [Loop(c, ZERO, size(extent), [
+            Store(name, k * size(extent) + c, value)], "vector")])
 
     def query(self, row: Expr, c: Expr) -> Expr:
         return self.read(0, row, self.head, c) * lit(self.p["scale"], self.dtype)
 
+    def flat(self, head: Expr, heads: Extent) -> Expr:
+        """The number of a head among those of the whole lead."""
+        at: Expr = ZERO
+        for e, x in zip((*self.lead, heads), (*self.at, head), strict=True):
+            at = at * size(e) + x
+        return at
+
     def _flat(self, extent: Extent, row: Expr, heads: Extent, head: Expr, width: Extent,
               c: Expr) -> Expr:
         at: Expr = ZERO
-        for e, x in zip(self.lead, self.at, strict=True):
+        for e, x in zip((*self.lead, extent, heads), (*self.at, row, head), strict=True):
             at = at * size(e) + x
-        return ((at * size(extent) + row) * size(heads) + head) * size(width) + c
+        return at * size(width) + c
 
     def y_place(self, row: Expr, c: Expr) -> Expr:
         return self._flat(self.t, row, self.h, self.head, self.e, c)
@@ -355,15 +399,22 @@ class _Block:
 
     def cleared(self) -> list:
         """The cotangents of keys and values are sums over all blocks, from 0 on."""
-        k, c = index_var("k"), index_var("c")
-        return [Loop(k, ZERO, size(self.s), [Loop(c, ZERO, size(extent), [
-                    Store(RESULT, place(k, c) + lane_index(), lit(0, self.dtype))],
-                    "serial", LANES)])
-                for extent, place in ((self.d, self.k_place), (self.e, self.v_place))]
+        i = index_var("i")
+        out = []
+        for name, extent in (("of_keys", self.d), ("of_values", self.e)):
+            self.scratch(name, self.s * extent)
+            out.append(Loop(i, ZERO, size(self.s * extent), [Store(name, i, lit(0, self.dtype))],
+                            "vector"))
+        return out
 
-    def gathered(self, left: str, right: str, extent: Extent, place: Callable) -> list:
-        """result[place(key, c)] += sum over the block's queries of left[key, query]
-        right[query, c]."""
+    def copied(self, name: str, extent: Extent, place: Callable) -> Loop:
+        """The rows of a buffer to their places in the result."""
+        k, c = index_var("k"), index_var("c")
+        return Loop(k, ZERO, size(self.s), [Loop(c, ZERO, size(extent), [
+            Store(RESULT, place(k, c), load(name, k * size(extent) + c, self.dtype))], "vector")])
+
+    def gathered(self, left: str, right: str, extent: Extent, result: str) -> list:
+        """result[key, c] += sum over the block's queries of left[key, query] right[query, c]."""
         left, before = self._left(left), index_var("before")
         common = scalar.minimum(scalar.maximum(self.first + self.ahead, 0), size(self.s)) \
             if self.p["causal"] else size(self.s)
@@ -378,12 +429,12 @@ class _Block:
 
             def held(r: int, v: int) -> Expr:
                 at = scalar.minimum(scalar.maximum(k0 + r, 0), size(self.s) - 1)
-                return load(RESULT, place(at, c0 + v * LANES), self.dtype, LANES)
+                return load(result, at * size(extent) + c0 + v * LANES, self.dtype, LANES)
 
             return [*tile.set(held), *partly(weight, value),
                     tile.chain(low, self.count, weight, value),
                     *(When((k0 + r >= 0) & (k0 + r < high), [
-                        Store(RESULT, place(k0 + r, c0 + v * LANES), x)
+                        Store(result, (k0 + r) * size(extent) + c0 + v * LANES, x)
                         for v, x in enumerate(line)]) for r, line in enumerate(tile.sums))]
 
         k0 = index_var("k0")
