@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -334,12 +335,16 @@ def measure(f: Callable, *args, **kwargs) -> Measurement:
     return found.measure(*args, **kwargs)
 
 
-def explain(f: Callable, *args, code: bool = False, run: bool = False) -> str:
+def explain(f: Callable, *args, code: bool = False, run: bool = False,
+            html: str | os.PathLike | None = None) -> str:
     """Every stage of f for these arguments as text: program, kernels, memory map, and with `code`
     the loop nests and the generated LLVM text. With `run` f is run, on copies of the arguments,
-    and the table of kernels shows measured times beside the predicted ones."""
-    from ..engine.explain import explain_plan
+    and the table of kernels shows measured times beside the predicted ones. `html` names a file for
+    a page with the memory map, the timeline, the roofline and the kernels."""
+    from ..engine.explain import explain_plan, write_page
     report = measure(f, *args).report if run else plan(f, *args)
+    if html is not None:
+        write_page(report, html)
     return explain_plan(trace(f, *args), report, code)
 
 

@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..api.compile import Spec
-from ..engine.explain import explain_plan
+from ..engine.explain import explain_plan, write_page
 from ..engine.kernels import target
 from ..engine.profile import profile
 from ..formats.lamella_file import load
+from ..planner.alive import alive_text
 from ..planner.budget import Budget
 from ..planner.build import build_plan
 from ..planner.report import Report
@@ -37,10 +38,17 @@ def report_of(source: str, changes: Sequence[str] = (), budget: int | None = Non
 def plan(source: str, changes: Sequence[str], say: Say, budget: int | None = None) -> None:
     """Print bytes, operations and predicted time, within the budget; BudgetError where no plan
     keeps it."""
-    say(str(report_of(source, changes, budget)))
+    found = report_of(source, changes, budget)
+    say("\n".join(filter(None, (str(found), alive_text(found)))))
 
 
-def explain(source: str, changes: Sequence[str], say: Say, code: bool = False) -> None:
-    """Print the program, its plan, kernels and memory map, and with `code` the generated code."""
+def explain(source: str, changes: Sequence[str], say: Say, code: bool = False,
+            html: str = "") -> None:
+    """Print the program, its plan, kernels and memory map, and with `code` the generated code; or
+    draw them on a page in the file `html`."""
     found = report_of(source, changes)
-    say(explain_plan(found.plan.program, found, code))
+    if html:
+        write_page(found, html)
+        say(f"written to {html}")
+    else:
+        say(explain_plan(found.plan.program, found, code))

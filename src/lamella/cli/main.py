@@ -51,11 +51,12 @@ def plan(source: Source, change: Change = None, memory: Memory = "") -> None:
 
 @app.command()
 def explain(source: Source, change: Change = None,
-            code: Annotated[bool, typer.Option(help="Show loops and generated code too.")] = False
+            code: Annotated[bool, typer.Option(help="Show loops and generated code too.")] = False,
+            html: Annotated[str, typer.Option(metavar="FILE", help="Draw a page instead.")] = ""
             ) -> None:
     """Print the program, its plan, its kernels and where every byte lies."""
     from .explaining import explain as run
-    run(source, change or (), typer.echo, code)
+    run(source, change or (), typer.echo, code, html)
 
 
 @app.command()

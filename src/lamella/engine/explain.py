@@ -1,11 +1,16 @@
-"""Every stage of a compiled function as text."""
+"""Every stage of a compiled function as text, and its plan as a page."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 from ..codegen.emit import emit
 from ..ir.printer import to_text
 from ..ir.program import Program
 from ..lang.loops import show_kernel
+from ..planner.alive import alive_text
+from ..planner.page import page
 from ..planner.report import Report
 from .kernels import key_of, target
 
@@ -13,13 +18,19 @@ from .kernels import key_of, target
 def explain_plan(program: Program, report: Report, code: bool = False) -> str:
     """The program, the plan with its kernels, the memory map, and optionally loops and code."""
     parts = [section("program", to_text(program)), section("plan", str(report)),
-             section("kernels", report.kernels()), section("memory", report.memory_map())]
+             section("kernels", report.kernels()),
+             section("memory", f"{report.memory_map()}\n{alive_text(report)}")]
     if code:
         distinct = {key_of(s.kernel): s for s in report.plan.launches()}
         for k, s in enumerate(distinct.values()):
             parts.append(section(f"loops {k}: {s.names}", show_kernel(s.kernel)))
             parts.append(section(f"code {k}", emit(s.kernel, target()).text))
     return "\n\n".join(parts)
+
+
+def write_page(report: Report, path: str | os.PathLike) -> None:
+    """Write a plan as one HTML page that opens in any browser."""
+    Path(path).write_text(page(report), encoding="utf-8")
 
 
 def section(title: str, body: str) -> str:

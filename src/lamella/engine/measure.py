@@ -71,7 +71,7 @@ def measure(executable: Executable, values: Sequence[Value], runs: int = 20) -> 
         default=0)
     m.seconds = min(_timed(b.table, bases) for _ in range(runs))
     m.report = Report(executable.plan, profile(), executable_threads(executable),
-                      executable.sizes(values), _steps(b, bases, runs))
+                      executable.sizes(values), _steps(b, bases, runs), m.seconds)
     return m
 
 

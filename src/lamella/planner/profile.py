@@ -47,6 +47,11 @@ class Profile:
         self.slack, self.window = times["slack"], times["window"]
 
     @property
+    def title(self) -> str:
+        """Its name, and whether it was measured."""
+        return self.name if self.measured else f"{self.name} (not measured: run lamella calibrate)"
+
+    @property
     def caches(self) -> list[tuple[float, int]]:
         """Bytes and ways of each cache; the last one spreads lines over its sets as by chance."""
         sizes = [self.first, *(x.bytes for x in self.levels[:-1])]

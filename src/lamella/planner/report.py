@@ -20,15 +20,17 @@ class Report:
 
     `flops`, `traffic` (bytes read and written) and `seconds` are sums over the steps; `formulas`
     states flops and traffic in the symbols. `measured` has the seconds that each step (by id) took
-    in a run, all trips of a loop together, where there was one.
+    in a run, all trips of a loop together, where there was one; `run_seconds` is the whole run's.
     """
 
-    __slots__ = ("_timetable", "env", "layout", "measured", "memory", "plan", "profile", "threads")
+    __slots__ = ("_timetable", "env", "layout", "measured", "memory", "plan", "profile",
+                 "run_seconds", "threads")
 
     def __init__(self, plan: Plan, profile: Profile, threads: int = 1,
                  env: Mapping[str, int] | None = None,
-                 measured: Mapping[int, float] | None = None):
-        self.plan, self.profile, self.threads, self.measured = plan, profile, threads, measured
+                 measured: Mapping[int, float] | None = None, run_seconds: float = 0.0):
+        self.plan, self.profile, self.threads = plan, profile, threads
+        self.measured, self.run_seconds = measured, run_seconds
         self.env = dict(env or {s.name: s.high for s in plan.symbols})
         self.layout: Layout = place(plan, self.env)
         self._timetable: Timetable | None = None
@@ -109,7 +111,11 @@ class Report:
                  f"temporaries {bytes_text(m.temporaries)}, scratch {bytes_text(m.scratch)}",
                  f"  operations   {count_text(self.flops):>12}flop",
                  f"  traffic      {bytes_text(self.traffic):>12}",
-                 f"  predicted    {time_text(self.seconds):>12}"]
+                 f"  predicted    {time_text(self.seconds):>12}   by the profile "
+                 f"{self.profile.title}"]
+        if self.run_seconds:
+            lines.append(f"  measured     {time_text(self.run_seconds):>12}   the prediction is "
+                         f"off by {self.seconds / self.run_seconds - 1:+.0%}")
         if self.hosts:
             own = "" if self.same_bits else "; bits are their libraries'"
             lines.append(f"  host calls   {len(self.hosts):>12}   at most "
@@ -131,9 +137,7 @@ class Report:
                  f"{'time':>9}{shown}  line"]
         for k, (depth, s) in enumerate(self._rows()):
             kind = s.kernel.name if isinstance(s, Launch) else type(s).__name__.lower()
-            price = [self._price(s, lambda s: evaluate(s.flops, self.env)),
-                     self._price(s, lambda s: evaluate(s.traffic, self.env)),
-                     self.timetable.of(s)]
+            price = [*self.price(s), self.timetable.of(s)]
             what = "  " * depth + s.names + self._trips(s)
             lines.append(f"{k:>4}  {kind:<9} {what[:34]:<34} {count_text(price[0]):>9} "
                          f"{bytes_text(price[1]):>10} {time_text(price[2]):>9}"
@@ -165,6 +169,11 @@ class Report:
 
         visit(self.plan.steps, 0)
         return rows
+
+    def price(self, s) -> tuple[int, int]:
+        """A step's operations and bytes; of a loop or a branch those of what is in it."""
+        return (self._price(s, lambda s: evaluate(s.flops, self.env)),
+                self._price(s, lambda s: evaluate(s.traffic, self.env)))
 
     def _price(self, s, of) -> Any:
         """A step's price; of a loop or a branch what is in it, all trips together."""
