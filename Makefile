@@ -11,13 +11,15 @@ VENV := .venv/bin/python
 .PHONY: help run test lint env env-test clean
 
 help:
-	@echo "make run    train the digits example (the first run makes .venv)"
+	@echo "make run    train the examples (the first run makes .venv)"
 	@echo "make test   ruff, mypy and all tests"
 	@echo "make lint   ruff and mypy"
 	@echo "make clean  remove .venv and the tools' caches"
 
 run: env
 	@$(VENV) examples/digits.py
+	@mkdir -p build
+	@$(VENV) examples/budget_gpt.py build/gpt_plan.html
 
 test: lint
 	$(VENV) -m pytest -q -n $(JOBS)

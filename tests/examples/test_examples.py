@@ -26,6 +26,13 @@ def test_the_digits_are_planned_trained_served_and_recognised():
     assert "the same bits" in told
 
 
+def test_a_third_of_the_memory_gives_the_same_weights(tmp_path):
+    told = run("examples/budget_gpt.py", str(tmp_path / "plan.html"))
+    assert "the same weights" in told
+    assert str(tmp_path / "plan.html") in told
+    assert "<svg" in (tmp_path / "plan.html").read_text()
+
+
 def test_a_small_gpt_trains_and_writes_through_one_compiled_step():
     told = run("examples/char_gpt.py", "--steps", "20")
     losses = [float(line.split()[-1]) for line in told.splitlines() if line.startswith("step")]

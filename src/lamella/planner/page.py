@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from html import escape
+from typing import Any
 
 from ..base.source import render
 from .alive import alive_at_peak, makers, peak_step
@@ -99,7 +100,7 @@ def _alive(report: Report) -> str:
 
 # ---- time ----------------------------------------------------------------------------------------
 
-def _steps(report: Report) -> list[tuple[object, float, float]]:
+def _steps(report: Report) -> list[tuple[Any, float, float]]:
     """(step, predicted, measured seconds), a loop as one."""
     return [(s, report.timetable.of(s), report.spent([s])) for s in report.plan.steps]
 

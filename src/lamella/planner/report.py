@@ -137,19 +137,19 @@ class Report:
                  f"{'time':>9}{shown}  line"]
         for k, (depth, s) in enumerate(self._rows()):
             kind = s.kernel.name if isinstance(s, Launch) else type(s).__name__.lower()
-            price = [*self.price(s), self.timetable.of(s)]
+            flops, traffic = self.price(s)
             what = "  " * depth + s.names + self._trips(s)
-            lines.append(f"{k:>4}  {kind:<9} {what[:34]:<34} {count_text(price[0]):>9} "
-                         f"{bytes_text(price[1]):>10} {time_text(price[2]):>9}"
-                         f"{self._beside(s, price)}  {render(s.source)}")
+            lines.append(f"{k:>4}  {kind:<9} {what[:34]:<34} {count_text(flops):>9} "
+                         f"{bytes_text(traffic):>10} {time_text(self.timetable.of(s)):>9}"
+                         f"{self._beside(s, flops, traffic)}  {render(s.source)}")
         return "\n".join(lines)
 
-    def _beside(self, s, price: list) -> str:
+    def _beside(self, s, flops: int, traffic: int) -> str:
         """The columns of a step that was run."""
         if self.measured is None:
             return ""
         seconds = self.spent([s])
-        least = self.profile.least_seconds(price[0], price[1], self.threads)
+        least = self.profile.least_seconds(flops, traffic, self.threads)
         return f" {time_text(seconds):>9} {least / seconds if seconds else 0:>7.0%}"
 
     def spent(self, steps) -> float:
