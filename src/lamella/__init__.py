@@ -18,7 +18,7 @@ _HOMES = {
     "api.debug": ("check",),
     "api.associative": ("associative_scan",),
     "api.control": ("cond", "fori_loop", "map", "scan", "switch", "while_loop"),
-    "api.compile": ("compile", "explain", "measure", "plan", "spec", "trace"),
+    "api.compile": ("compile", "explain", "measure", "memory_curve", "plan", "spec", "trace"),
     "api.foreign": ("foreign",),
     "api.op": ("op",),
     "api.inspection": ("__array_namespace_info__",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from formats import golden
 from typer.testing import CliRunner
 
 import lamella
+from lamella.base.errors import BudgetError
+from lamella.cli.explaining import report_of
 from lamella.cli.main import app, main
 from lamella.formats import lamella_file
 from lamella.serve import server
@@ -50,9 +53,36 @@ def test_plan_and_explain_a_model_file(model):
     done = CliRunner().invoke(app, ["plan", model, "--memory", "1MiB"])
     assert done.exit_code == 0 and "recomputed" not in done.output
     done = CliRunner().invoke(app, ["plan", str(EXAMPLE), "--memory", "1KiB"])
-    assert done.exit_code == 1 and "smallest plan found" in str(done.exception)
+    assert done.exit_code == 1 and "no plan of these kernels" in str(done.exception)
     done = CliRunner().invoke(app, ["explain", model])
     assert done.exit_code == 0 and '%4 = input "x" : float32[B, 8]' in done.output
+
+
+def test_the_memory_curve_is_drawn_and_printed():
+    done = CliRunner().invoke(app, ["plan", str(EXAMPLE), "--memory-curve", "--json"])
+    points = json.loads(done.output)
+    assert done.exit_code == 0 and [p["peak"] for p in points] == sorted(
+        (p["peak"] for p in points), reverse=True)
+    done = CliRunner().invoke(app, ["plan", str(EXAMPLE), "--memory-curve"])
+    assert len(done.output.splitlines()) == len(points) + 1 and " 1.00 #" in done.output
+
+
+def test_the_largest_batch_that_fits_is_found_and_runs(tmp_path, monkeypatch):
+    """One row more is refused, and training with it keeps the budget."""
+    monkeypatch.chdir(tmp_path)
+    whole = report_of(str(EXAMPLE)).peak
+    solve = ["plan", str(EXAMPLE), "--solve", "batch", "--memory"]
+    done = CliRunner().invoke(app, [*solve, str(whole)])
+    rows = int(done.output.split()[2])
+    assert done.exit_code == 0 and rows >= 64
+    with pytest.raises(BudgetError):
+        report_of(str(EXAMPLE), [f"train.batch_size={rows + 1}"], whole)
+    changes = [f"train.batch_size={rows}", "train.epochs=1", f'train.memory="{whole}"']
+    assert report_of(str(EXAMPLE), changes).peak <= whole
+    options = [x for c in changes for x in ("--set", c)]
+    assert CliRunner().invoke(app, ["train", str(EXAMPLE), *options]).exit_code == 0
+    none = CliRunner().invoke(app, [*solve, "1KiB"])
+    assert none.exit_code == 1 and "not even a batch of one row" in str(none.exception)
 
 
 def test_errors_are_one_line(capsys, model, tmp_path):

@@ -163,6 +163,28 @@ def test_below_the_floor_is_refused_before_anything_is_compiled(make):
     assert not g.entries
 
 
+def test_below_the_bound_is_refused_at_once(monkeypatch):
+    """Without a search: where no plan of these kernels keeps the budget, none is looked for."""
+    f, args = deep_mlp()
+    bound = least_bytes(drafts(deep_mlp)[0], threads())
+    monkeypatch.setattr("lamella.planner.budget.trail", None)
+    with pytest.raises(BudgetError, match=rf"no plan .* less than .*\({bound} bytes\), where .*"
+                                          r"\.py:\d+.* batch"):
+        lamella.plan(compiled(f), *args, memory=bound - 1)
+
+
+@pytest.mark.parametrize("make", [deep_mlp, conv_net])
+def test_the_curve_is_of_the_plans_that_budgets_choose(make):
+    f, args = make()
+    curve = lamella.memory_curve(compiled(f), *args)
+    assert curve[0].peak == lamella.plan(compiled(f), *args).peak and not curve[0].again
+    assert curve[-1].peak == floor_of(make)
+    assert [p.peak for p in curve] == sorted((p.peak for p in curve), reverse=True)
+    for p in curve[::4]:
+        kept = lamella.plan(compiled(f), *args, memory=p.peak)
+        assert kept.peak == p.peak and len(kept.recomputed) == p.again
+
+
 @pytest.mark.parametrize("make", LOOPS)
 def test_programs_with_loops_keep_their_bits_at_the_floor(make):
     f, args = make()
@@ -248,9 +270,7 @@ def test_host_functions_run_once_and_in_their_order(capfd):
     noted.calls = 0
     expected = np.array(lamella.compile(f)(x))
     told = capfd.readouterr().out
-    with pytest.raises(BudgetError) as e:
-        lamella.plan(f, x, memory=1)
-    floor = int(str(e.value).split(" bytes)")[0].split("(")[-1])
+    floor = lamella.memory_curve(f, x)[-1].peak
     assert lamella.plan(f, x, memory=floor).recomputed
     assert same_bits(np.array(lamella.compile(f, memory=floor)(x)), expected)
     assert noted.calls == 2 and capfd.readouterr().out == told != ""
@@ -271,9 +291,7 @@ def test_a_budget_holds_at_the_bounds_of_symbols():
     args = numbers(5, 48), numbers(48, 48, seed=1)
     whole = lamella.compile(f, sizes={"x": (b, None)})
     entry = whole(*args)
-    with pytest.raises(BudgetError) as e:
-        lamella.plan(whole, lamella.spec((64, 48)), args[1], memory=1)
-    floor = int(str(e.value).split(" bytes)")[0].split("(")[-1])
+    floor = lamella.memory_curve(whole, lamella.spec((64, 48)), args[1])[-1].peak
     assert floor < lamella.plan(whole, lamella.spec((64, 48)), args[1]).peak
     g = lamella.compile(f, sizes={"x": (b, None)}, memory=floor)
     assert same_bits(np.array(g(*args)), np.array(entry))

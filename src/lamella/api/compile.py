@@ -32,8 +32,9 @@ from ..engine.value import Donated, Value
 from ..ir.node import INPUT, Node, literal, placeholder, topological
 from ..ir.program import Program, copied, rebuild, replaced
 from ..ir.types import TensorType, tensor
-from ..planner.budget import Budget
+from ..planner.budget import Budget, Point
 from ..planner.build import build_plan
+from ..planner.build import memory_curve as memory_curve_of
 from ..planner.report import Report
 from . import effects
 from .array import Array, asarray, wrap
@@ -270,13 +271,24 @@ class Compiled:
         values = [_value_of(a) for a in leaves + entry.captured]
         return run_measured(entry.executable, values)
 
-    def plan(self, *args, **kwargs) -> Report:
-        """The plan for these arguments or specs; nothing is compiled."""
+    def _traced(self, args: tuple, kwargs: dict):
+        """(the program that these arguments or specs ask for, their types, what is donated)."""
         args, _, structures, given = self._prepared(args, kwargs)
         types = self._symbolic(structures, given) if self.sizes else given
         traced = trace_types(self.f, args, types, self.name)
-        plan = build_plan(traced.program, target(), frozenset(self._donated_leaves(structures)),
-                          frozenset(traced.fixed()), budget=self._budget())
+        return traced, given, frozenset(self._donated_leaves(structures))
+
+    def memory_curve(self, *args, **kwargs) -> list[Point]:
+        """The plans that memory budgets choose from, for these arguments or specs."""
+        traced, _, donated = self._traced(args, kwargs)
+        return memory_curve_of(traced.program, target(), donated, frozenset(traced.fixed()),
+                               threads())
+
+    def plan(self, *args, **kwargs) -> Report:
+        """The plan for these arguments or specs; nothing is compiled."""
+        traced, given, donated = self._traced(args, kwargs)
+        plan = build_plan(traced.program, target(), donated, frozenset(traced.fixed()),
+                          budget=self._budget())
         return Report(plan, profile(), threads(), _bound_symbols(traced.program, given))
 
 
@@ -327,6 +339,14 @@ def plan(f: Callable, *args, memory: str | int | None = None, **kwargs) -> Repor
     if memory is not None:
         found = found.within(memory)
     return found.plan(*args, **kwargs)
+
+
+def memory_curve(f: Callable, *args, **kwargs) -> list[Point]:
+    """Time against memory: the plans for these arguments (arrays or specs) that memory budgets
+    choose from, each with its peak in bytes, predicted seconds, and steps that run again. The first
+    is the one without a budget, the last the floor; nothing is compiled or run."""
+    found = f if isinstance(f, Compiled) else Compiled(f, (), None, {})
+    return found.memory_curve(*args, **kwargs)
 
 
 def measure(f: Callable, *args, **kwargs) -> Measurement:

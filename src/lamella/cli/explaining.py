@@ -3,16 +3,19 @@ costs, before anything runs."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 
 from ..api.compile import Spec
+from ..base.errors import BudgetError, RecipeError
 from ..engine.explain import explain_plan, write_page
 from ..engine.kernels import target
 from ..engine.profile import profile
 from ..formats.lamella_file import load
 from ..planner.alive import alive_text
 from ..planner.budget import Budget
-from ..planner.build import build_plan
+from ..planner.build import build_plan, memory_curve
+from ..planner.memory import bytes_text
 from ..planner.report import Report
 from ..runtime.walker import threads
 from ..train import Trainer
@@ -31,8 +34,59 @@ def report_of(source: str, changes: Sequence[str] = (), budget: int | None = Non
     recipe = read(source, changes)
     x, y = build.arrays(recipe)
     rows = recipe.train.batch_size
-    trainer = Trainer(build.model(recipe), build.optimizer(recipe), build.loss, memory=budget)
+    trainer = Trainer(build.model(recipe), build.optimizer(recipe), build.loss,
+                      memory=recipe.budget if budget is None else budget)
     return trainer.plan(*(Spec((rows, *a.shape[1:]), str(a.dtype)) for a in (x, y)))
+
+
+def draw_curve(source: str, changes: Sequence[str], say: Say, as_json: bool = False) -> None:
+    """Print time against memory: the plans that memory budgets choose from, by falling peak."""
+    plan = report_of(source, changes).plan
+    curve = memory_curve(plan.program, target(), plan.donated, plan.fixed, threads())
+    if as_json:
+        say(json.dumps([{"peak": p.peak, "seconds": p.seconds, "again": p.again} for p in curve]))
+        return
+    least = curve[0].seconds or 1.0
+    longest = max(p.seconds for p in curve) / least
+    say(f"{'peak':>12} {'steps again':>11} {'time':>6}")
+    for p in curve:
+        ratio = p.seconds / least
+        bar = "#" * round(40 * ratio / longest)
+        say(f"{bytes_text(p.peak):>12} {p.again:>11} {ratio:>6.2f} {bar}")
+
+
+def largest_batch(source: str, changes: Sequence[str], say: Say, what: str,
+                  budget: int | None) -> None:
+    """Print the largest batch whose training step keeps the budget, and its plan. Found by halving:
+    a larger batch needs no less."""
+    if what != "batch" or not source.endswith(".toml"):
+        raise RecipeError(f"--solve {what}: what can be solved for is the batch of a recipe")
+    if budget is None:
+        raise RecipeError("--solve batch needs a budget: add --memory 8GiB")
+    from . import build
+    from .recipe import read
+    most = len(build.arrays(read(source, changes))[0])
+    found: dict[int, Report] = {}
+
+    def fits(rows: int) -> bool:
+        try:
+            found[rows] = report_of(source, [*changes, f"train.batch_size={rows}"], budget)
+        except BudgetError:
+            return False
+        return True
+
+    low, high = 0, 1
+    while high <= most and fits(high):
+        low, high = high, 2 * high
+    high = min(high, most + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    if not low:
+        raise BudgetError(f"not even a batch of one row keeps {bytes_text(budget)}; "
+                          f"see lamella plan {source} --memory-curve --set train.batch_size=1")
+    end = ", the whole data" if low == most else ""
+    say(f"largest batch  {low} rows{end}\n{found[low]}")
 
 
 def plan(source: str, changes: Sequence[str], say: Say, budget: int | None = None) -> None:

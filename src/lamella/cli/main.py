@@ -42,11 +42,23 @@ def train(recipe: Annotated[str, typer.Argument(metavar="RECIPE.toml")], change:
 
 
 @app.command()
-def plan(source: Source, change: Change = None, memory: Memory = "") -> None:
+def plan(source: Source, change: Change = None, memory: Memory = "",
+         curve: Annotated[bool, typer.Option("--memory-curve", help="Draw time against memory: the "
+                                             "plans that budgets choose from.")] = False,
+         solve: Annotated[str, typer.Option(metavar="batch", help="Find the largest batch that "
+                                            "keeps the memory budget.")] = "",
+         json: Annotated[bool, typer.Option(help="Print the curve as JSON.")] = False) -> None:
     """Print bytes, operations and time of a recipe's training step or a model's inference."""
+    from .explaining import draw_curve, largest_batch
     from .explaining import plan as run
     from .recipe import read_bytes
-    run(source, change or (), typer.echo, read_bytes(memory) if memory else None)
+    budget = read_bytes(memory) if memory else None
+    if solve:
+        largest_batch(source, change or (), typer.echo, solve, budget)
+    elif curve:
+        draw_curve(source, change or (), typer.echo, json)
+    else:
+        run(source, change or (), typer.echo, budget)
 
 
 @app.command()

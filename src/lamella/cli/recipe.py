@@ -15,6 +15,7 @@
     epochs = 10
     batch_size = 64
     seed = 0
+    memory = "64 MiB"        # a budget for the step (none without this)
 
     [output]
     file = "digits.lamella"
@@ -68,11 +69,12 @@ class OptimPart(msgspec.Struct):
 
 
 class TrainPart(msgspec.Struct):
-    """How long, in which batches, from which seed."""
+    """How long, in which batches, from which seed; `memory` is a budget for the step: "2GiB"."""
 
     epochs: Positive = 10
     batch_size: Positive = 64
     seed: Seed = 0
+    memory: str = ""
 
 
 class OutputPart(msgspec.Struct):
@@ -90,6 +92,11 @@ class Recipe(msgspec.Struct):
     optim: OptimPart = msgspec.field(default_factory=OptimPart)
     train: TrainPart = msgspec.field(default_factory=TrainPart)
     output: OutputPart = msgspec.field(default_factory=OutputPart)
+
+    @property
+    def budget(self) -> int | None:
+        """The memory budget of a training step in bytes; None where there is none."""
+        return read_bytes(self.train.memory, "train.memory") if self.train.memory else None
 
 
 def read(path: str | os.PathLike, changes: Sequence[str] = ()) -> Recipe:
@@ -119,6 +126,8 @@ def check(raw: dict, where: str = "recipe") -> Recipe:
         near = _near(kind, ["mlp", "gpt"])
         raise RecipeError(f"{where}: model.kind is {kind!r}{near}; it is mlp, gpt, or "
                           f"file.py:function")
+    if recipe.train.memory:
+        read_bytes(recipe.train.memory, f"{where}: train.memory")
     if kind == "mlp" and len(recipe.model.sizes) < 2:
         raise RecipeError(f"{where}: an mlp needs model.sizes, such as [64, 256, 10]")
     return recipe
@@ -158,8 +167,8 @@ def _change(raw: dict, change: str) -> None:
     raw[last] = value
 
 
-def read_bytes(text: str) -> int:
-    """`64 MiB`, `2GiB` or `1000` as bytes."""
+def read_bytes(text: str, name: str = "--memory") -> int:
+    """`64 MiB`, `2GiB` or `1000` as bytes; RecipeError, with the setting's name, for others."""
     units = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30,
              "kb": 10**3, "mb": 10**6, "gb": 10**9}
     digits = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
@@ -167,4 +176,4 @@ def read_bytes(text: str) -> int:
     try:
         return int(float(digits) * units[unit])
     except (ValueError, KeyError, OverflowError):
-        raise RecipeError(f"--memory {text!r}: write it as 64MiB or 2GiB") from None
+        raise RecipeError(f"{name} {text!r}: write it as 64MiB or 2GiB") from None

@@ -25,7 +25,8 @@ def train(recipe: Recipe, *, resume: bool = False, memory: int | None = None,
     check_writable(target)
     x, y = build.arrays(recipe)
     loader = Loader((x, y), batch_size=recipe.train.batch_size, seed=recipe.train.seed)
-    trainer = Trainer(build.model(recipe), build.optimizer(recipe), build.loss, memory=memory,
+    trainer = Trainer(build.model(recipe), build.optimizer(recipe), build.loss,
+                      memory=recipe.budget if memory is None else memory,
                       seed=recipe.train.seed)
     if resume:
         if not checkpoint.exists():

@@ -8,7 +8,8 @@ trail is the floor.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 from ..base.errors import BudgetError
 from ..base.extents import evaluate
@@ -56,22 +57,48 @@ def fits(plan: Plan, budget: Budget) -> bool:
 
 def keep(plan: Plan, budget: Budget) -> None:
     """Give the plan, whose values do not share bytes yet, steps that keep the budget; BudgetError
-    where none are found."""
+    where none are found, at once where no plan of these kernels can."""
     env = {s.name: s.high for s in plan.symbols}
+    draft = Draft(plan, plan.steps, env)
+    if least_bytes(draft, budget.threads) > budget.bytes:
+        raise BudgetError(_refusal(plan, budget, draft))
     least: tuple[Memory, Draft] | None = None
-    first: Memory | None = None
-    for draft in trail(plan, env):
-        if least is not None and draft.peak >= least[0].results + least[0].temporaries:
-            continue    # placed it would need no less
-        found = draft.memory(budget.threads)
-        first = first or found
-        if found.peak <= budget.bytes:
+    for draft, memory in smaller(trail(plan, env), budget.threads):
+        if memory.peak <= budget.bytes:
             plan.steps, plan.temporaries = draft.steps, temporaries(draft.steps)
             return
-        if least is None or found.peak < least[0].peak:
-            least = found, draft
-    assert least is not None and first is not None
-    raise BudgetError(_refusal(plan, budget, first, *least))
+        least = memory, draft
+    raise BudgetError(_refusal(plan, budget, Draft(plan, plan.steps, env), least))
+
+
+def smaller(drafts: Iterable[Draft], threads: int) -> Iterator[tuple[Draft, Memory]]:
+    """The drafts that need less than all before them, placed."""
+    least: Memory | None = None
+    for draft in drafts:
+        if least is not None and draft.peak >= least.results + least.temporaries:
+            continue    # placed it would need no less
+        found = draft.memory(threads)
+        if least is None or found.peak < least.peak:
+            least = found
+            yield draft, found
+
+
+class Point:
+    """A plan on the curve of time against memory: its peak in bytes, predicted seconds, and how
+    many of its steps compute again what was computed before."""
+
+    __slots__ = ("again", "peak", "seconds")
+
+    def __init__(self, peak: int, seconds: float, again: int):
+        self.peak, self.seconds, self.again = peak, seconds, again
+
+
+def points(plan: Plan, threads: int, at_most: int | None = None) -> list[Point]:
+    """The plans that budgets choose from, the fastest first; the last one is the floor."""
+    env = {s.name: s.high for s in plan.symbols}
+    return [Point(memory.peak, sum(map(draft.seconds, range(len(draft.steps)))),
+                  sum(getattr(s, "again", False) for s in draft.steps))
+            for draft, memory in islice(smaller(trail(plan, env), threads), at_most)]
 
 
 def trail(plan: Plan, env: Mapping[str, int]) -> Iterator[Draft]:
@@ -118,17 +145,25 @@ def least_bytes(draft: Draft, threads: int) -> int:
     return found.arguments + found.constants + found.scratch + most
 
 
-def _refusal(plan: Plan, budget: Budget, first: Memory, floor: Memory, draft: Draft) -> str:
-    k = int(draft.live.argmax()) if len(draft.live) else -1
-    pin = ""
-    if k >= 0:
-        step = draft.steps[k]
-        where = render(step.source)
-        pin = f", where {step.names}{f' ({where})' if where else ''} runs with " \
-              f"{bytes_text(int(draft.live[k]))} alive"
-    return (f"{plan.name} needs {bytes_text(first.peak)} and the budget is "
-            f"{bytes_text(budget.bytes)}: arguments {bytes_text(first.arguments)}, results "
-            f"{bytes_text(first.results)}, temporaries {bytes_text(first.temporaries)}. The "
-            f"smallest plan found, with values computed again, needs {bytes_text(floor.peak)} "
-            f"({floor.peak} bytes){pin}; no plan of these kernels needs less than "
-            f"{bytes_text(least_bytes(draft, budget.threads))}; a smaller batch needs less")
+def _refusal(plan: Plan, budget: Budget, first: Draft,
+             floor: tuple[Memory, Draft] | None = None) -> str:
+    whole, bound = first.memory(budget.threads), least_bytes(first, budget.threads)
+    said = (f"{plan.name} needs {bytes_text(whole.peak)} and the budget is "
+            f"{bytes_text(budget.bytes)}: arguments {bytes_text(whole.arguments)}, results "
+            f"{bytes_text(whole.results)}, temporaries {bytes_text(whole.temporaries)}. ")
+    if floor is not None:
+        memory, draft = floor
+        said += (f"The smallest plan found, with values computed again, needs "
+                 f"{bytes_text(memory.peak)} ({memory.peak} bytes){_pin(draft)}; ")
+    return (f"{said}no plan of these kernels needs less than {bytes_text(bound)} ({bound} bytes)"
+            f"{'' if floor else _pin(first)}; a smaller batch needs less")
+
+
+def _pin(draft: Draft) -> str:
+    """The step that needs most."""
+    if not len(draft.live):
+        return ""
+    k = int(draft.live.argmax())
+    step, alive = draft.steps[k], bytes_text(int(draft.live[k]))
+    where = render(step.source)
+    return f", where {step.names}{f' ({where})' if where else ''} runs with {alive} alive"

@@ -11,7 +11,7 @@ from ..lang.machine import on_machine
 from . import fuse as fusing
 from .access import stored
 from .alias import share_bytes
-from .budget import Budget, fits, keep, settle
+from .budget import Budget, Point, fits, keep, points, settle
 from .control import schedule_control, temporary
 from .cost import price
 from .fuse import Fusion, Group, producer
@@ -54,6 +54,16 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
             launch.kernel = on_machine(launch.kernel)
     price(plan)
     return plan
+
+
+def memory_curve(program: Program, target, donated: frozenset[int] = frozenset(),
+                 fixed: frozenset[int] = frozenset(), threads: int = 1) -> list[Point]:
+    """The plans that memory budgets choose from, the largest first and the floor last."""
+    whole = _planned(program, target, donated, fixed, True, LITTLE)
+    settle(whole)
+    first, = points(whole, threads, at_most=1)
+    others = points(_planned(program, target, donated, fixed, True, MUCH), threads)
+    return [first, *(p for p in others if p.peak < first.peak)]
 
 
 def _planned(program: Program, target, donated: frozenset[int], fixed: frozenset[int], fused: bool,
