@@ -36,6 +36,7 @@ from ..planner.budget import Budget, Point
 from ..planner.build import build_plan
 from ..planner.build import memory_curve as memory_curve_of
 from ..planner.report import Report
+from ..planner.roofline import device
 from . import effects
 from .array import Array, asarray, wrap
 from .closing import force_outside, mark
@@ -329,16 +330,21 @@ def trace(f: Callable, *args) -> Program:
     return trace_types(f, args, [_type_of(a, name) for a in leaves], name).program
 
 
-def plan(f: Callable, *args, memory: str | int | None = None, **kwargs) -> Report:
+def plan(f: Callable, *args, memory: str | int | None = None, profile: str | None = None,
+         **kwargs) -> Report:
     """What a call of f with these arguments (arrays or specs) needs; nothing is compiled or run.
 
     memory: a budget in bytes ("64 MiB") that the plan keeps in place of f's own; BudgetError where
-    none is found that does. f's own parameter of that name can be given by position.
+    none is found that does. profile: a device to price it for ("h200"), or a JSON file with its
+    peak rates, in place of this machine. f's own parameters of these names go by position.
     """
     found = f if isinstance(f, Compiled) else Compiled(f, (), None, {})
     if memory is not None:
         found = found.within(memory)
-    return found.plan(*args, **kwargs)
+    report = found.plan(*args, **kwargs)
+    if profile is not None:
+        report.profile = device(profile)
+    return report
 
 
 def memory_curve(f: Callable, *args, **kwargs) -> list[Point]:

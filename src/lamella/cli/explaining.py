@@ -17,6 +17,7 @@ from ..planner.budget import Budget
 from ..planner.build import build_plan, memory_curve
 from ..planner.memory import bytes_text
 from ..planner.report import Report
+from ..planner.roofline import device
 from ..runtime.walker import threads
 from ..train import Trainer
 
@@ -89,10 +90,13 @@ def largest_batch(source: str, changes: Sequence[str], say: Say, what: str,
     say(f"largest batch  {low} rows{end}\n{found[low]}")
 
 
-def plan(source: str, changes: Sequence[str], say: Say, budget: int | None = None) -> None:
-    """Print bytes, operations and predicted time, within the budget; BudgetError where no plan
-    keeps it."""
+def plan(source: str, changes: Sequence[str], say: Say, budget: int | None = None,
+         on: str = "") -> None:
+    """Print bytes, operations and predicted time, on the device `on` if one is named, within the
+    budget; BudgetError where no plan keeps it."""
     found = report_of(source, changes, budget)
+    if on:
+        found.profile = device(on)
     say("\n".join(filter(None, (str(found), alive_text(found)))))
 
 

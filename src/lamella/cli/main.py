@@ -47,7 +47,9 @@ def plan(source: Source, change: Change = None, memory: Memory = "",
                                              "plans that budgets choose from.")] = False,
          solve: Annotated[str, typer.Option(metavar="batch", help="Find the largest batch that "
                                             "keeps the memory budget.")] = "",
-         json: Annotated[bool, typer.Option(help="Print the curve as JSON.")] = False) -> None:
+         json: Annotated[bool, typer.Option(help="Print the curve as JSON.")] = False,
+         device: Annotated[str, typer.Option(metavar="NAME|FILE.json", help="Price it for this "
+                                             "device, such as h200.")] = "") -> None:
     """Print bytes, operations and time of a recipe's training step or a model's inference."""
     from .explaining import draw_curve, largest_batch
     from .explaining import plan as run
@@ -58,7 +60,7 @@ def plan(source: Source, change: Change = None, memory: Memory = "",
     elif curve:
         draw_curve(source, change or (), typer.echo, json)
     else:
-        run(source, change or (), typer.echo, budget)
+        run(source, change or (), typer.echo, budget, device)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from .alive import alive_at_peak, makers, peak_step
 from .memory import bytes_text
 from .plan import Launch, Order, inner_steps
 from .report import Report, count_text, time_text
+from .roofline import Roofline
 
 WIDTH = 1080
 _STYLE = """
@@ -134,7 +135,8 @@ def _kind(s) -> str:
 
 def _roofline(report: Report) -> str:
     """Operations a second over operations for each byte, both as powers of ten."""
-    p, n = report.profile, report.threads
+    p = report.profile
+    n = 1 if isinstance(p, Roofline) else report.threads
     points = []
     for s, predicted, measured in _steps(report):
         flops, traffic = report.price(s)

@@ -12,6 +12,7 @@ from .memory import Memory, bytes_text, memory_of
 from .place import Layout, lower_bound, place
 from .plan import Copy, Host, Launch, Loop, Order, Plan, inner_steps
 from .profile import Profile
+from .roofline import Roofline
 from .timetable import Timetable
 
 
@@ -26,7 +27,7 @@ class Report:
     __slots__ = ("_timetable", "env", "layout", "measured", "memory", "plan", "profile",
                  "run_seconds", "threads")
 
-    def __init__(self, plan: Plan, profile: Profile, threads: int = 1,
+    def __init__(self, plan: Plan, profile: Profile | Roofline, threads: int = 1,
                  env: Mapping[str, int] | None = None,
                  measured: Mapping[int, float] | None = None, run_seconds: float = 0.0):
         self.plan, self.profile, self.threads = plan, profile, threads
@@ -113,6 +114,9 @@ class Report:
                  f"  traffic      {bytes_text(self.traffic):>12}",
                  f"  predicted    {time_text(self.seconds):>12}   by the profile "
                  f"{self.profile.title}"]
+        if isinstance(self.profile, Roofline) and m.peak > self.profile.memory:
+            lines.append(f"  {'':26}   the device has {bytes_text(int(self.profile.memory))}: the "
+                         "peak does not fit")
         if self.run_seconds:
             lines.append(f"  measured     {time_text(self.run_seconds):>12}   the prediction is "
                          f"off by {self.seconds / self.run_seconds - 1:+.0%}")

@@ -15,6 +15,7 @@ from ..lang.loops import structure
 from .place import Layout
 from .plan import Branch, Buffer, Copy, Host, Launch, Loop, Plan
 from .profile import Profile
+from .roofline import Roofline, bounds
 from .timing import Code, Moved, Run, seconds
 
 COPY_PIECE = 256 << 10
@@ -23,11 +24,15 @@ COPY_PIECE = 256 << 10
 class Timetable:
     """Seconds of each step (by id): of one trip where it is in a loop, all inner trips together."""
 
-    def __init__(self, plan: Plan, layout: Layout, profile: Profile, threads: int,
+    def __init__(self, plan: Plan, layout: Layout, profile: Profile | Roofline, threads: int,
                  env: Mapping[str, int]):
-        self.profile, self.threads, self.env = profile, threads, env
-        self.recent = Recent(layout, profile)
+        self.threads, self.env = threads, env
         self.seconds: dict[int, float] = {}
+        if isinstance(profile, Roofline):
+            self.seconds = bounds(plan, profile, env)
+            self.total = self._sum(plan.steps)
+            return
+        self.profile, self.recent = profile, Recent(layout, profile)
         self.runs: dict[tuple, Run] = {}
         for _ in range(2):
             self._walk(plan.steps)
