@@ -22,6 +22,7 @@ _HOMES = {
     "api.foreign": ("foreign",),
     "api.op": ("op",),
     "api.inspection": ("__array_namespace_info__",),
+    "base.events": ("recording",),
     "base.extents": ("symbol",),
     "base.dtypes": ("DType", "bfloat16", "complex128", "complex64", "float16", "float32", "float64",
                     "float8_e4m3fn", "float8_e5m2", "int16", "int32", "int64", "int8", "uint16",

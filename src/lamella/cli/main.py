@@ -33,12 +33,18 @@ def _root(version: Annotated[bool, typer.Option("--version", callback=_version, 
 @app.command()
 def train(recipe: Annotated[str, typer.Argument(metavar="RECIPE.toml")], change: Change = None,
           resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
-          memory: Memory = "") -> None:
+          memory: Memory = "",
+          trace: Annotated[str, typer.Option(metavar="FILE", help="Record steps, loading and "
+                                             "checkpoints for Perfetto or Chrome.")] = "") -> None:
     """Train a model as a recipe says, and write its file."""
     from .recipe import read, read_bytes
     wanted, budget = read(recipe, change or ()), read_bytes(memory) if memory else None
+    from contextlib import nullcontext
+
+    from ..base.events import recording
     from .training import train as run
-    run(wanted, resume=resume, memory=budget, say=typer.echo)
+    with recording(trace) if trace else nullcontext():
+        run(wanted, resume=resume, memory=budget, say=typer.echo)
 
 
 @app.command()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
 from lamella.base.errors import FormatError, RecipeError, ShapeError
+from lamella.base.events import span
 
 _SEEDS = 1 << 64
+AHEAD = 256 << 10       # bytes of a batch from which on the next is loaded while this one is used
 
 
 class Loader:
@@ -52,11 +55,22 @@ class Loader:
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
-        while self.position < len(self):
-            batch = self.batch(self.epoch, self.position)
-            self.position += 1
-            yield batch
+        with ThreadPoolExecutor(1, "loader") as helper:
+            ahead: dict[tuple[int, int], Future] = {}
+            while self.position < len(self):
+                place = self.epoch, self.position
+                found = ahead.pop(place, None)
+                batch = self._loaded(*place) if found is None else found.result()
+                self.position += 1
+                if self.position < len(self) and sum(a.nbytes for a in batch) >= AHEAD:
+                    place = self.epoch, self.position
+                    ahead = {place: helper.submit(self._loaded, *place)}
+                yield batch
         self.epoch, self.position = self.epoch + 1, 0
+
+    def _loaded(self, epoch: int, position: int) -> tuple[np.ndarray, ...]:
+        with span("load a batch", epoch=epoch, position=position):
+            return self.batch(epoch, position)
 
     def batch(self, epoch: int, position: int) -> tuple[np.ndarray, ...]:
         """The batch at `position` of `epoch`, wherever the loader itself stands."""

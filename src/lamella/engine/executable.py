@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
+from ..base import events
 from ..base.errors import ExecutionError
 from ..base.extents import solve
 from ..base.source import render
@@ -16,6 +17,7 @@ from ..runtime.signature import Signature, possible
 from ..runtime.table import StepFailed
 from .bind import Bound
 from .constants import Constants
+from .tracing import run_recorded
 from .value import Value
 
 KEEP = 512      # bindings (one for each value of the symbols) that are remembered
@@ -67,7 +69,10 @@ class Executable:
         bases = [arena.address if arena else 0, *[v.address for v in values],
                  *[k.address for k in blocks]]
         try:
-            b.table.run(bases)
+            if events.now:
+                run_recorded(self.plan.name, b, bases)
+            else:
+                b.table.run(bases)
         except TypeError:
             _check_donated(values)
             raise
@@ -93,7 +98,7 @@ class Executable:
         """New arrays for these, made without Python code; None, and nothing is done, where that is
         not possible, or one of them has another type or no value."""
         b = self.only
-        if not b or not self.signed:
+        if not b or not self.signed or events.now:
             return None
         try:
             if not b.arena_bytes:

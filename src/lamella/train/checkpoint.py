@@ -10,6 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import safetensors
 from safetensors.numpy import save_file
 
 from ..base.errors import FormatError
+from ..base.events import span
 
 _KEY, _FORMAT, _VERSION = "lamella", "lamella.checkpoint", 1
 
@@ -38,6 +40,41 @@ def write_checkpoint(path: str | os.PathLike, arrays: Mapping[str, np.ndarray],
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+class Behind:
+    """A context that writes checkpoints on a thread of its own, one at a time; leaving it waits for
+    the last. What a write raised is raised at the next one, or on leaving."""
+
+    def __init__(self) -> None:
+        self._helper = ThreadPoolExecutor(1, "checkpoints")
+        self._last: Future | None = None
+
+    def write(self, path: str | os.PathLike, arrays: Mapping[str, np.ndarray],
+              manifest: Mapping[str, Any]) -> None:
+        """Begin to write copies of the arrays, which may change from here on."""
+        self._wait()
+        copies = {n: a.copy() for n, a in arrays.items()}
+        self._last = self._helper.submit(self._write, path, copies, dict(manifest))
+
+    @staticmethod
+    def _write(path, arrays, manifest) -> None:
+        with span("write a checkpoint"):
+            write_checkpoint(path, arrays, manifest)
+
+    def _wait(self) -> None:
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
+
+    def __enter__(self) -> Behind:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._wait()
+        finally:
+            self._helper.shutdown()
 
 
 def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

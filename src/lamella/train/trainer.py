@@ -16,7 +16,8 @@ from ..api.transforms import value_and_grad
 from ..api.values import error, force
 from ..base import tree
 from ..base.errors import FormatError, LamellaError
-from .checkpoint import read_checkpoint, write_checkpoint
+from ..base.events import span
+from .checkpoint import Behind, read_checkpoint, write_checkpoint
 from .progress import Progress
 
 
@@ -86,9 +87,12 @@ class Trainer:
 
     def save(self, path: str | os.PathLike, *, loader: Any = None) -> None:
         """Write all that is needed to go on with the same bits to one file, whole or not at all."""
-        arrays = {n: a.numpy() for n, a in self._arrays().items()}
-        write_checkpoint(path, arrays, {"steps": self.steps,
-                                        "loader": None if loader is None else loader.state()})
+        with span("write a checkpoint"):
+            write_checkpoint(path, {n: a.numpy() for n, a in self._arrays().items()},
+                             self._manifest(loader))
+
+    def _manifest(self, loader: Any) -> dict[str, Any]:
+        return {"steps": self.steps, "loader": None if loader is None else loader.state()}
 
     def restore(self, path: str | os.PathLike, *, loader: Any = None) -> None:
         """Go on where `save` stood; model and optimizer must be of the same make.
@@ -131,15 +135,16 @@ class Trainer:
             progress: bool | None = None) -> Array | None:
         """Train until the loader has finished `epochs` epochs; the last loss.
 
-        checkpoint: a file written after each epoch, and when Ctrl-C stops the run after its step
-        (a second Ctrl-C stops at once; the file is then the one before). progress: None shows it
-        where there is a terminal.
+        checkpoint: a file written after each epoch, of a copy, while the next one runs; and when
+        Ctrl-C stops the run after its step (a second Ctrl-C stops at once; the file is then the one
+        before). progress: None shows it where there is a terminal.
         """
         if epochs < 0:
             raise error(LamellaError, f"fit: {epochs} epochs")
         loss = None
         total = max(epochs - loader.epoch, 0) * len(loader) - loader.position
-        with Progress(max(total, 0), shown=progress) as bar, _Interrupts() as stop:
+        with Progress(max(total, 0), shown=progress) as bar, _Interrupts() as stop, \
+                Behind() as behind:
             while loader.epoch < epochs:
                 label = f"epoch {loader.epoch + 1}/{epochs}"
                 for batch in loader:
@@ -148,7 +153,8 @@ class Trainer:
                     if stop.asked:
                         break
                 if checkpoint is not None:
-                    self.save(checkpoint, loader=loader)
+                    arrays = {n: a.numpy() for n, a in self._arrays().items()}
+                    behind.write(checkpoint, arrays, self._manifest(loader))
                 if stop.asked:
                     raise KeyboardInterrupt
         return loss

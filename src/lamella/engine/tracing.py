@@ -1,0 +1,35 @@
+"""A run of a plan, recorded: its steps one after another on a track of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from ..base import events
+from ..base.source import render
+from ..planner.plan import Host
+from .bind import Bound
+
+
+def run_recorded(name: str, b: Bound, bases: Sequence[int]) -> None:
+    """Run the table, and record the run and the time of each step (of a loop all trips together).
+    Steps that call host functions state what they read and write."""
+    b.table.timed = True
+    began = time.perf_counter_ns()
+    try:
+        b.table.run(bases)
+    finally:
+        spent = time.perf_counter_ns() - began
+        ticks = b.table.ticks()
+        b.table.timed = False
+    rate, at = spent / max(1, int(ticks.sum())), float(began)
+    for recorder in events.now:
+        recorder.add(name, began, spent, "calls")
+        for step, count in zip(b.origins, ticks, strict=True):
+            took = float(count) * rate
+            about = {"line": render(step.source)}
+            if isinstance(step, Host):
+                about["reads"] = ", ".join(x.label for x, _ in step.operands)
+                about["writes"] = ", ".join(x.label for x, _ in step.results if x is not None)
+            recorder.add(step.names, int(at), int(took), "steps", about)
+            at += took
