@@ -15,10 +15,6 @@ def _attention(q, k, v):
     return lamella.attention(q, k, v, causal=True)
 
 
-def _random(key):
-    return lamella.random.uniform(key, (1000,))
-
-
 PROGRAMS = {
     "map": (lambda x, y: lamella.tanh(x) * y + 1.0, [spec((100, 300)), spec((300,))]),
     "transpose": (lambda x: x.T * 2.0, [spec((300, 200))]),
@@ -36,6 +32,7 @@ PROGRAMS = {
                 spec((512,), "bfloat16")]),
     "conv": (lambda x, w: lamella.conv2d(x, w, padding=1),
              [spec((8, 16, 16, 32), "bfloat16"), spec((64, 3, 3, 32), "bfloat16")]),
+    "attention": (_attention, [spec((4, 512, 64), "bfloat16")] * 3),
     "take": (lambda x, i: lamella.take(x, i, axis=0), [spec((1000, 64)), spec((32,), "int32")]),
 }
 

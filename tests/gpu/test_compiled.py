@@ -64,6 +64,18 @@ def test_registers_and_spills_are_bounded(f, shape):
         assert usage.registers * binary.threads <= 65536
 
 
+def _attention(dtype: str):
+    specs = [lamella.spec(s, dtype) for s in ((2, 8, 512, 64), (2, 4, 512, 64), (2, 4, 512, 64))]
+    return lamella.trace(lambda q, k, v: lamella.attention(q, k, v, causal=True), *specs)
+
+
+@pytest.mark.parametrize("dtype, words", [("bfloat16", "wgmma.mma_async"),
+                                          ("float32", "fma.rn.f32")])
+def test_attention_stays_in_registers(dtype, words):
+    binary = next(b for b in binaries(_attention(dtype)) if words in b.ptx and b.shared)
+    assert triton.usage(binary).spilled == 0
+
+
 def test_maps_read_and_write_whole_vectors():
     binary, = binaries(lamella.trace(lambda x: x * 2.0, lamella.spec((1024, 1024))))
     assert "ld.global.v4" in binary.ptx and "st.global.v4" in binary.ptx

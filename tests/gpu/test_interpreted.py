@@ -12,7 +12,7 @@ pytest.importorskip("triton")
 
 from gpu.cases import each_case, in_the_processor_s_order, plan_of
 from gpu.interpreted import Interpreted
-from ops.cases import compiled, execute, is_float, same_bits
+from ops.cases import CASES, compiled, execute, is_float, same_bits
 from ops.test_reference import SUMMED, epsilon, errors
 
 import lamella
@@ -65,6 +65,27 @@ def test_products_of_bfloat16_are_summed_in_float32():
     exact = a.astype(np.float64) @ b.astype(np.float64)
     rounded = (exact.astype(bfloat16) + bfloat16(1.0)).astype(np.float64)
     assert np.abs(found.astype(np.float64) - rounded).max() <= 0.5 ** 7 * np.abs(exact).max()
+
+
+ATTENTION = [c for c in CASES if c.op.name == "attend" and not c.params["dropout"]][1:]
+
+
+@pytest.mark.parametrize("case", ATTENTION, ids=[c.name for c in ATTENTION])
+def test_attention_in_one_pass_over_the_keys(case):
+    names = [step.kernel.name for step in plan_of(case.program()).launches()]
+    assert names == ["attention"]
+    agree(case.program(), case.arrays)
+
+
+def test_attention_of_bfloat16_keeps_weights_of_float32():
+    arrays = [_normal(4, 70, 32, dtype=bfloat16), *(_normal(2, 90, 32, dtype=bfloat16)
+                                                    for _ in range(2))]
+    program = lamella.trace(lambda q, k, v: lamella.attention(q, k, v, causal=True),
+                            *(lamella.spec(a.shape, "bfloat16") for a in arrays))
+    found, = DeviceExecutable(plan_of(program), Interpreted())(arrays)
+    want, = execute(compiled(program), arrays)
+    apart = np.abs(found.astype(np.float64) - want.astype(np.float64))
+    assert apart.max() <= 0.5 ** 8 * np.abs(want.astype(np.float64)).max()
 
 
 def test_a_reduction_in_parts():

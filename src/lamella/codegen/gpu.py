@@ -12,7 +12,7 @@ class GpuTarget:
 
     __slots__ = ("arch", "contract_tiles", "name", "processors", "shared_bytes")
     level = "tiles"
-    room = 8    # vectors of LANES values that routines, stated for processors, may hold
+    room = 0
 
     def __init__(self, name: str, arch: int, shared_bytes: int, processors: int):
         self.name, self.arch, self.processors = name, arch, processors

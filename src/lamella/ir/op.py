@@ -35,7 +35,8 @@ class Op:
     lower(params, *types) -> lang Definition: the result element by element.
     loops(room, params, *types) -> lang Routine: kernels of the op's own, where one line of notation
         is not enough (scans, scatters, sorts). room: how many vectors of float32 values the
-        target's registers hold; a choice of tiles by it changes no bits.
+        target's registers hold; a choice of tiles by it changes no bits. It is 0 on a device of
+        tiles, for which a routine may be stated in tile loops.
     expand(params, *nodes) -> node: the same in other ops (composites).
     codec: {parameter: (to_text, from_text)} for parameters that are not plain data.
     facts: a set of words such as "commutative", "associative", "pointwise", "view", "rereads"

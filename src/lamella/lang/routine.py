@@ -27,15 +27,18 @@ class Part:
     """One kernel: `body(task)` for each of `tasks`, claimed `grain` at a time.
 
     `scratch` has (name, dtype, count) of each thread's own memory; counts are index expressions.
-    `flops`: the operations on numbers that its meaning asks for.
+    `flops`: the operations on numbers that its meaning asks for. `warps` and `stages` are those of
+    its kernel (lang/loops.py).
     """
 
-    __slots__ = ("body", "flops", "grain", "name", "scratch", "task", "tasks")
+    __slots__ = ("body", "flops", "grain", "name", "scratch", "stages", "task", "tasks", "warps")
 
     def __init__(self, name: str, task: Expr, tasks: Extent, body: list, grain: int = 1,
-                 scratch: tuple[tuple[str, DType, Expr], ...] = (), flops: Extent = 0):
+                 scratch: tuple[tuple[str, DType, Expr], ...] = (), flops: Extent = 0,
+                 warps: int = 1, stages: int = 1):
         self.name, self.task, self.tasks, self.body = name, task, tasks, body
         self.grain, self.scratch, self.flops = grain, scratch, flops
+        self.warps, self.stages = warps, stages
 
 
 class Routine:

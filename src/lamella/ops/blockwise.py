@@ -24,15 +24,19 @@ from ..lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index, l
 from ..lang.order import WEIGHTS_CHUNK
 from ..lang.routine import RESULT, ZERO, Part, Routine
 from ..lang.tile import Tile, tile_of
+from . import attend_tiles
 from .random import unit_at
 
 RESIDENT = 1 << 17  # scores of a block that stay in the second cache
 LONG = 512          # keys whose rows are worth bringing together, once for all blocks of queries
+LEAST_ROOM = 8      # vectors of registers, of a device that has none
 TOGETHER = 4        # keys whose largest score is found at once
 
 
 def forward(room: int, p: dict, *types: TensorType) -> Routine:
     """y [*lead, t, h, e] of q [*lead, t, h, d], k [*lead, s, g, d], v [*lead, s, g, e]."""
+    if not room and attend_tiles.fits(p, types[0]):
+        return attend_tiles.forward(p, *types)
     b = _Block(room, p, types, 1)
     b.decoded((*b.lead, b.h, b.blocks))
     *b.at, b.head, b.number = b.places
@@ -99,7 +103,7 @@ class _Block:
 
     def __init__(self, room: int, p: dict, types: tuple[TensorType, ...], arrays: int):
         q, k, v, *_ = types
-        self.p, self.types, self.room, self.dtype = p, types, room, q.dtype
+        self.p, self.types, self.room, self.dtype = p, types, room or LEAST_ROOM, q.dtype
         *self.lead, self.t, self.h, self.d = q.shape
         self.s, self.g, self.e = k.shape[-3], k.shape[-2], v.shape[-1]
         narrow = upper(self.t) <= LANES or upper(self.s) * 2 * LANES * arrays > RESIDENT

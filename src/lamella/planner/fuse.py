@@ -212,7 +212,7 @@ class _Storing:
         if "view" in consumer.op.facts or is_step(consumer):
             return True
         if consumer.op.loops is not None:  # it may read an element several times
-            return weight > (0 if "rereads" in consumer.op.facts else 2)
+            return weight > (0 if "rereads" in consumer.op.facts and self.room else 2)
         d = self.definition(consumer)
         if kind_of(consumer, d) not in ("map", "reduce"):
             return True
@@ -253,7 +253,7 @@ class _Storing:
             return self._substituted(node, e, {}, reads, nodes, memo)
 
         parts = [Part(p.name, p.task, p.tasks, rewritten(p.body, visit), p.grain, p.scratch,
-                      p.flops) for p in found.parts]
+                      p.flops, p.warps, p.stages) for p in found.parts]
         return Seed(node, "routine", None, nodes, Routine(parts, found.workspaces))
 
     def _substituted(self, node: Node, e: Expr, mapping: dict[Expr, Expr], reads: dict[int, int],

@@ -46,4 +46,5 @@ def _launch(nest: Nest, buffers, shared: dict[str, Buffer], part: Part) -> Launc
     over = Loop(part.task, ZERO, b.size(("tasks",), part.tasks), body, "parallel")
     step = b.launch(part.name, [over], part.tasks, part.grain)
     step.flops = part.flops
+    step.kernel.warps, step.kernel.stages = part.warps, part.stages
     return step

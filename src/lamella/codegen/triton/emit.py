@@ -23,7 +23,7 @@ from ...lang.routine import buffers_of, expressions
 from ..memory import scratch_size
 from .scalars import register, type_name
 from .text import LANE, Value, atom
-from .tiles import Tiles
+from .tiles import Tiles, widened_load
 
 WIDE = 128          # positions that a vector loop takes at once where nothing ties it to lanes
 WIDE_WARPS = 4      # of a kernel with such a loop
@@ -224,6 +224,9 @@ class Emitter(Tiles):
         name = self.name_of(s.var)
         self.do(f"{name} = {text}")
         self._forget({s.var}, False)
+        self.held.pop(s.var, None)
+        if widened_load(s.value) and axes == value.axes:
+            self.held[s.var] = s.value
         self.env[s.var] = Value(name, axes, value.steady)
 
     def _store(self, s: Store) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ...base import dtypes
 from ...base.dtypes import DType
+from ...lang import scalar
 from ...lang.expr import Expr, free_axes
 from ...lang.loops import LANES
 from .scalars import register, type_name
@@ -17,12 +18,26 @@ _COMBINE = {"sum": "a + b", "prod": "a * b", "any": "a | b", "all": "a & b",
 _NAN = ", propagate_nan=tl.PropagateNan.ALL"
 
 
+def widened_load(e: Expr) -> bool:
+    """Whether it is a load of 16 bits as float32."""
+    return e.op is scalar.cast_ and e.args[0].op == "load" and _narrow(e) is not None
+
+
+def _narrow(e: Expr) -> DType | None:
+    """The 16-bit dtype of a factor, also of one that was widened to float32."""
+    if e.op is scalar.cast_ and e.dtype is dtypes.float32:
+        e = e.args[0]
+    return e.dtype if e.dtype.is_float and e.dtype.bits == 16 else None
+
+
 class Tiles(Values):
-    """`helpers`: the functions that joins along an axis call."""
+    """`helpers`: the functions that joins along an axis call; `held`: registers that hold a load of
+    16 bits widened, with the load as it is in memory."""
 
     def __init__(self, taken, registers: set[Expr], index: DType):
         super().__init__(taken, registers, index)
         self.helpers: dict[str, str] = {}
+        self.held: dict[Expr, Expr] = {}
 
     def loaded(self, e: Expr) -> Value:
         """A load in the dtype of memory."""
@@ -63,25 +78,51 @@ class Tiles(Values):
         return str(low if monoid == "max" else low + (1 << dtype.bits) - 1)
 
     def _product(self, e: Expr) -> Value:
+        """By the tensor cores where a factor has 16 bits. Such a factor may stand widened; one of
+        float32 beside it is the sum of two of 16 bits, so that next to nothing of it is lost."""
         start = self.value(e.args[2])
         over, (row, column) = e.attr, start.axes
-        left = self._factor(e.args[0], over, self.sorted((row, over)))
-        right = self._factor(e.args[1], over, self.sorted((over, column)))
-        left = left if self.sorted((row, over))[0] is row else f"tl.trans({left})"
-        right = right if self.sorted((over, column))[0] is over else f"tl.trans({right})"
-        return Value(self.let(f'tl.dot({left}, {right}, {start.text}, input_precision="ieee")'),
-                     start.axes)
+        left, right = ((row, over), (over, column))
+        given = [self.held.get(x, x) for x in e.args[:2]]
+        narrow = [_narrow(x) for x in given]
+        dtype = narrow[0] or narrow[1]
+        if dtype is None or None not in narrow:
+            dtype = dtype if narrow[0] is narrow[1] else None
+            factors = [[self._factor(x, axes, over, dtype)] for x, axes in zip(
+                given, (left, right))]
+        else:
+            factors = [self._halves(x, axes, over, dtype) if n is None else
+                       [self._factor(x, axes, over, dtype)]
+                       for x, n, axes in zip(given, narrow, (left, right))]
+        total = start.text
+        for a in factors[0]:
+            for b in factors[1]:
+                total = self.let(f'tl.dot({self._turned(a, left)}, {self._turned(b, right)}, '
+                                 f'{total}, input_precision="ieee")')
+        return Value(total, start.axes)
 
-    def _factor(self, e: Expr, over: Expr, axes: tuple[Expr, ...]) -> str:
-        """A factor in its dtype, 0 where the summed position is not there."""
-        if e.op == "load" and over in free_axes(e.args[0]):
+    def _turned(self, text: str, axes: tuple[Expr, Expr]) -> str:
+        return text if self.sorted(axes) == axes else f"tl.trans({text})"
+
+    def _factor(self, e: Expr, wanted, over: Expr, dtype: DType | None) -> str:
+        """A factor in its dtype (or the narrow one it was widened from), 0 where the summed
+        position is not there."""
+        e = e.args[0] if e.op is scalar.cast_ and dtype is not None else e
+        axes = self.sorted(wanted)
+        if e.op == "load" and over in free_axes(e.args[0]):  # read as 0 where it is not there
             return self.spread(self.loaded(e), axes)
         text = self.spread(self.value(e), axes)
         if over in self.masks:
             mask = self.aligned(Value(self.masks[over], (over,)), axes)
             text = f"tl.where({mask}, {text}, 0.0)"
-        narrow = register(e.dtype) is not e.dtype
-        return f"{atom(text)}.to({type_name(e.dtype)})" if narrow else text
+        to = dtype or e.dtype
+        return f"{atom(text)}.to({type_name(to)})" if register(to) is not to else text
+
+    def _halves(self, e: Expr, wanted, over: Expr, dtype: DType) -> list[str]:
+        """A float32 factor as two narrow ones."""
+        whole = self.let(self._factor(e, wanted, over, None))
+        high = self.let(f"{whole}.to({type_name(dtype)})")
+        return [high, self.let(f"({whole} - {high}.to(tl.float32)).to({type_name(dtype)})")]
 
     # -- the processor's lanes --
 
