@@ -38,6 +38,19 @@ def slopes(f, x, step=1e-4):
     return np.stack(found)
 
 
+def test_the_derivative_of_a_determinant_holds_where_it_is_zero():
+    for rank in range(5):
+        rng = np.random.default_rng(rank)
+        a = rng.standard_normal((4, rank)) @ rng.standard_normal((rank, 4))
+        minors = np.array([[(-1) ** (i + j) * np.linalg.det(np.delete(np.delete(a, i, 0), j, 1))
+                            for j in range(4)] for i in range(4)])
+        for g in (L.grad(L.linalg.det), L.compile(L.grad(L.linalg.det))):
+            assert np.allclose(g(L.asarray(a)).numpy(), minors, atol=1e-12)
+    batch = L.asarray(np.zeros((3, 2, 2)))
+    assert L.vmap(L.grad(L.linalg.det))(batch).tolist() == np.zeros((3, 2, 2)).tolist()
+    assert np.allclose(L.hessian(L.linalg.det)(L.eye(2)).numpy()[0, 0], [[0, 0], [0, 1]])
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_first_to_third_derivatives_hold_at_zeros(name):
     f = FUNCTIONS[name]

@@ -18,10 +18,11 @@ from ..base.errors import LamellaError, ShapeError
 from ..ir.node import items
 from ..ops import matrices as ops
 from ..ops import move
+from ..ops.determinant import DET
 from ..ops.pointwise import broadcast_shapes, broadcast_to, normal_axis
 from .array import Array, asarray, operands, wrap
 from .creation import eye
-from .elementwise import abs, conj, exp, imag, real, sqrt, where
+from .elementwise import abs, conj, imag, real, sqrt, where
 from .kinds import floating
 from .linalg import matmul, outer, tensordot, vecdot
 from .manipulation import stack
@@ -197,10 +198,10 @@ def slogdet(x, /) -> Slogdet:
     return Slogdet(*_several(ops.SLOGDET(asarray(x).node)))
 
 
+@located
 def det(x, /) -> Array:
-    """The determinant of square matrices. Its derivative needs them to be regular."""
-    sign, size = slogdet(x)
-    return sign * exp(size).astype(sign.dtype)
+    """The determinant of square matrices. Second derivatives need them to be regular."""
+    return wrap(DET(asarray(x).node))
 
 
 @located

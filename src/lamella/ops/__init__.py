@@ -15,6 +15,7 @@ from . import (
     control,
     convolution,
     cumulative,
+    determinant,
     effect,
     foreign,
     fourier,
@@ -41,7 +42,7 @@ from . import (
 )
 
 __all__ = ["activation", "attention", "bisect", "call", "composite", "contract", "control",
-           "convolution", "cumulative", "effect", "foreign", "fourier", "index",
+           "convolution", "cumulative", "determinant", "effect", "foreign", "fourier", "index",
            "iota", "loss", "matrices", "move", "normalization", "notation", "pointwise",
            "pooling", "random", "recurrence", "reduce", "scan", "search", "softmax", "sort",
            "update", "window"]

@@ -143,7 +143,7 @@ def require_matrix(name: str, t: TensorType, square: bool = False) -> None:
         raise ShapeError(f"{name}: takes square matrices, got shape {t.shape}")
 
 
-def _work(copies: int = 2) -> Callable:
+def lapack_work(copies: int = 2) -> Callable:
     """A bound on LAPACK's workspace: some copies of one matrix of each operand."""
     def workspace(*types: TensorType, **options) -> Extent:
         total: Extent = 4096
@@ -207,7 +207,7 @@ def _solve_vjp(node: Node, g: Node):
 
 SOLVE = Foreign("solve", np.linalg.solve, _solve_rule("solve"), arity=2,
                 doc="X of A X = B.", vjp=_solve_vjp, batch="leading", threads=None,
-                workspace=_work(),
+                workspace=lapack_work(),
                 samples=lambda: [({}, [_positive(5, 5), _normal(5, 3)]),
                                  ({}, [_positive(2, 4, 4, dtype=np.complex64),
                                        _normal(2, 4, 2, dtype=np.complex64)]),
@@ -242,7 +242,7 @@ def _triangular_vjp(node: Node, g: Node):
 SOLVE_TRIANGULAR = Foreign(
     "solve_triangular", _solve_triangular, _solve_rule("solve_triangular"), arity=2,
     doc="X of A X = B for triangular A.", options={"lower": is_flag, "unit_diagonal": is_flag},
-    vjp=_triangular_vjp, batch="leading", threads=None, workspace=_work(3),
+    vjp=_triangular_vjp, batch="leading", threads=None, workspace=lapack_work(3),
     samples=lambda: [({"lower": low, "unit_diagonal": unit}, [_positive(5, 5), _normal(5, 3)])
                      for low in (True, False) for unit in (True, False)])
 
@@ -267,7 +267,7 @@ def _slogdet_vjp(node: Node, out, g):
 
 SLOGDET = Foreign("slogdet", lambda a: tuple(np.linalg.slogdet(a)), _slogdet_rule,
                   doc="(sign, log of the size) of the determinant.", vjp=_several(_slogdet_vjp),
-                  batch="leading", threads=None, workspace=_work())
+                  batch="leading", threads=None, workspace=lapack_work())
 
 
 # ---- Cholesky -----------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ def _cholesky_vjp(node: Node, out: Node, g: Node):
 
 CHOLESKY = Foreign("cholesky", np.linalg.cholesky, _square_rule("cholesky"),
                    doc="L of A = L L^H, lower; reads the lower triangle.",
-                   vjp=_one(_cholesky_vjp), batch="leading", threads=None, workspace=_work())
+                   vjp=_one(_cholesky_vjp), batch="leading", threads=None, workspace=lapack_work())
 
 
 # ---- QR -----------------------------------------------------------------------------------------
@@ -334,7 +334,8 @@ def _qr_tall(q: Node, r: Node, gq: Node, gr: Node) -> Node:
 
 QR = Foreign("qr", lambda a, mode: tuple(np.linalg.qr(a, mode)), _qr_rule,
              doc="(Q, R) of A = Q R.", options={"mode": one_of("reduced", "complete")},
-             vjp=_several(_descending(_qr_vjp)), batch="leading", threads=None, workspace=_work(3))
+             vjp=_several(_descending(_qr_vjp)), batch="leading", threads=None,
+             workspace=lapack_work(3))
 
 
 # ---- eigenvalues --------------------------------------------------------------------------------
@@ -354,7 +355,7 @@ def _eigh_vjp(node: Node, out, g):
 EIGH = Foreign("eigh", lambda a: tuple(np.linalg.eigh(a)), _eigh_rule,
                doc="(w, V) of Hermitian A = V diag(w) V^H, w ascending; reads the lower triangle.",
                vjp=_several(_descending(_eigh_vjp)), batch="leading", threads=None,
-               workspace=_work(4))
+               workspace=lapack_work(4))
 
 
 def _eig_rule(a: TensorType) -> TupleType:
@@ -382,7 +383,7 @@ def _eig_vjp(node: Node, out, g):
 
 EIG = Foreign("eig", _eig, _eig_rule, doc="(w, V) of A V = V diag(w), complex.",
               vjp=_several(_descending(_eig_vjp)), batch="leading", threads=None,
-              workspace=_work(6))
+              workspace=lapack_work(6))
 
 
 # ---- singular values ----------------------------------------------------------------------------
@@ -431,7 +432,7 @@ def _svd_vjp(node: Node, out, g):
 SVD = Foreign("svd", lambda a, full_matrices: tuple(np.linalg.svd(a, full_matrices)), _svd_rule,
               doc="(U, s, V^H) of A = U diag(s) V^H, s descending.",
               options={"full_matrices": is_flag}, vjp=_several(_descending(_svd_vjp)),
-              batch="leading", threads=None, workspace=_work(6))
+              batch="leading", threads=None, workspace=lapack_work(6))
 
 
 # ---- exponential --------------------------------------------------------------------------------
@@ -471,7 +472,7 @@ def _expm_vjp(node: Node, g: Node):
 
 
 EXPM = Foreign("expm", _expm, _square_rule("expm"), doc="The exponential of a matrix.",
-               vjp=_expm_vjp, batch="leading", threads=None, workspace=_work(16),
+               vjp=_expm_vjp, batch="leading", threads=None, workspace=lapack_work(16),
                samples=lambda: [({}, [_normal(4, 4)]), ({}, [_normal(2, 3, 3) / 9])])
 
 
@@ -497,4 +498,4 @@ def _pinv_vjp(node: Node, p: Node, g: Node):
 PINV = Foreign("pinv", lambda a, rtol: np.linalg.pinv(a, rtol), _pinv_rule, arity=2,
                doc="The Moore-Penrose inverse; singular values up to rtol of the largest are 0.",
                vjp=_one(_pinv_vjp), batch="leading", threads=None,
-               workspace=_work(8))
+               workspace=lapack_work(8))
