@@ -81,6 +81,83 @@ def calls(quick: bool) -> dict:
             "each returned leaf more": (1e6 * (times[33] - times[1]) / 32, "us")}
 
 
+def latency(quick: bool) -> dict:
+    """A compiled call of a model of ten ops on 1x64 numbers, beside peers that are installed."""
+    import numpy as np
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 64), "float32")
+    weights = [rng.standard_normal((64, 64), "float32") / 8 for _ in range(5)]
+    found = {}
+    for name, make in {"Lamella": _lamella_model, "PyTorch eager": _torch_model,
+                       "JAX jit": _jax_model, "ONNX Runtime": _onnx_model}.items():
+        try:
+            run = make(x, weights)
+        except ImportError as e:
+            print(f"{name}: skipped, {e.name} is not installed")
+            continue
+        run()
+        found[f"five products with tanh on 1x64: {name}"] = (
+            1e6 * least(run, *((2, 20) if quick else (200, 50))), "us")
+    return found
+
+
+def _lamella_model(x, weights):
+    import lamella
+    x, weights = lamella.asarray(x), [lamella.asarray(w) for w in weights]
+
+    @lamella.compile
+    def model(x):
+        for w in weights:
+            x = lamella.tanh(x @ w)
+        return x
+
+    return lambda: model(x)
+
+
+def _torch_model(x, weights):
+    import torch
+    x, weights = torch.from_numpy(x), [torch.from_numpy(w) for w in weights]
+
+    @torch.inference_mode()
+    def model(x):
+        for w in weights:
+            x = torch.tanh(x @ w)
+        return x
+
+    return lambda: model(x)
+
+
+def _jax_model(x, weights):
+    import jax
+    x = jax.numpy.asarray(x)
+
+    @jax.jit
+    def model(x):
+        for w in weights:
+            x = jax.numpy.tanh(x @ w)
+        return x
+
+    return lambda: model(x).block_until_ready()
+
+
+def _onnx_model(x, weights):
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+    steps, name = [], "x"
+    for k in range(len(weights)):
+        steps += [helper.make_node("MatMul", [name, f"w{k}"], [f"p{k}"]),
+                  helper.make_node("Tanh", [f"p{k}"], [f"y{k}"])]
+        name = f"y{k}"
+    def value(n):
+        return helper.make_tensor_value_info(n, TensorProto.FLOAT, x.shape)
+    graph = helper.make_graph(steps, "model", [value("x")], [value(name)],
+                              [numpy_helper.from_array(w, f"w{k}") for k, w in enumerate(weights)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    session = onnxruntime.InferenceSession(model.SerializeToString(),
+                                           providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"x": x})
+
+
 def nodes(quick: bool) -> dict:
     import lamella
 
@@ -213,8 +290,8 @@ def _installed(requirements: Iterable[str]) -> dict[str, int]:
     return found
 
 
-PARTS = {"import": importing, "call": calls, "node": nodes, "uncompiled": uncompiled,
-         "compile": compiling, "memory": memory, "size": size}
+PARTS = {"import": importing, "call": calls, "latency": latency, "node": nodes,
+         "uncompiled": uncompiled, "compile": compiling, "memory": memory, "size": size}
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -58,7 +58,7 @@ def test_compare_runs_peers_in_turn(tmp_path):
 
 
 def test_overhead_prints_figures():
-    out = run("bench.overhead", "--quick", "--only", "call,node,uncompiled,memory,size")
+    out = run("bench.overhead", "--quick", "--only", "call,latency,node,uncompiled,memory,size")
     found = json.loads(out.strip().splitlines()[-1])["overhead"]
     assert len(found) >= 10 and all(f["unit"] for f in found.values())
 

@@ -43,7 +43,7 @@ from .closing import force_outside, mark
 from .placing import compute_device, placed
 from .scope import Scope, state
 from .shapes import as_shape
-from .values import error, force, settle
+from .values import error, force, located, settle
 
 _NUMBERS = {bool: tensor(bool_, ()), int: tensor(int32, ()), float: tensor(float32, ())}
 _UNITS = {"B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
@@ -112,10 +112,12 @@ class Compiled:
     """A function that runs as planned programs; made by `compile`."""
 
     def __init__(self, f: Callable, donate, memory, sizes: Mapping[str, tuple], device=None):
+        if not callable(f):
+            raise error(LamellaError, f"compile: takes a function, got {type(f).__name__}")
         functools.update_wrapper(self, f)
         self.f, self.name = f, getattr(f, "__name__", type(f).__name__)
         self.parameters, self.variadic = _parameters(f)
-        self.budget = None if memory is None else parse_bytes(memory)
+        self.budget = None if memory is None else located(parse_bytes)(memory)
         self.donate = frozenset(self._position(d) for d in _as_tuple(donate))
         self.sizes = {self._position(k): _extents(k, v) for k, v in sizes.items()}
         self.device = compute_device("compile", device)
@@ -124,12 +126,13 @@ class Compiled:
         self.last: tuple[tuple, Entry | None] = (), None    # structures and entry of a call
 
     def _position(self, parameter: str | int) -> int:
-        if isinstance(parameter, int):
+        known = self.parameters
+        if isinstance(parameter, int) and (self.variadic or 0 <= parameter < len(known)):
             return parameter
-        if parameter not in self.parameters:
-            raise error(LamellaError, f"{self.name} has no parameter {parameter!r}; it has "
-                                      f"{', '.join(self.parameters)}")
-        return self.parameters.index(parameter)
+        if parameter in known:
+            return known.index(parameter)  # type: ignore[arg-type]
+        names = f"it has {', '.join(known)}" if known else "it has none that are named"
+        raise error(LamellaError, f"{self.name} has no parameter {parameter!r}; {names}")
 
     def arguments(self, args: tuple, kwargs: dict) -> tuple:
         """Positional arguments, keywords put in their places and defaults filled in."""
@@ -142,7 +145,10 @@ class Compiled:
         if fixed:
             raise error(LamellaError, f"{self.name}: {', '.join(fixed)} is not positional; "
                                       "fix it with functools.partial before compiling")
-        bound = inspect.signature(self.f).bind(*args, **kwargs)
+        try:
+            bound = inspect.signature(self.f).bind(*args, **kwargs)
+        except TypeError as e:
+            raise TypeError(f"{self.name}: {e}") from None
         bound.apply_defaults()
         return tuple(bound.arguments[n] for n in self.parameters)
 
@@ -509,14 +515,18 @@ def _as_tuple(x) -> tuple:
 
 def parse_bytes(text: str | int) -> int:
     """`"64 MiB"`, `"1.5GB"` or a number as bytes."""
-    if isinstance(text, int):
+    if isinstance(text, int) and text >= 0:
         return text
-    number = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
-    unit = text.strip()[len(number):].strip().upper() or "B"
+    written = text.strip() if isinstance(text, str) else ""
+    number = written.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+    unit = written[len(number):].strip().upper() or "B"
     try:
-        return int(float(number) * _UNITS[unit])
-    except (ValueError, KeyError):
-        raise LamellaError(f"cannot read {text!r} as bytes; write for example '64 MiB'") from None
+        found = int(float(number) * _UNITS[unit])
+    except (ValueError, KeyError, OverflowError):
+        found = -1
+    if found < 0:
+        raise LamellaError(f"cannot read {text!r} as bytes; write for example '64 MiB'")
+    return found
 
 
 __all__ = ["Compiled", "Spec", "compile", "explain", "measure", "parse_bytes", "plan", "spec",

@@ -103,8 +103,8 @@ def _waiting() -> list[Node]:
 def _with_relatives(wanted: list[Node], waiting: list[Node]) -> list[Node]:
     """The nodes, and waiting ones that are computed from some of the same: all at once, so that
     what they share (a backward pass) is computed once. Large ones wait until they are looked at."""
-    found = {id(n): n for n in wanted}
-    others = [n for n in waiting if id(n) not in found and
+    known = set(map(id, wanted))
+    others = [n for n in waiting if id(n) not in known and
               _bytes(n.type) <= knobs.pending_bytes.value]
     if not others:
         return wanted
@@ -115,30 +115,32 @@ def _with_relatives(wanted: list[Node], waiting: list[Node]) -> list[Node]:
         if node.data is None and node.inputs and id(node) not in shared:
             shared.add(id(node))
             stack += node.inputs
-    apart: set[int] = set()
-    for node in others:
-        if _reaches(node, shared, apart):
-            found[id(node)] = node
-    return list(found.values())
+    reach = _reach(others, shared)
+    return wanted + [n for n in others if reach[id(n)] == _MEETS]
 
 
-def _reaches(node: Node, shared: set[int], apart: set[int]) -> bool:
-    """Whether a known node depends on one of `shared`; those that do not are noted in `apart`."""
-    seen: list[int] = []
-    stack, meets = [node], False
+_APART, _MEETS, _UNKNOWN = range(3)
+
+
+def _reach(nodes: list[Node], shared: set[int]) -> dict[int, int]:
+    """For each node and what it is computed from: whether it depends on one of `shared`, or on an
+    input that has no value."""
+    found = dict.fromkeys(shared, _MEETS)
+    stack = list(nodes)
     while stack:
-        n = stack.pop()
-        if id(n) in shared:
-            meets = True
-        elif n.data is None and n.op is INPUT:
-            return False
-        elif n.data is None and id(n) not in apart:
-            apart.add(id(n))
-            seen.append(id(n))
-            stack += n.inputs
-    if meets:
-        apart.difference_update(seen)
-    return meets
+        node = stack[-1]
+        if node.data is not None:
+            found[id(node)] = _APART
+        elif node.op is INPUT:
+            found[id(node)] = _UNKNOWN
+        elif id(node) not in found:
+            waiting = [i for i in node.inputs if id(i) not in found]
+            if waiting:
+                stack += waiting
+                continue
+            found[id(node)] = max([found[id(i)] for i in node.inputs], default=_APART)
+        stack.pop()
+    return found
 
 
 def _settle(node: Node) -> None:

@@ -205,14 +205,22 @@ def merged_axes(axes: list[Expr], tables: list[dict[Expr, Extent]],
     return [(tuple(r), product(a.attr[1] for a in r), r[-1]) for r in runs]
 
 
-def decode(flat: Expr, extents: list[tuple[Expr, Expr]]) -> dict[Expr, Expr]:
-    """Places of axes from one row-major number: (axis, its extent as an expression) in order."""
+def decode(flat: Expr, extents: list[tuple[Expr, Expr]], narrow: bool = False) -> dict[Expr, Expr]:
+    """Places of axes from one row-major number: (axis, its extent as an expression) in order.
+    `narrow` where the number has 32 bits, in which a division with signs is cheap."""
     places: dict[Expr, Expr] = {}
-    for k in range(len(extents) - 1, -1, -1):
+    for k in range(len(extents) - 1, 0, -1):
         axis, extent = extents[k]
-        places[axis] = flat if k == 0 else flat % extent
-        flat = flat if k == 0 else flat // extent
-    return places
+        plain = narrow or extent.op == "lit"
+        above = flat // extent if plain else _quotient(flat, extent)
+        places[axis] = flat % extent if plain else flat - above * extent
+        flat = above
+    return places | {axis: flat for axis, _ in extents[:1]}
+
+
+def _quotient(a: Expr, b: Expr) -> Expr:
+    """a // b of what is never negative: without signs a division is shorter."""
+    return cast(cast(a, dtypes.uint64) // cast(b, dtypes.uint64), dtypes.index)
 
 
 def advance(at: list[Expr], counts: list[Expr], more: Expr, r: int = 0) -> list:

@@ -48,6 +48,11 @@ def levels_of(extent: Extent, chunk: int) -> int:
     return max(1, -(-upper(extent) // chunk)).bit_length()
 
 
+def _elements(runs: list[tuple]) -> int:
+    """The most elements that runs of axes have together."""
+    return math.prod(upper(extent) for _, extent, _ in runs)
+
+
 def schedule_rows(nest: Nest, buffers) -> Launch:
     """The launch of a group of maps and of reductions over the innermost axis."""
     return _Rows(nest, buffers).launch()
@@ -138,16 +143,17 @@ class _Rows:
         if len(runs) <= 1:
             return self._flat(runs, axes)
         self.inner = runs[-1][2]
-        inner_run = runs[-1]
-        outside = [a for a in axes if a not in inner_run[0]]
-        rows, task, places = self._rows(outside, set(inner_run[0]))
-        places |= {a: lit(0, dtypes.index) for a in inner_run[0]}
-        j = index_var("j")
-        places[self.inner] = j
-        width = inner_run[1]
-        body = [Loop(j, lit(0, dtypes.index), self.b.size(("inner",), width), self._stores(places),
-                     "vector")]
-        grain = max(1, ROW_WORK // max(1, width)) if isinstance(width, int) else 1
+        inside = runs[-2:] if len(runs) > 2 and _elements(runs[-2:]) <= ROW_WORK else runs[-1:]
+        within = {a for run, _, _ in inside for a in run}
+        rows, task, places = self._rows([a for a in axes if a not in within], within)
+        places |= dict.fromkeys(within, lit(0, dtypes.index))
+        loops = [(last, index_var(name), self.b.size((name,), extent))
+                 for name, (_, extent, last) in zip(("i", "j")[-len(inside):], inside, strict=True)]
+        places |= {last: var for last, var, _ in loops}
+        body = self._stores(places)
+        for (_, var, extent), kind in zip(reversed(loops), ("vector", "serial"), strict=False):
+            body = [Loop(var, lit(0, dtypes.index), extent, body, kind)]
+        grain = max(1, ROW_WORK // max(1, _elements(inside)))
         loop = Loop(task, lit(0, dtypes.index), self.b.size(("rows",), rows), body, "parallel")
         return self.b.launch("map", [loop], rows, grain)
 

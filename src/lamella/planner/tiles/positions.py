@@ -30,7 +30,7 @@ class Positions:
         """The place of each axis at position `flat`."""
         counts = [(last, self.b.size((self.label, k), e))
                   for k, (_, e, last) in enumerate(self.runs)]
-        return dict.fromkeys(self.axes, ZERO) | decode(flat, counts)
+        return dict.fromkeys(self.axes, ZERO) | decode(flat, counts, narrow=True)
 
     def tile(self, var: Expr, number: Expr, width: int, body: list,
              low: Expr | None = None) -> Loop:
