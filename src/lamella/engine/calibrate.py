@@ -59,7 +59,7 @@ def measure_profile() -> Profile:
     vector, cycle, units = _units()
     first, sizes = _caches()
     levels = _levels(first, sizes, units, count)
-    crowd = max(1.0, _arithmetic(count) / vector) if count > 1 else 1.0
+    crowd = max(1.0, arithmetic(count) / vector) if count > 1 else 1.0
     launch, share, call = _calls(count)
     return Profile(f"{target().name} with {count} threads", target().vector_bits, units, first,
                    levels, {"cycle": cycle, "crowd": crowd, "launch": launch, "share": share,
@@ -71,7 +71,7 @@ def measure_profile() -> Profile:
 def _units() -> tuple[float, float, dict[str, float]]:
     """(nanoseconds of a vector instruction, of a cycle, of all units)."""
     per = LANES * 32 // target().vector_bits    # instructions of LANES values
-    vector = _arithmetic(1)
+    vector = arithmetic(1)
     chain = _loop(1, lambda r: [Set(r[0], r[0] + r[-1])]) / 4
     once = _once(4096, [Set(x, x + load("x", _J + k * 512, float32))
                         for k, x in enumerate(_registers(8))], 8)
@@ -91,7 +91,7 @@ def _registers(count: int) -> list[Expr]:
     return [var(f"s{k}", float32, LANES) for k in range(count)]
 
 
-def _arithmetic(count: int) -> float:
+def arithmetic(count: int) -> float:
     """Nanoseconds of a vector fused multiply-add on each of so many threads."""
     per = LANES * 32 // target().vector_bits
     found = _loop(CHAINS, lambda r: [Set(x, scalar.fma(r[-1], x, r[-1])) for x in r[:-1]], count)

@@ -27,8 +27,9 @@ from .rows import levels_of
 from .tile import Span, Tree, epilogue
 from .windows import Window, inside, part
 
-TILES = ((6, 4), (5, 4), (14, 2), (13, 2), (12, 2), (8, 2), (16, 1), (8, 1), (6, 1), (4, 1))
-LEAST_TASKS = 8
+TILES = ((6, 4), (5, 4), (4, 4), (3, 4), (2, 4), (1, 4), (14, 2), (13, 2), (12, 2), (8, 2),
+         (16, 1), (8, 1), (6, 1), (4, 1))
+LEAST_TASKS = 4
 BLOCK = 128             # pixels that all taps and filters of a task run over together
 MOST_PARTS = 16         # partial results that meet in the second launch
 WAITING = 1 << 16       # elements of sums that a task keeps in scratch, about
@@ -65,16 +66,24 @@ class _Correlation:
         self.dot = nest.bodies[0]
         self.bound = list(self.dot.attr[1])
         axes = list(nest.group.seeds[0].definition.axes)
-        self.right = Window(nest, windows, axes, self.bound)
+        self.window = Window(nest, windows, axes, self.bound)
         other, = (e for e in self.dot.args if e is not windows)
         read = nest.reads[other]
-        self.left = Side(read, [a for a in axes if a in read.strides], self.bound)
-        self.columns = _columns(axes, self.right, read.strides)
-        both = {a for a in self.left.axes if a in self.right.axes}
+        cotangent = Side(read, [a for a in axes if a in read.strides], self.bound)
+        channels = _columns(axes, self.window, read.strides)
+        both = {a for a in cotangent.axes if a in self.window.axes}
+        filters = [a for a in axes if a not in both and a not in self.window.axes]
         self.batch = [a for a in axes if a in both]
-        self.taps = [a for a in axes if a in self.right.axes and a not in both
-                     and a not in self.columns]
-        self.rows = [a for a in axes if a not in both and a not in self.right.axes]
+        self.taps = [a for a in axes if a in self.window.axes and a not in both
+                     and a not in channels]
+        self.left, self.rows = cotangent, filters
+        self.right, self.columns = self.window, channels
+        few = upper(product(a.attr[1] for a in channels))
+        runs = cotangent.runs(filters)
+        if few < LANES and few < upper(product(a.attr[1] for a in filters)) and len(
+                runs) == 1 and cotangent.stride(runs[0][2]) == 1:
+            self.left, self.right = self.right, self.left
+            self.rows, self.columns = self.columns, self.rows
         self.m = product(a.attr[1] for a in self.rows)
         self.n = product(a.attr[1] for a in self.columns)
         self.kernel = product(a.attr[1] for a in self.taps)
@@ -184,9 +193,7 @@ class _Correlation:
     def _listed(self, tap: Expr, low: Expr, high: Expr) -> list:
         """The pixels of low..high that the tap takes part in: where their cotangents lie, and
         their channels one behind the other, written to scratch."""
-        b, left, right = self.b, self.left, self.right
-        g_name = b.operand(left.read.base, left.read.offset, left.dtype)
-        x_name = b.operand(right.read.base, right.read.offset, right.dtype)
+        b = self.b
         width = self.tile[1] * LANES
         self.where = b.scratch(dtypes.index, lit(BLOCK, dtypes.index))
         self.channels = b.scratch(self.acc, lit(BLOCK * width, dtypes.index))
@@ -198,17 +205,16 @@ class _Correlation:
         at = {a: index_var(f"pixel{k}") for k, a in enumerate(axes)}
         places = {**self.places, **taps, **at}
         there: Expr = lit(True, dtypes.bool_)
-        for k, limit in enumerate(right.limits):
+        for k, limit in enumerate(self.window.limits):
             index = part(b, limit, places, ("limit", k)) + b.size(
                 ("constant", k), limit.form.constant)
             there = scalar.and_(there, inside(index, index, b.size(("extent", k), limit.extent)))
-        strides = [{a: s for a, s in side.read.strides.items() if a in places}
-                   for side in (left, right)]
-        start = b.address(x_name, strides[1], places) + b.size((x_name, "start"), right.start)
-        moves: list = [Store(self.where, self.listed, b.address(g_name, strides[0], places))]
+        _, here = self._start(self.left, places)
+        name, start = self._start(self.right, places)
+        moves: list = [Store(self.where, self.listed, here)]
         for v in range(self.tile[1]):
             column = self.panel * width + v * LANES
-            value = expr.load(x_name, start + column, right.dtype, LANES,
+            value = expr.load(name, start + column, self.right.dtype, LANES,
                               *self._columns_inside(column))
             moves.append(Store(self.channels, self.listed * width + v * LANES,
                                scalar.cast(value, self.acc)))
@@ -216,6 +222,15 @@ class _Correlation:
                 Loop(p, low, high, [
                     When(there, [*moves, Set(self.listed, self.listed + 1)]),
                     *(advance(list(at.values()), counts, lit(True, dtypes.bool_)) if at else [])])]
+
+    def _start(self, side: Side, places: dict[Expr, Expr]) -> tuple[str, Expr]:
+        """(the operand's name, where it begins at the places)."""
+        name = self.b.operand(side.read.base, side.read.offset, side.dtype)
+        start = self.b.address(name, {a: s for a, s in side.read.strides.items() if a in places},
+                               places)
+        if side is self.window:
+            start = start + self.b.size((name, "start"), self.window.start)
+        return name, start
 
     def _first(self, i0: Expr) -> Expr:
         """The first row that is read for the tile at i0: the last tile moves back to whole rows."""

@@ -65,22 +65,24 @@ def _within(index: Linear, extent: Extent) -> bool:
 
 
 def windowed(nest: Nest) -> Expr | None:
-    """The operand of a product that is read by windows which overlap or leave it."""
+    """The operand of a product that is read by windows: they overlap, leave it, or skip some."""
     dot = nest.bodies[0]
     bound = set(dot.attr[1])
     for e in dot.args:
-        if e.attr[1] is not None or any(_overlaps(linear(i), bound) for i in e.args):
+        if e.attr[1] is not None or any(_is_window(linear(i), bound) for i in e.args):
             return e
     return None
 
 
-def _overlaps(index: Linear | None, bound: set[Expr]) -> bool:
-    """Whether one element is read for several places of the result."""
+def _is_window(index: Linear | None, bound: set[Expr]) -> bool:
+    """Whether an element is read for several places of the result, or some for none."""
     if index is None:
         return False
     steps = [(abs(c), a) for a, c in index.terms.items() if isinstance(c, int) and a.attr[1] != 1]
     taps = [c * (upper(a.attr[1]) - 1) for c, a in steps if a in bound]
     places = [c for c, a in steps if a not in bound]
+    if min((c for c, _ in steps), default=1) > 1:
+        return True
     return bool(taps) and bool(places) and min(places) <= sum(taps)
 
 
