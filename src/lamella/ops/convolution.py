@@ -87,6 +87,7 @@ def _samples():
     strided = p((2, 3), ((0, 2), (1, 0)), (1, 2))
     grouped = p((1, 2), ((1, 1), (1, 1)), (1, 1), groups=2)
     depthwise = p((1, 1), ((1, 1), (1, 1)), (1, 1), groups=3)
+    wide = p((1, 2), ((1, 0), (1, 2)), (1, 1), groups=20)
     spread = p((1, 1), ((2, -1), (2, 0)), (1, 1), (1, 2))
     line = p((2,), ((1,), (0,)), (2,))
     cube = p((1, 2, 1), ((0, 1, 1), (1, 0, 1)), (1, 1, 2))
@@ -94,6 +95,7 @@ def _samples():
             (strided, [normal(1, 9, 8, 2), normal(5, 2, 3, 2, seed=1)]),
             (grouped, [normal(2, 5, 6, 4), normal(6, 3, 3, 2, seed=1)]),
             (depthwise, [normal(2, 4, 5, 3), normal(6, 3, 3, 1, seed=1)]),
+            (wide, [normal(2, 6, 5, 20), normal(20, 3, 3, 1, seed=1)]),
             (spread, [normal(2, 4, 3, 3), normal(2, 3, 3, 3, seed=1)]),
             (line, [normal(2, 17, 3), normal(4, 3, 3, seed=1)]),
             (cube, [normal(1, 4, 5, 4, 2), normal(3, 2, 3, 2, 2, seed=1)]),

@@ -22,7 +22,7 @@ from .packing import ZERO, Packing, Side
 from .plan import Launch
 from .rows import levels_of
 from .tile import Span, Tree, epilogue
-from .windows import Limit, Window, inside, part
+from .windows import Limit, Window, inside, part, reach
 
 TILES = ((6, 4), (5, 4), (4, 4), (8, 3), (8, 2), (6, 2), (8, 1), (6, 1), (4, 1))
 LEAST_TASKS = 16
@@ -197,24 +197,11 @@ class _Convolution:
             pixels.append(names)
         return before, pixels
 
-    def _spans(self, limit: Limit) -> tuple[Extent, Extent]:
-        """The least and the greatest that the run's axes add to the limit's index."""
-        low: Extent = 0
-        high: Extent = 0
-        for a in self.run:
-            c = limit.form.terms.get(a, 0)
-            span = (a.attr[1] - 1) * c
-            if upper(c) > 0:
-                high = high + span
-            else:
-                low = low + span
-        return low, high
-
     def _whole(self, pixels, taps: dict[Expr, Expr]) -> Expr:
         """Whether all pixels' taps of a run are inside."""
         b, found = self.b, lit(True, dtypes.bool_)
         for k, limit in enumerate(self.left.limits):
-            low, high = self._spans(limit)
+            low, high = reach(limit, self.run)
             extent = b.size(("extent", k), limit.extent)
             at = self._index(k, limit, taps)
             for names in pixels:
@@ -232,7 +219,7 @@ class _Convolution:
     def _border(self, pixels, taps: dict[Expr, Expr], base: Expr, low: Expr, high: Expr) -> list:
         """A run tap by tap, each pixel where its tap is inside."""
         b = self.b
-        limited = {a for limit in self.left.limits for a in limit.form.terms}
+        limited = self.left.limited
         count = max((k + 1 for k, a in enumerate(self.run) if a in limited), default=0)
         inner = b.size(("inner",), product(a.attr[1] for a in self.run[count:]))
         many = b.size(("inner taps",), product(a.attr[1] for a in self.run[:count]))

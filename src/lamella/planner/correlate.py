@@ -53,8 +53,8 @@ def correlates(nest: Nest, windows: Expr) -> bool:
 
 def _columns(axes: list[Expr], side: Window, other: dict) -> list[Expr]:
     """The trailing axes of the windows' side that one step of an element runs through."""
-    limited = {a for limit in side.limits for a in limit.form.terms}
-    mine = [a for a in axes if a in side.read.strides and a not in other and a not in limited]
+    mine = [a for a in axes if a in side.read.strides and a not in other
+            and a not in side.limited]
     runs = side.runs(mine)
     return list(runs[-1][0]) if runs and side.stride(runs[-1][2]) == 1 else []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .contract import schedule_contraction
 from .convolve import schedule_convolution
 from .correlate import correlates, schedule_correlation
+from .depthwise import is_depthwise, schedule_depthwise
 from .fuse import Fusion
 from .nest import Nest
 from .plan import Launch
@@ -18,4 +19,6 @@ def schedule_product(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch
         return schedule_contraction(nest, buffers, fusion, target)
     if correlates(nest, windows):
         return schedule_correlation(nest, windows, buffers, fusion, target)
+    if is_depthwise(nest, windows):
+        return schedule_depthwise(nest, windows, buffers, fusion)
     return schedule_convolution(nest, windows, buffers, fusion, target)

@@ -44,6 +44,11 @@ class Window(Side):
             Limit(f, extent) for f, extent in zip(forms, node.shape, strict=True)
             if f is not None and not _within(f, extent)]
 
+    @property
+    def limited(self) -> set[Expr]:
+        """The axes of windows that may leave the operand."""
+        return {a for limit in self.limits for a in limit.form.terms}
+
 
 def read_of(nest: Nest, e: Expr) -> StridedRead:
     """How a factor of a product steps through its buffer, whether or not it may leave it."""
@@ -84,6 +89,20 @@ def _is_window(index: Linear | None, bound: set[Expr]) -> bool:
     if min((c for c, _ in steps), default=1) > 1:
         return True
     return bool(taps) and bool(places) and min(places) <= sum(taps)
+
+
+def reach(limit: Limit, axes: list[Expr]) -> tuple[Extent, Extent]:
+    """The least and the greatest that the axes add to the limit's index."""
+    low: Extent = 0
+    high: Extent = 0
+    for a in axes:
+        c = limit.form.terms.get(a, 0)
+        span = (a.attr[1] - 1) * c
+        if upper(c) > 0:
+            high = high + span
+        else:
+            low = low + span
+    return low, high
 
 
 def part(b: Builder, limit: Limit, at: dict[Expr, Expr], key: tuple) -> Expr:
