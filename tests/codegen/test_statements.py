@@ -66,6 +66,19 @@ def y_(offset, **kw):
     return load("y", offset, float32, **kw)
 
 
+@pytest.mark.parametrize("begin", [0, 3 * 2**31 - 20, 2**53 - 70])
+@pytest.mark.parametrize("extent", [0, 1, 3, 7, 64, 2**31 - 1, 2**40])
+def test_tasks_are_divided_exactly(extent, begin):
+    """Counts by extents: quotients and remainders, nested, next to multiples too."""
+    out = Buffer("z", index, True)
+    low = begin // extent * extent if extent and begin > extent else begin
+    low = max(0, low - 3)
+    body = [tasks([Store("z", (t - m) * 4, t // n), Store("z", (t - m) * 4 + 1, t % n),
+                   Store("z", (t - m) * 4 + 2, t // n % n), Store("z", (t - m) * 4 + 3, t // 5)])]
+    check(kernel(body, (out,), (n, m)), {"z": np.zeros(4 * 64, np.int64)}, [extent, low], low,
+          low + 64)
+
+
 @pytest.mark.parametrize("extent", EXTENTS)
 def test_a_vector_loop_runs_full_blocks_and_a_masked_one(extent):
     body = [vector_loop([Store("z", i, x_(i) * y_(i) + 1.0)])]

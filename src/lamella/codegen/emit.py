@@ -117,6 +117,7 @@ class Emitter(Blocks):
     def _set(self, s: Set) -> None:
         """A register's new value; inactive lanes of a register from outside keep theirs."""
         v = self.value(s.value)
+        self.naturals.discard(s.var)
         if s.var.attr[1] == LANES:
             v = self._widened(v, s.var)
         else:
@@ -136,12 +137,15 @@ class Emitter(Blocks):
         return Value(self.spread(v, register.dtype), LANES, depth)
 
     def _loop(self, s: Loop) -> None:
+        self.naturals.discard(s.var)
         if s.kind == "unroll":
             self._unroll(s)
         elif s.kind == "vector":
             self._vector(s)
         else:
             low, high = Value("%begin", 1, 0), Value("%end", 1, 0)
+            if s.kind == "parallel" or self.natural(s.low):
+                self.naturals.add(s.var)
             if s.kind == "serial":
                 low, high = self.scalar(s.low), self.scalar(s.high)
             self._count(s.body, s.var, low, high, s.step, GUARD)

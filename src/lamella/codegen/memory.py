@@ -41,6 +41,7 @@ class Memory(Values):
         super().__init__()
         self.kernel = kernel
         self.buffers: dict[str, Buffer] = {b.name: b for b in kernel.buffers}
+        self.extents = frozenset(kernel.sizes)
         self.polynomials: dict[Expr, Terms] = {}
         self.rank: dict[Expr, int] = {}  # of atoms, in order of appearance
         self.mask: Value | None = None

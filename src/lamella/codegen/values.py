@@ -41,6 +41,8 @@ class Values(Writer):
         self.mutable: set[Expr] = set()        # variables that are set more than once
         self.users: dict[Expr, list[Expr]] = {}  # what was computed from each of them
         self.unsteady: list[Expr] = []         # what was computed from memory that is written
+        self.naturals: set[Expr] = set()       # loop variables that are 0 or more
+        self.extents: frozenset[Expr] = frozenset()  # sizes: what divides is 0 or more too
 
     # ---- what is at hand -----------------------------------------------------------------------
 
@@ -101,6 +103,11 @@ class Values(Writer):
             return (alias,)
         if isinstance(e.op, str):
             return () if e.op == "load" else e.args
+        if e.op.name == "mod" and self._counts(e):
+            n, d = e.args
+            rest = n - scalar.floordiv(n, d) * d
+            self.aliases[e] = rest = scalar.where(scalar.eq(d, 0), 0, rest)
+            return (rest,)
         if (e.op.name, e.args[-1].dtype.kind) in TABLE or e.op in _CONVERSIONS:
             return e.args
         self.aliases[e] = expanded = expand(e)
@@ -132,6 +139,32 @@ class Values(Writer):
             return self._trailing_zeros(e)
         raise UnsupportedError(f"the loop level has no expression of kind {kind!r}: {e}")
 
+    def _counts(self, e: Expr) -> bool:
+        """Whether a division of indices is one of a count by an extent."""
+        return e.dtype is dtypes.index and e.args[1] in self.extents and self.natural(e.args[0])
+
+    def natural(self, e: Expr) -> bool:
+        """Whether an index is known to be 0 or more (and is one number)."""
+        if e.op == "lit":
+            return e.attr >= 0
+        if isinstance(e.op, str):
+            return e in self.naturals
+        if e.op.name in ("floordiv", "mod"):
+            return self._counts(e)
+        return e.op.name in ("add", "mul") and all(map(self.natural, e.args))
+
+    def _quotient(self, n: Value, d: Value) -> Value:
+        """The quotient of a count and an extent (0 by 0) through float64: exact below 2^53, in a
+        third of the time that a division of words takes."""
+        outer, depth = self.place(d.depth), self.place(max(n.depth, d.depth))
+        none = self.once(f"icmp eq i64 {d.text}, 0", outer)
+        below = self.once(f"sitofp i64 {d.text} to double", outer)
+        below = self.once(f"select i1 {none}, double 0x7FF0000000000000, double {below}", outer)
+        above = self.once(f"sitofp i64 {n.text} to double", self.place(n.depth))
+        ratio = self.once(f"fdiv double {above}, {below}", depth)
+        return Value(self.once(f"fptosi double {ratio} to i64", depth), 1, depth,
+                     n.steady and d.steady)
+
     def load(self, e: Expr) -> Value:
         raise NotImplementedError
 
@@ -144,6 +177,8 @@ class Values(Writer):
     def _apply(self, e: Expr) -> Value:
         """A scalar operation on values that are at hand."""
         given = [self.memo[a] for a in e.args]
+        if e.op.name == "floordiv" and self._counts(e):
+            return self._quotient(*given)
         depth, lanes, steady = CONSTANT, 1, True
         for v in given:
             depth, lanes = max(depth, v.depth), max(lanes, v.lanes)
