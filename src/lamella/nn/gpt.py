@@ -9,6 +9,7 @@ from ..api.values import error
 from ..base.errors import ShapeError
 from .heads import MultiHeadAttention
 from .layers import Embedding, Linear, dropout
+from .losses import linear_cross_entropy
 from .module import Module
 from .normalization import LayerNorm
 
@@ -61,12 +62,20 @@ class GPT(Module):
 
     def __call__(self, tokens: Array, key: Array | None = None) -> Array:
         """Integers [b, t] -> logits [b, t, vocabulary]; a key turns dropout on."""
+        return self.head(self._features(tokens, key))
+
+    def loss(self, tokens: Array, targets: Array, key: Array | None = None) -> Array:
+        """The mean cross-entropy of the targets [b, t]; the logits of all rows are never stored."""
+        return linear_cross_entropy(self._features(tokens, key), self.head.weight, targets)
+
+    def _features(self, tokens, key: Array | None) -> Array:
+        """What the head reads: [b, t, width]."""
         tokens = self._checked(tokens)
         keys = [None] * len(self.blocks) if key is None else random.split(key, len(self.blocks))
         x = self.tokens(tokens) + self.positions.weight[:tokens.shape[1]]
         for block, k in zip(self.blocks, keys, strict=True):
             x = block(x, k)
-        return self.head(self.norm(x))
+        return self.norm(x)
 
     def init_cache(self, batch: int, length: int | None = None) -> list[dict[str, Array]]:
         """Room for keys and values of `length` positions (the whole context by default)."""

@@ -9,15 +9,16 @@ import math
 
 from ..api import functions as F
 from ..api.array import Array
+from ..api.control import scan
 from ..api.values import error
 from ..base.errors import LamellaError, ShapeError
 from .alignment import ctc
 
 __all__ = ["accuracy", "binary_cross_entropy", "binary_cross_entropy_of", "cosine_embedding",
            "cross_entropy", "ctc", "focal", "gaussian_nll", "hinge", "hinge_embedding", "huber",
-           "kl_divergence", "mae", "margin_ranking", "mse", "multi_margin", "multilabel_margin",
-           "multilabel_soft_margin", "nll", "poisson_nll", "reduced", "smooth_l1", "soft_margin",
-           "triplet_margin"]
+           "kl_divergence", "linear_cross_entropy", "mae", "margin_ranking", "mse",
+           "multi_margin", "multilabel_margin", "multilabel_soft_margin", "nll", "poisson_nll",
+           "reduced", "smooth_l1", "soft_margin", "triplet_margin"]
 
 
 def reduced(values: Array, reduction: str) -> Array:
@@ -65,6 +66,37 @@ def cross_entropy(logits, labels, *, weights=None, ignore_index: int | None = No
     every = every if kept is None else F.where(kept, every, 0.0)
     total = hard * (1 - label_smoothing) + every * label_smoothing
     return total.sum() / counts.sum() if reduction == "mean" else reduced(total, reduction)
+
+
+def linear_cross_entropy(x, weight, labels, *, rows: int = 1024,
+                         reduction: str = "mean") -> Array:
+    """`cross_entropy(x @ weight, labels)` of x [..., d], weight [d, classes], labels [...], with
+    the logits of `rows` rows at a time: those of all rows are never stored, nor is their gradient.
+
+    The losses have the bits of the whole; the weight's gradient is the sum of the blocks', from
+    the last rows to the first. Lengths that are symbols take the whole.
+    """
+    x, weight, labels = F.asarray(x), F.asarray(weight), F.asarray(labels)
+    if x.ndim == 0 or x.shape[:-1] != labels.shape:
+        raise error(ShapeError, f"linear_cross_entropy: x {x.shape} needs integer labels of shape "
+                                f"{x.shape[:-1]}, got {labels.shape}")
+    count = math.prod(labels.shape) if all(isinstance(e, int) for e in labels.shape) else 0
+    if rows < 1:
+        raise error(LamellaError, f"linear_cross_entropy: rows is {rows}; 1 or more are needed")
+    if count <= rows:
+        return reduced(F.cross_entropy(x @ weight, labels), reduction)
+    flat, known = x.reshape(count, x.shape[-1]), labels.reshape(count)
+    whole = count // rows * rows
+
+    def block(carry, given):
+        return carry, F.cross_entropy(given[0] @ weight, given[1])
+
+    _, first = scan(block, None, (flat[:whole].reshape(-1, rows, x.shape[-1]),
+                                  known[:whole].reshape(-1, rows)))
+    parts = [first.reshape(whole)]
+    if whole < count:
+        parts.append(block(None, (flat[whole:], known[whole:]))[1])
+    return reduced(F.concat(parts).reshape(labels.shape), reduction)
 
 
 def _soft_cross_entropy(logits: Array, target: Array, weights, smoothing: float,
