@@ -366,15 +366,18 @@ def _domain(s: Seed, access: dict[int, Access]) -> tuple | None:
 
 
 def _along_rows(s: Seed, bound: Expr, access: dict[int, Access]) -> bool:
-    """Whether the reduced axis is the contiguous one of some operand (or all are constant)."""
-    steps = []
+    """Whether the reduced axis is the contiguous one of some operand (or all are constant); what
+    is the same for all rows does not count beside one that is not."""
+    steps: dict[bool, list] = {True: [], False: []}
     for e in expr.walk(s.definition.body):
         if e.op == "read" and bound in expr.free_axes(e):
             a = access[id(s.reads[e.attr[0]])]
             forms = [f for f in map(linear, e.args) if f is not None]
-            steps.append(sum(f.terms.get(bound, 0) * st for f, st in zip(
-                forms, a.strides, strict=True)) if len(forms) == len(e.args) else 1)
-    return not steps or 1 in steps
+            steps[len(expr.free_axes(e)) > 1].append(sum(
+                f.terms.get(bound, 0) * st for f, st in zip(forms, a.strides, strict=True))
+                if len(forms) == len(e.args) else 1)
+    found = steps[True] or steps[False]
+    return not found or 1 in found
 
 
 class _Graph:

@@ -58,12 +58,13 @@ def _rekey(nest: Nest, element: Expr, mapping: dict[Expr, Expr]) -> None:
 
 
 def _columns_better(nest: Nest, seed: Seed, inner: Expr) -> bool:
-    """Whether the last kept axis, not the reduced one, is the contiguous one."""
+    """Whether the last kept axis, not the reduced one, is the contiguous one of the operands that
+    have both."""
     last = seed.definition.axes[-1]
-    reads = list(nest.reads.values())
-    by_row = sum(r.strides.get(inner, 0) == 1 for r in reads)
-    by_column = sum(r.strides.get(last, 0) == 1 for r in reads)
-    return by_column > by_row
+    reads = [r for r in nest.reads.values()
+             if r.strides.get(inner, 0) != 0 and r.strides.get(last, 0) != 0]
+    by_row = sum(r.strides[inner] == 1 for r in reads)
+    return sum(r.strides[last] == 1 for r in reads) > by_row
 
 
 def _packed(nest: Nest, buffers, fusion: Fusion, seed: Seed, body: Expr) -> list[Launch]:
