@@ -94,7 +94,7 @@ def _registers(count: int) -> list[Expr]:
 def arithmetic(count: int) -> float:
     """Nanoseconds of a vector fused multiply-add on each of so many threads."""
     per = LANES * 32 // target().vector_bits
-    found = _loop(CHAINS, lambda r: [Set(x, scalar.fma(r[-1], x, r[-1])) for x in r[:-1]], count)
+    found = _loop(CHAINS, lambda r: [Set(x, scalar.fma(r[-1], r[-1], x)) for x in r[:-1]], count)
     return found / CHAINS / per
 
 
