@@ -114,3 +114,17 @@ def test_a_profile_is_what_its_file_says(tmp_path):
     assert Profile.read(found.to_json()).to_json() == found.to_json()
     file.write_text('{"name": "old"}')
     assert Profile.load(file) is None
+
+
+def test_the_image_of_a_convolution_crosses_once():
+    def f(x, w):
+        return lamella.conv2d(x, w, padding=1)
+
+    step = report(f, spec(2, 32, 32, 32), spec(3, 3, 32, 32)).plan.launches()[-1]
+    run = Run(Code(step.kernel, 512), [evaluate(e, {}) for e in step.sizes],
+              evaluate(step.tasks, {}), PROFILE,
+              {b.name: float(evaluate(o.buffer.bytes, {}))
+               for o, b in zip(step.operands, step.kernel.operands, strict=True)} |
+              {b.name: 4096.0 for b in step.kernel.scratch})
+    found = run.crossings[1]        # into the second cache, of a MiB
+    assert all(moved <= 8 * 2 * 32 * 32 * 32 * 4 for moved in found.values())

@@ -207,7 +207,10 @@ def _combined(name: str, e: Expr, args: list[Span], number) -> Span:
             if other.count <= 1:
                 c = abs(number(factor))
                 return Span(s.count, s.width * c, s.run if c == 1 else 1) if c else ONE
-        return Span(args[0].count * args[1].count, _FAR, 1)
+        flag, other = sorted(args, key=lambda s: s.width)
+        if flag.width <= 1:     # 0 or 1
+            return other
+        return Span(flag.count * other.count, _FAR, 1)
     if name == "floordiv":
         n = max(1, abs(number(e.args[1])))
         count = min(args[0].count, args[0].width // n + 1)
@@ -216,6 +219,10 @@ def _combined(name: str, e: Expr, args: list[Span], number) -> Span:
         n = max(1, abs(number(e.args[1])))
         count = min(args[0].count, n)
         return Span(count, min(args[0].width, n - 1), min(args[0].run, n))
+    if e.dtype is dtypes.bool_:
+        return Span(2, 1, 2)
+    if name == "where":
+        args = args[1:]
     if name in ("max", "min", "where", "cast", "neg"):
         return Span(max(a.count for a in args), max(a.width for a in args),
                     max(a.run for a in args))
