@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from ..base.extents import evaluate
 from .plan import ALIGN, Buffer, Order, Plan
@@ -34,13 +35,57 @@ def aligned(size: int) -> int:
 
 
 def place(plan: Plan, env: Mapping[str, int]) -> Layout:
-    """Offsets such that no two buffers alive together overlap (greedy by size, best fit)."""
+    """Offsets such that no two buffers alive together overlap."""
     intervals = lifetimes(plan, env)
+    return Layout(intervals, settle(intervals))
+
+
+def settle(intervals: list[Interval]) -> int:
+    """Give the intervals offsets, and say up to where they reach: by size into the smallest gap
+    that holds them; where that is farther than 1 % from what is alive at once, also from the bottom
+    up, what lives longest or covers most first (Moffitt, "MiniMalloc", 2023), whichever is best."""
+    enough, best, offsets = lower_bound(intervals) * 1.01, -1, []
+    ways: list[Callable[[list[Interval]], None]] = [
+        _by_size, partial(_from_below, rank=_long), partial(_from_below, rank=_wide)]
+    for lay in ways:
+        lay(intervals)
+        reached = max((i.offset + i.size for i in intervals), default=0)
+        if best < 0 or reached < best:
+            best, offsets = reached, [i.offset for i in intervals]
+        if best <= enough:
+            break
+    for i, offset in zip(intervals, offsets, strict=True):
+        i.offset = offset
+    return best
+
+
+def _by_size(intervals: list[Interval]) -> None:
     placed: list[Interval] = []
     for i in sorted(intervals, key=lambda i: (-i.size, i.first)):
         i.offset = _best_gap(i, [p for p in placed if p.first <= i.last and i.first <= p.last])
         placed.append(i)
-    return Layout(intervals, max((i.offset + i.size for i in intervals), default=0))
+
+
+def _from_below(intervals: list[Interval], rank: Callable[[Interval], tuple]) -> None:
+    """Always that interval next which can lie lowest, on all that it overlaps; of several the one
+    of the least rank."""
+    for i in intervals:
+        i.offset = 0
+    left = sorted(intervals, key=rank)
+    while left:
+        i = min(left, key=lambda i: i.offset)
+        left.remove(i)
+        for o in left:
+            if o.first <= i.last and i.first <= o.last:
+                o.offset = max(o.offset, i.offset + i.size)
+
+
+def _long(i: Interval) -> tuple:
+    return i.first - i.last, -i.size
+
+
+def _wide(i: Interval) -> tuple:
+    return (-i.size * (i.last - i.first + 1),)
 
 
 def lifetimes(plan: Plan, env: Mapping[str, int]) -> list[Interval]:
