@@ -1,0 +1,88 @@
+"""The search for a memory budget on public graphs, beside the best published costs.
+
+    python -m bench.moccasin FILE.json ...
+
+Files are those of github.com/haoming-codes/moccasin (data/): nodes with a time and a size, in the
+order in which they run. A budget is a part of the peak of that order. One JSON line for each file
+and budget: the time added, in percent, and the least that was published (MOCCASIN, ICML'23, and
+FastSA, NeurIPS'23).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lamella.planner.occupancy import Occupancy, Unit, Work
+from lamella.planner.search import Search
+
+PARTS = (0.9, 0.8, 0.7)
+PUBLISHED = {"ResNet50": (0.0, 0.1, 3.0), "fcn_8_vgg": (0.2, 0.3, 0.8), "n100": (0.0, 0.3, 2.2),
+             "n250": (0.0, 0.0, 2.6), "n500": (0.03, 2.3, None), "n1000": (0.4, 2.5, 7.4)}
+
+
+def work_of(graph: dict[str, Any]) -> Work:
+    """Each node a unit with one value; a node that nobody reads keeps its own to its end."""
+    nodes = {n["id"] if "id" in n else n["name"]: n for n in graph["nodes"]}
+    before: dict[Any, list] = {k: [] for k in nodes}
+    behind: dict[Any, list] = {k: [] for k in nodes}
+    for link in graph["links"]:
+        a, b = (link[k] for k in (("source", "target") if "source" in link else ("0", "1")))
+        before[b].append(a)
+        behind[a].append(b)
+    order = graph["graph"].get("order") or _order(before, behind)
+    place = {k: n for n, k in enumerate(order)}
+    units = [Unit(sorted(place[b] for b in before[k]), (place[k],), _of(
+        nodes[k], "cost_cpu", "duration"), since=place[k] + 1) for k in order]
+    return Work(units, [int(_of(nodes[k], "cost_ram", "out_cost")) for k in order])
+
+
+def _of(node: dict, *names: str) -> float:
+    return float(next(node[n] for n in names if n in node))
+
+
+def _order(before: dict, behind: dict) -> list:
+    missing = {k: len(b) for k, b in before.items()}
+    out = [k for k, m in missing.items() if not m]
+    for k in out:
+        for b in behind[k]:
+            missing[b] -= 1
+            if not missing[b]:
+                out.append(b)
+    return out
+
+
+def solved(work: Work, part: float) -> tuple[float | None, float]:
+    """(percent of time that is added, seconds of search) within a part of the peak: the better of
+    one way there at once and one by small steps."""
+    began, found = time.perf_counter(), []
+    limit = int(Occupancy(work).peak * part)
+    for sink in (1.0, 0.04):
+        o = Occupancy(work)
+        search = Search(o)
+        while o.peak > limit and search.below(max(limit, int(o.peak * (1 - sink)))):
+            pass
+        if o.peak <= limit:
+            found.append(o.seconds)
+    total = sum(u.seconds for u in work.units)
+    return (100 * min(found) / total if found else None), time.perf_counter() - began
+
+
+def main(paths: list[str]) -> None:
+    """One line for each file and budget."""
+    for path in map(Path, paths):
+        work = work_of(json.loads(path.read_text()))
+        known = next((v for k, v in PUBLISHED.items() if k in path.name), (None,) * len(PARTS))
+        for part, best in zip(PARTS, known, strict=True):
+            added, seconds = solved(work, part)
+            print(json.dumps({"graph": path.stem, "nodes": len(work.units), "budget": part,
+                              "added_percent": None if added is None else round(added, 2),
+                              "published_percent": best, "seconds": round(seconds, 2)}),
+                  flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
