@@ -21,9 +21,9 @@ from lamella.planner.units import work_of
 SEEDS = range(24)
 
 
-def anyhow(plan, budget) -> None:
+def anyhow(makers, budget):
     """In place of a search: the second order and runs at random, whatever they cost."""
-    rng = random.Random(budget.bytes)
+    plan, rng = makers[budget.bytes % 2](), random.Random(budget.bytes)
     draft = Draft(plan, plan.steps, {s.name: s.high for s in plan.symbols})
     if rng.random() < 0.7:
         draft = reordered(draft)
@@ -35,6 +35,7 @@ def anyhow(plan, budget) -> None:
         occupancy.add(unit, slot)
     draft = with_repeats(draft, occupancy)
     plan.steps, plan.temporaries = draft.steps, temporaries(draft.steps)
+    return plan
 
 
 @pytest.mark.parametrize("seed", SEEDS)

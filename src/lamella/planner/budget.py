@@ -8,7 +8,7 @@ trail is the floor.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from ..base.errors import BudgetError
@@ -55,20 +55,28 @@ def fits(plan: Plan, budget: Budget) -> bool:
     return Draft(plan, plan.steps, env).memory(budget.threads).peak <= budget.bytes
 
 
-def keep(plan: Plan, budget: Budget) -> None:
-    """Give the plan, whose values do not share bytes yet, steps that keep the budget; BudgetError
-    where none are found, at once where no plan of these kernels can."""
-    env = {s.name: s.high for s in plan.symbols}
-    draft = Draft(plan, plan.steps, env)
-    if least_bytes(draft, budget.threads) > budget.bytes:
-        raise BudgetError(_refusal(plan, budget, draft))
+def keep(makers: Sequence[Callable[[], Plan]], budget: Budget) -> Plan:
+    """A plan that keeps the budget: of those that are made, whose values do not share bytes yet,
+    the first for which steps are found; BudgetError where none are, at once where no plan of these
+    kernels can."""
+    first: Draft | None = None
     least: tuple[Memory, Draft] | None = None
-    for draft, memory in smaller(trail(plan, env), budget.threads):
-        if memory.peak <= budget.bytes:
-            plan.steps, plan.temporaries = draft.steps, temporaries(draft.steps)
-            return
-        least = memory, draft
-    raise BudgetError(_refusal(plan, budget, Draft(plan, plan.steps, env), least))
+    bound = 0
+    for make in makers:
+        plan = make()
+        env = {s.name: s.high for s in plan.symbols}
+        begun = Draft(plan, plan.steps, env)
+        needed = least_bytes(begun, budget.threads)
+        first, bound = first or begun, min(bound or needed, needed)
+        for draft, memory in smaller(trail(plan, env), budget.threads) \
+                if needed <= budget.bytes else ():
+            if memory.peak <= budget.bytes:
+                plan.steps, plan.temporaries = draft.steps, temporaries(draft.steps)
+                return plan
+            if least is None or memory.peak < least[0].peak:
+                least = memory, draft
+    assert first is not None
+    raise BudgetError(_refusal(budget, first, bound, least))
 
 
 def smaller(drafts: Iterable[Draft], threads: int) -> Iterator[tuple[Draft, Memory]]:
@@ -145,10 +153,9 @@ def least_bytes(draft: Draft, threads: int) -> int:
     return found.arguments + found.constants + found.scratch + most
 
 
-def _refusal(plan: Plan, budget: Budget, first: Draft,
-             floor: tuple[Memory, Draft] | None = None) -> str:
-    whole, bound = first.memory(budget.threads), least_bytes(first, budget.threads)
-    said = (f"{plan.name} needs {bytes_text(whole.peak)} and the budget is "
+def _refusal(budget: Budget, first: Draft, bound: int, floor: tuple[Memory, Draft] | None) -> str:
+    whole = first.memory(budget.threads)
+    said = (f"{first.plan.name} needs {bytes_text(whole.peak)} and the budget is "
             f"{bytes_text(budget.bytes)}: arguments {bytes_text(whole.arguments)}, results "
             f"{bytes_text(whole.results)}, temporaries {bytes_text(whole.temporaries)}. ")
     if floor is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from ..base.extents import Size, symbols
 from ..ir.program import Program, programs
@@ -45,8 +46,8 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
     if fused:
         settle(plan)
     if budget is not None and not fits(plan, budget):
-        plan = _planned(program, target, donated, fixed, fused, MUCH)
-        keep(plan, budget)
+        plan = keep([partial(_planned, program, target, donated, fixed, fused, worth)
+                     for worth in (MUCH, LITTLE)], budget)
     share_bytes(plan)
     plan.steps = _without_vain_copies(plan.steps)
     if _has_parts(program):
@@ -61,9 +62,11 @@ def memory_curve(program: Program, target, donated: frozenset[int] = frozenset()
     """The plans that memory budgets choose from, the largest first and the floor last."""
     whole = _planned(program, target, donated, fixed, True, LITTLE)
     settle(whole)
-    first, = points(whole, threads, at_most=1)
-    others = points(_planned(program, target, donated, fixed, True, MUCH), threads)
-    return [first, *(p for p in others if p.peak < first.peak)]
+    found = points(whole, threads, at_most=1)
+    for worth in (MUCH, LITTLE):
+        others = points(_planned(program, target, donated, fixed, True, worth), threads)
+        found += [p for p in others if p.peak < found[-1].peak]
+    return found
 
 
 def _planned(program: Program, target, donated: frozenset[int], fixed: frozenset[int], fused: bool,
