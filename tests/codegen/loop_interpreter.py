@@ -6,7 +6,7 @@ import numpy as np
 
 from lamella.lang import scalar
 from lamella.lang.expr import Expr, value_of
-from lamella.lang.loops import LANES, Kernel, Loop, Set, When
+from lamella.lang.loops import LANES, Kernel, Loop, Set, Store, When
 
 MONOIDS = {"sum": "add", "prod": "mul", "max": "max", "min": "min", "any": "or", "all": "and"}
 
@@ -26,7 +26,7 @@ class Interpreter:
     def __init__(self, kernel, arrays, env, begin, end):
         self.kernel, self.env, self.begin, self.end = kernel, dict(env), begin, end
         self.buffers = dict(arrays)
-        self.active = None
+        self.active, self.in_vector = None, False
         self.outside: set[Expr] = set()
         for b in kernel.scratch:
             self.buffers[b.name] = np.zeros(int(self.value(b.count)), b.dtype.numpy)
@@ -37,11 +37,16 @@ class Interpreter:
             if isinstance(s, Loop):
                 self.loop(s)
             elif isinstance(s, When):
-                if self.value(s.cond):
+                cond = self.value(s.cond)
+                if np.ndim(cond):
+                    self.active = cond
+                    self.run(s.body)
+                    self.active = None
+                elif cond:
                     self.run(s.body)
             elif isinstance(s, Set):
                 self.set(s)
-            else:
+            elif isinstance(s, Store):
                 self.store(s)
         self.env = {k: v for k, v in self.env.items() if k in before}
 
@@ -65,17 +70,17 @@ class Interpreter:
 
     def vector(self, s):
         low, high = int(self.value(s.low)), int(self.value(s.high))
-        self.outside = set(self.env)
+        self.outside, self.in_vector = set(self.env), True
         for k in range(low, high, LANES):
             lanes = k + np.arange(LANES, dtype=np.int64)
             self.env[s.var], self.active = lanes, lanes < high
             self.run(s.body)
-        self.active, self.outside = None, set()
+        self.active, self.outside, self.in_vector = None, set(), False
         self.env.pop(s.var, None)
 
     def offsets(self, offset, wide):
         at = self.value(offset)
-        if wide and self.active is None and not np.ndim(at):
+        if wide and not self.in_vector and not np.ndim(at):
             at = at + np.arange(LANES, dtype=np.int64)
         return at
 
@@ -119,6 +124,8 @@ class Interpreter:
         args = [self.value(a) for a in e.args]
         if e.op == "lanes":
             return tree(e.attr, np.broadcast_to(args[0], (LANES,)))
+        if e.op == "transposed":
+            return np.stack([np.broadcast_to(a, (LANES,)) for a in args])[:, e.attr]
         if e.op == "ctz":
             n = int(args[0])
             return np.int64((n & -n).bit_length() - 1)

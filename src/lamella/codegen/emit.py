@@ -13,7 +13,7 @@ import numpy as np
 
 from ..base import dtypes
 from ..lang.expr import Expr, make, value_of
-from ..lang.loops import LANES, Kernel, Loop, Set, Store, When
+from ..lang.loops import LANES, Kernel, Loop, Prefetch, Set, Store, When
 from .blocks import Blocks
 from .memory import scratch_size
 from .target import Target
@@ -106,13 +106,32 @@ class Emitter(Blocks):
                 self._set(s)
             elif isinstance(s, Store):
                 self.store(s)
+            elif isinstance(s, Prefetch):
+                self.prefetch(s)
             elif isinstance(s, When):
-                cond = self.scalar(s.cond)
-                self._if(cond.text, WHEN, self._carried(s.body), lambda b=s.body: self.run(b))
+                self._when(s)
             else:
                 self._loop(s)
-            if not isinstance(s, Set):
+            if not isinstance(s, Set | Prefetch):
                 self.forget_memory()
+
+    def _when(self, s: When) -> None:
+        """A body on a condition; where that has lanes, its loads and stores in those that hold."""
+        cond = self.value(s.cond)
+        if cond.lanes == 1:
+            self._if(cond.text, WHEN, self._carried(s.body), lambda: self.run(s.body))
+            return
+        assert self.mask is None, "lanes of lanes"
+        scope, before = self.open(WHEN), dict(self.env)
+        self.mask = cond
+        self.run(s.body)
+        self.mask, self.env = None, before
+        out = self.name("x")
+        self.do(f"br label %{out}")
+        self.close()
+        self.do(f"br label %{scope.start}")
+        self.enter(scope)
+        self.label(out)
 
     def _set(self, s: Set) -> None:
         """A register's new value; inactive lanes of a register from outside keep theirs."""

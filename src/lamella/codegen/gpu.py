@@ -13,6 +13,7 @@ class GpuTarget:
     __slots__ = ("arch", "contract_tiles", "name", "processors", "shared_bytes")
     level = "tiles"
     room = 0
+    vector_bits, near_bytes, core_bytes = 512, 32 << 10, 1 << 20  # as a processor's, for the tiles
 
     def __init__(self, name: str, arch: int, shared_bytes: int, processors: int):
         self.name, self.arch, self.processors = name, arch, processors

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..base import dtypes
 from ..lang.expr import Expr, free_axes, lit
-from ..lang.loops import LANES, Buffer, Kernel, Store
+from ..lang.loops import LANES, Buffer, Kernel, Prefetch, Store
 from .convert import from_memory, to_memory
 from .text import literal, memory_literal, memory_type, suffix, vector
 from .values import CONSTANT, LANE, Value, Values, number
@@ -289,6 +289,14 @@ class Memory(Values):
             self._only_if(branch[0].text, line)
         else:
             self.do(line)
+
+    def prefetch(self, s: Prefetch) -> None:
+        """The line of an element into the caches, for writing where the kernel writes to it."""
+        buffer = self.buffers[s.buffer]
+        at = self._locate(buffer, s.offset, False, [])
+        self.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.do(f"call void @llvm.prefetch.p0(ptr {at.pointer}, i32 {int(buffer.writes)}, i32 3, "
+                f"i32 1)")
 
     def _masked_store(self, buffer: Buffer, at: Place, text: str, mask: Value | None) -> str:
         """The instruction of a masked store or a scatter; what it needs is computed before it."""

@@ -15,17 +15,20 @@ class Target:
     """One instruction set: what LLVM is told, and the sizes that schedules ask for.
 
     `contract_tiles` are register tiles (rows, columns in units of LANES values) of a contraction,
-    best first, that fit the `registers` of `vector_bits` without spilling.
+    best first, that fit the `registers` of `vector_bits` without spilling. `near_bytes` and
+    `core_bytes` are the caches of a core, the first and the second, of most machines of the kind.
     """
 
-    __slots__ = ("contract_tiles", "cpu", "features", "name", "registers", "vector_bits")
+    __slots__ = ("contract_tiles", "core_bytes", "cpu", "features", "name", "near_bytes",
+                 "registers", "vector_bits")
     level = "loops"
 
     def __init__(self, name: str, cpu: str, features: Iterable[str], vector_bits: int,
-                 registers: int, contract_tiles: tuple[tuple[int, int], ...]):
+                 registers: int, contract_tiles: tuple[tuple[int, int], ...], core_bytes: int):
         self.name, self.cpu, self.features = name, cpu, tuple(features)
         self.vector_bits, self.registers = vector_bits, registers
         self.contract_tiles = contract_tiles
+        self.near_bytes, self.core_bytes = 32 << 10, core_bytes
 
     @property
     def attributes(self) -> str:
@@ -48,8 +51,9 @@ _V3 = ("sse2", "sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "cx16", "sahf", "a
 _V4 = ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 
 AVX512 = Target("avx512", "x86-64-v4", _V3 + _V4, 512, 32,
-                ((14, 2), (9, 3), (6, 4), (12, 2), (8, 3), (28, 1)))
-AVX2 = Target("avx2", "x86-64-v3", _V3, 256, 16, ((6, 1), (4, 1), (2, 2)))
+                ((14, 2), (9, 3), (6, 4), (12, 2), (8, 3), (10, 2), (5, 5), (4, 6), (16, 1),
+                 (8, 2), (7, 3), (4, 4), (3, 7), (2, 8), (1, 8)), 1 << 20)
+AVX2 = Target("avx2", "x86-64-v3", _V3, 256, 16, ((6, 1), (4, 1), (2, 2), (1, 3)), 256 << 10)
 ALL = (AVX512, AVX2)  # best first
 
 

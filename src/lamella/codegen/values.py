@@ -12,6 +12,7 @@ from ..lang.loops import LANES
 from .convert import bitcast, cast, round_narrow
 from .scalars import ROUNDED, TABLE, Site, write
 from .text import Writer, literal, register_type, splat, vector
+from .transpose import transpose
 
 LANE = make("lane", (), None, dtypes.index)
 _LANE_TEXT = f"<{', '.join(f'i64 {k}' for k in range(LANES))}>"
@@ -137,6 +138,8 @@ class Values(Writer):
                          v.steady)
         if kind == "ctz":
             return self._trailing_zeros(e)
+        if kind == "transposed":
+            return self._transposed(e)
         raise UnsupportedError(f"the loop level has no expression of kind {kind!r}: {e}")
 
     def _counts(self, e: Expr) -> bool:
@@ -235,6 +238,20 @@ class Values(Writer):
         mask = ", ".join(f"i32 {k}" for k in range(start, start + lanes))
         return self.op(f"shufflevector {wide} {text}, {wide} poison, "
                        f"<{lanes} x i32> <{mask}>", depth)
+
+    def _transposed(self, e: Expr) -> Value:
+        """One column of a square of vectors; the steps on the way are shared by all columns."""
+        given = [self.memo[a] for a in e.args]
+        depth = self.place(max(v.depth for v in given))
+        wide, mask = vector(register_type(e.dtype), LANES), vector("i32", LANES)
+
+        def shuffled(a: str, b: str, lanes: tuple[int, ...]) -> str:
+            return self.once(f"shufflevector {wide} {a}, {wide} {b}, {mask} "
+                             f"<{', '.join(f'i32 {k}' for k in lanes)}>", depth)
+
+        rows = [self.spread(v, a.dtype) for v, a in zip(given, e.args)]
+        return Value(transpose(rows, shuffled)[e.attr], LANES, depth,
+                     all(v.steady for v in given))
 
     def _trailing_zeros(self, e: Expr) -> Value:
         v = self.memo[e.args[0]]

@@ -1,7 +1,7 @@
 """The loop level: what a kernel does, as a small tree of statements over scalar expressions.
 
     statement := Loop(var, low, high, body, kind, step) | Set(var, value)
-               | Store(buffer, offset, value, cond) | When(cond, body) | Scratch(name, dtype, count)
+               | Store(buffer, offset, value, cond) | When(cond, body) | Prefetch(buffer, offset)
     kind      := "parallel" | "serial" | "vector" | "unroll"
 
 A kernel's operands are buffers (pointers) and sizes (64-bit integers), both given at run time, so
@@ -30,7 +30,7 @@ a When of a register first set outside is carried.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..base import dtypes
 from ..base.dtypes import DType
@@ -76,8 +76,18 @@ class Store:
         self.cond, self.stream = cond, stream
 
 
+class Prefetch:
+    """Brings the line of buffer[offset] near, in the innermost scope; any offset is allowed."""
+
+    __slots__ = ("buffer", "offset")
+
+    def __init__(self, buffer: str, offset: Expr):
+        self.buffer, self.offset = buffer, offset
+
+
 class When:
-    """Runs body if the one-lane condition holds. Not inside a vector loop unless uniform there."""
+    """Runs body if the one-lane condition holds; in a vector loop it has to be uniform. Outside of
+    them a condition of LANES lanes lets only those lanes load and store in which it holds."""
 
     __slots__ = ("body", "cond")
 
@@ -150,6 +160,12 @@ def lane_at(x: Expr, k: int) -> Expr:
     return make("lane_at", (x,), k, x.dtype)
 
 
+def transposed(rows: Sequence[Expr], k: int) -> Expr:
+    """Column k of LANES vectors: lane l is lane k of rows[l] (outside of vector loops)."""
+    assert len(rows) == LANES, "a square is transposed"
+    return make("transposed", tuple(rows), k, rows[0].dtype)
+
+
 def trailing_zeros(x: Expr) -> Expr:
     """The number of trailing zero bits of a one-lane index that is not zero."""
     return make("ctz", (x,), None, dtypes.index)
@@ -186,6 +202,8 @@ def _structure(body: list) -> tuple:
             out.append((s.var, s.value))
         elif isinstance(s, Store):
             out.append((s.buffer, s.offset, s.value, s.cond, s.stream))
+        elif isinstance(s, Prefetch):
+            out.append((s.buffer, s.offset))
         else:
             assert isinstance(s, When)
             out.append((s.cond, _structure(s.body)))
@@ -214,6 +232,8 @@ def _show_body(body: list, depth: int, lines: list[str]) -> None:
         elif isinstance(s, Store):
             cond = f" if {s.cond}" if s.cond is not None else ""
             lines.append(f"{pad}{s.buffer}[{s.offset}] = {s.value}{cond}")
+        elif isinstance(s, Prefetch):
+            lines.append(f"{pad}prefetch {s.buffer}[{s.offset}]")
         else:
             lines.append(f"{pad}when {s.cond}:")
             _show_body(s.body, depth + 1, lines)

@@ -12,7 +12,7 @@ from . import complex as _complex
 from . import expr, scalar
 from .definition import MONOIDS
 from .expr import Expr, lit
-from .loops import LANES, Buffer, Kernel, Loop, Set, Store, When, lane_at
+from .loops import LANES, Buffer, Kernel, Loop, Prefetch, Set, Store, When, lane_at
 from .scalar import bitcast, cast, where
 
 Parts = tuple[Expr, ...]
@@ -49,6 +49,8 @@ class _Rewriter:
                                 s.kind, s.step))
             elif isinstance(s, When):
                 out.append(When(self.one(s.cond), self.body(s.body)))
+            elif isinstance(s, Prefetch):
+                out.append(Prefetch(s.buffer, self.one(s.offset)))
             else:
                 out += self.set(s) if isinstance(s, Set) else self.store(s)
         return out

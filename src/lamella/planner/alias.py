@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ..lang import expr
-from ..lang.loops import Kernel, Set, Store, When
+from ..lang.loops import Kernel, Prefetch, Set, Store, When
 from ..lang.loops import Loop as KernelLoop
 from .plan import Buffer, Copy, Host, Launch, Order, Plan
 
@@ -192,6 +192,8 @@ def _shape_of(offset: expr.Expr, values: dict):
 def _collect(body: list, written: str, read: str, stores: set, loads: set) -> bool:
     """Gather the offsets of stores and loads; false where a load follows a store."""
     for s in body:
+        if isinstance(s, Prefetch):
+            continue
         if isinstance(s, KernelLoop | When):
             exprs = [s.low, s.high] if isinstance(s, KernelLoop) else [s.cond]
         elif isinstance(s, Store):

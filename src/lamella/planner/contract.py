@@ -3,11 +3,11 @@
 Axes fall into batch (both operands and the result), rows (left operand and result), columns (right
 operand and result) and summed. A tile of rows x columns stays in registers over the whole chain of
 fused multiply-adds (Goto & van de Geijn, "Anatomy of high-performance matrix multiplication", TOMS
-2008, without the inner blocking).
+2008). How it is cut into tiles, tasks and blocks of positions is decided in `tiling.py`.
 
-The left operand is read in place, one element for each row of the tile: rows that no single stride
-steps through (the pixels of a convolution) have an offset each, carried on from row to row, and
-summed axes that no single stride steps through (its taps) are read from a table of offsets. The
+The left operand is laid out by each task, or read in place, one element for each row of the tile:
+rows that no single stride steps through have an offset each, carried on from row to row, and summed
+axes that no single stride steps through are read from a table of offsets. The
 right operand is read in panels of whole vectors of columns: packed first, or in place where its
 columns are contiguous and few rows, or overlapping windows, make a copy dearer than it is worth.
 """
@@ -15,35 +15,21 @@ columns are contiguous and few rows, or overlapping windows, make a copy dearer 
 from __future__ import annotations
 
 from ..base import dtypes
-from ..base.extents import Extent, lower, product, upper
+from ..base.extents import Extent, product, upper
 from ..lang import expr, scalar
 from ..lang.expr import Expr, lit
 from ..lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index
 from ..lang.order import CONTRACT_CHUNK
 from .fuse import Fusion
 from .nest import Builder, Nest, accumulator, advance, decode
-from .packing import ZERO, Packing, Side, contiguous
+from .packing import ZERO, Packing, Side, contiguous, read_through
+from .panel import Target, lay_out, pitch_of, slack
 from .plan import Launch
 from .rows import levels_of
-from .tile import Span, Tree, epilogue
+from .tile import Span, Tree, cheap, direct_epilogue, epilogue, fetches
+from .tiling import Product, choose_tiling
 
-LEAST_TASKS = 16        # of a product, where it has so many tiles
-BLOCK = 256             # positions of a chunk that all tiles of a task run over together
 DIRECT_ROWS = 32        # up to so many rows the right operand is not worth packing
-
-
-def choose_tile(rows: Extent, columns: Extent, tiles) -> tuple[int, int]:
-    """(rows, vectors) of the register tile: few wasted lanes, then the target's order."""
-    m, n = max(1, upper(rows)), max(1, upper(columns))
-    best, cost = tiles[0], float("inf")
-    for r, v in (*tiles, (1, 8), (2, 6), (4, 4)):
-        if r * v + v + 1 > 31 and len(tiles) > 3:
-            continue
-        padded = -(-m // r) * r * -(-n // (v * LANES)) * v * LANES
-        loads = 1 + 0.25 * (r + v) / (r * v) * 8
-        if padded * loads < cost * 0.98:
-            best, cost = (r, v), padded * loads
-    return best
 
 
 def schedule_contraction(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch]:
@@ -70,8 +56,17 @@ class _Contraction:
         self.m = product(a.attr[1] for a in self.rows)
         self.in_place = self._right_in_place()
         self.n = product(a.attr[1] for a in self.columns)
-        self.tile = choose_tile(self.m, self.n, target.contract_tiles)
         self.acc = accumulator(self.dot.dtype)
+        self.written_out = target.level == "loops"  # vectors may be turned, masked, called for
+        self.tiling = choose_tiling(self._measures(), target)
+        self.packed = self.tiling.packed
+
+    def _measures(self) -> Product:
+        left, right = self.left.layout(self.rows), self.right.layout(self.columns)
+        return Product(product(a.attr[1] for a in self.batch), self.m, self.count, self.n,
+                       left, right, not self.in_place,
+                       self.written_out and len(self.left.runs(self.rows)) == 1 and
+                       self.left.dtype.part is self.left.dtype)
 
     def _oriented(self, a: Side, b: Side) -> tuple[Side, Side]:
         """The operand that owns the result's last axis goes to the right (columns)."""
@@ -108,101 +103,105 @@ class _Contraction:
         return [*self.packing.before, step]
 
     def _pack_right(self) -> None:
-        if len(self.right.runs(self.columns)) > 1:
+        plain = self.written_out and self.right.dtype.part is self.right.dtype
+        if len(self.right.runs(self.columns)) > 1 or not plain:
             axes = [*self.batch_of(self.right), *self.bound, *self.columns]
             self.right = self.packing.copied(self.right, axes, "flat right operand")
         columns = [run[-1] for run in self.right.runs(self.columns)]
         self.right, self.panel_stride = self.packing.panels(
-            self.right, self.batch_of(self.right), columns, self.n, self.tile[1] * LANES)
+            self.right, self.batch_of(self.right), columns, self.n, self.tiling.width)
 
     # -- the product --
 
     def _product(self) -> Launch:
         self.nest.access = self.access
         b = self.b = Builder(self.nest, self.buffers)
-        rows, vectors = self.tile
-        width = vectors * LANES
+        t = self.tiling
         self.row_count, self.column_count = b.size(("m",), self.m), b.size(("n",), self.n)
-        panels: Extent = (self.n + (width - 1)) // width
-        row_tiles: Extent = (self.m + (rows - 1)) // rows
-        group = self._group(row_tiles, panels)
-        row_groups: Extent = (row_tiles + (group - 1)) // group
+        panels: Extent = (self.n + (t.width - 1)) // t.width
+        row_groups: Extent = (self.m + (t.group * t.rows - 1)) // (t.group * t.rows)
+        panel_groups: Extent = (panels + (t.panels - 1)) // t.panels
         task = index_var("task")
-        p_count, g_count = b.size(("panels",), panels), b.size(("groups",), row_groups)
-        self.panel, g = task % p_count, task // p_count % g_count
+        g_count, p_count = b.size(("groups",), row_groups), b.size(("panel groups",), panel_groups)
+        first = task % g_count * (t.group * t.rows)
+        first_panel = task // g_count % p_count * t.panels
         self.places = decode(
-            task // p_count // g_count,
+            task // g_count // p_count,
             [(a, b.size(("batch", k), a.attr[1])) for k, a in enumerate(self.batch)])
-        first = g * (group * rows)
-        body = self._tiles(first, scalar.minimum(first + group * rows, self.row_count), group)
-        tasks = product(a.attr[1] for a in self.batch) * row_groups * panels
-        outer = Loop(task, ZERO, b.size(("tasks",), tasks), body, "parallel")
+        self.row_span = first, scalar.minimum(first + t.group * t.rows, self.row_count)
+        self.panel_span = first_panel, scalar.minimum(
+            first_panel + t.panels, b.size(("panels",), panels))
+        tasks = product(a.attr[1] for a in self.batch) * row_groups * panel_groups
+        outer = Loop(task, ZERO, b.size(("tasks",), tasks), self._task(), "parallel")
         launch = b.launch("contract", [outer], tasks)
         launch.flops = 2 * self.m * self.n * self.count * product(a.attr[1] for a in self.batch)
         return launch
 
-    def _group(self, row_tiles: Extent, panels: Extent) -> int:
-        """Row tiles of one task: enough to reuse the panel, few enough for every thread."""
-        tiles = max(1, lower(row_tiles) or upper(row_tiles))
-        others = upper(panels) * upper(product(a.attr[1] for a in self.batch))
-        return max(1, min(16, tiles, tiles * others // LEAST_TASKS))
-
     # -- tiles and chains --
 
-    def _tiles(self, first: Expr, high: Expr, group: int) -> list:
-        """The tiles of rows first..high: chains over the summed positions, then the epilogue."""
-        rows, vectors = self.tile
-        self.registers = [[expr.var(f"c{r}_{v}", self.acc, LANES) for v in range(vectors)]
-                          for r in range(rows)]
-        flat = [x for line in self.registers for x in line]
-        size = len(flat) * LANES
-        tile = self.b.scratch(self.acc, lit(size, dtypes.index))
-        save = [Store(tile, lit(k * LANES, dtypes.index), x) for k, x in enumerate(flat)]
-        count, i0 = self.b.size(("k",), self.count), index_var("i0")
-        right = self._right_loads()
-        if upper(self.count) <= (BLOCK if self.in_place else CONTRACT_CHUNK):
-            body = [*self._chain(i0, right, ZERO, count), *save, *self._epilogue(i0, tile)]
-            return [Loop(i0, first, high, body, "serial", rows)]
-        return self._chunks(i0, right, (first, high, group), tile, save)
+    def _task(self) -> list:
+        """The tiles of a task: chains over the summed positions, then the epilogue."""
+        t, b = self.tiling, self.b
+        self.registers = [[expr.var(f"c{r}_{v}", self.acc, LANES) for v in range(t.vectors)]
+                          for r in range(t.rows)]
+        self.i0, self.panel = index_var("i0"), index_var("panel")
+        if self.packed:
+            pitch = pitch_of(t.rows)
+            deep = scalar.minimum(b.size(("k",), self.count), t.block)
+            self.laid = b.scratch(self.acc, deep * (t.group * pitch) + slack(pitch))
+        self.right_load = self._right_loads()
+        count = b.size(("k",), self.count)
+        if upper(self.count) > t.block:
+            return self._blocks(count)
+        tile = "" if self._direct() else b.scratch(self.acc, lit(t.size, dtypes.index))
+        return [*self._lay_out_rows(ZERO, count), self._tiles(
+            [*self._fetches(), *self._chain(ZERO, count), *self._end(tile, ZERO, False)])]
 
-    def _chunks(self, i0: Expr, right, span: tuple[Expr, Expr, int], tile: str, save: list) -> list:
-        """The tiles of `span` where the summed positions are several chunks, joined as a tree.
+    def _tiles(self, body: list) -> Loop:
+        """The body for every tile of the task, panel by panel."""
+        rows = Loop(self.i0, *self.row_span, body, "serial", self.tiling.rows)
+        return Loop(self.panel, *self.panel_span, [rows])
 
-        A chunk is run in blocks of positions, all tiles over one block before the next, so that
-        what they read of the right operand stays near; their sums wait in scratch meanwhile.
-        """
-        first, high, group = span
+    def _blocks(self, count: Expr) -> list:
+        """The tiles where all of them run over a block of positions before the next, so that what
+        they read stays near. Their sums wait in scratch meanwhile; the sums of several chunks are
+        joined as a tree."""
+        t = self.tiling
         flat = [x for line in self.registers for x in line]
-        size, count, rows = len(flat) * LANES, self.b.size(("k",), self.count), self.tile[0]
         depth = levels_of(self.count, CONTRACT_CHUNK)
-        sums = self.b.scratch(self.acc, lit(group * size, dtypes.index))
-        levels = self.b.scratch(self.acc, lit(group * depth * size, dtypes.index))
-        number = (i0 - first) // rows
+        number = (self.panel - self.panel_span[0]) * t.group + \
+            (self.i0 - self.row_span[0]) // t.rows
+        levels = self.b.scratch(self.acc, lit(t.group * t.panels * depth * t.size, dtypes.index)) \
+            if depth > 1 else ""
+        sums = self.b.scratch(self.acc, lit(t.group * t.panels * t.size, dtypes.index))
         tree = Tree(levels, number * depth, depth, flat)
-        load = [Set(x, expr.load(sums, number * size + k * LANES, self.acc, LANES))
+        load = [Set(x, expr.load(sums, number * t.size + k * LANES, self.acc, LANES))
                 for k, x in enumerate(flat)]
-        store = [Store(sums, number * size + k * LANES, x) for k, x in enumerate(flat)]
-        c, low = index_var("c"), index_var("low")
-        chunks = (count + (CONTRACT_CHUNK - 1)) // CONTRACT_CHUNK
-        start = c * CONTRACT_CHUNK
-        end = scalar.minimum(start + CONTRACT_CHUNK, count)
-        block = self._chain(i0, right, low, scalar.minimum(low + BLOCK, end),
-                            [When(low > start, load)])
+        store = [Store(sums, number * t.size + k * LANES, x) for k, x in enumerate(flat)]
+        low = index_var("low")
 
-        def tiles(body: list) -> Loop:
-            return Loop(i0, first, high, body, "serial", rows)
+        def blocks(start: Expr, end: Expr) -> Loop:
+            high = scalar.minimum(low + t.block, end)
+            return Loop(low, start, end, [*self._lay_out_rows(low, high), self._tiles(
+                [*self._chain(low, high, [When(low > start, load)]), *store])], "serial", t.block)
 
+        direct = self._direct()
+        ending = self._end("" if direct else sums, number * t.size, True)
+        if depth == 1:
+            return [blocks(ZERO, count), self._tiles([*(load if direct else []), *ending])]
+        c = index_var("c")
+        chunks, start = (count + (CONTRACT_CHUNK - 1)) // CONTRACT_CHUNK, c * CONTRACT_CHUNK
         return [Loop(c, ZERO, chunks, [
-                    Loop(low, start, end, [tiles([*block, *store])], "serial", BLOCK),
-                    tiles([*load, *tree.push(c)])]),
-                tiles([*tree.joined(chunks, self.acc), *save, *self._epilogue(i0, tile)])]
+                    blocks(start, scalar.minimum(start + CONTRACT_CHUNK, count)),
+                    self._tiles([*load, *tree.push(c)])]),
+                self._tiles([*tree.joined(chunks, self.acc), *([] if direct else store), *ending])]
 
-    def _chain(self, i0: Expr, right, low: Expr, high: Expr, begin=()) -> list:
+    def _chain(self, low: Expr, high: Expr, begin=()) -> list:
         """The tile's registers as sums over the positions low..high, from 0 or what `begin` sets
         them to."""
         k = index_var("k")
-        before, left = self._left_loads(i0)
-        columns = [right(k, v) for v in range(self.tile[1])]
+        before, left = self._packed_left(low, high) if self.packed else self._left_loads()
+        columns = [self.right_load(k, v) for v in range(self.tiling.vectors)]
         sums = []
         for r, line in enumerate(self.registers):
             value = left(k, r)
@@ -215,10 +214,31 @@ class _Contraction:
             return a * b + c
         return scalar.fma(scalar.cast(a, self.acc), scalar.cast(b, self.acc), c)
 
-    def _left_loads(self, i0: Expr):
+    def _lay_out_rows(self, low: Expr, high: Expr) -> list:
+        """The task's rows at the positions low..high into scratch, if it reads them there."""
+        if not self.packed:
+            return []
+        t, side = self.tiling, self.left
+        axis = side.runs(self.rows)[0][2]
+        source = read_through(self.b, side, axis, self.places, self.tables.get(side))
+        to = Target(self.laid, self.acc, self._panel_of(low, high), pitch_of(t.rows))
+        body = lay_out(source, to, self.i0, self.row_count, low, high)
+        return [Loop(self.i0, *self.row_span, body, "serial", t.rows)]
+
+    def _panel_of(self, low: Expr, high: Expr) -> Expr:
+        """Where the laid out rows of the tile begin."""
+        t = self.tiling
+        return (self.i0 - self.row_span[0]) // t.rows * ((high - low) * pitch_of(t.rows))
+
+    def _packed_left(self, low: Expr, high: Expr):
+        """As `_left_loads`, of rows that the task has laid out."""
+        pitch, start = pitch_of(self.tiling.rows), self._panel_of(low, high)
+        return [], lambda k, r: expr.load(self.laid, start + (k - low) * pitch + r, self.acc)
+
+    def _left_loads(self):
         """(statements, left): left(k, r) is the element of row i0 + r (the last row again beyond
         it) at position k."""
-        side, b = self.left, self.b
+        side, b, i0 = self.left, self.b, self.i0
         name = b.operand(side.read.base, side.read.offset, side.dtype)
         start = b.address(name, {a: side.stride(a) for a in self.batch_of(side)}, self.places)
         runs = side.runs(self.rows)
@@ -229,7 +249,7 @@ class _Contraction:
             last = self.row_count - 1
             before, starts = [], [
                 start + (scalar.minimum(i0 + r, last) if r else i0) * step
-                for r in range(self.tile[0])]
+                for r in range(self.tiling.rows)]
         return before, lambda k, r: expr.load(name, starts[r] + self._summed(name, side, k),
                                               side.dtype)
 
@@ -243,7 +263,7 @@ class _Contraction:
         at = [index_var(f"at{k}") for k in range(len(runs))]
         before: list = [Set(x, found[a]) for x, a in zip(at, axes, strict=True)]
         starts = []
-        for r in range(self.tile[0]):
+        for r in range(self.tiling.rows):
             if r:
                 before += advance(at, counts, i0 + r < self.row_count, r)
             row, place = index_var(f"row{r}"), start
@@ -264,7 +284,7 @@ class _Contraction:
     def _right_loads(self):
         """right(k, v): vector v of the panel at position k."""
         side, b = self.right, self.b
-        width = self.tile[1] * LANES
+        width = self.tiling.width
         name = b.operand(side.read.base, side.read.offset, side.dtype)
         start = b.address(name, {a: side.stride(a) for a in self.batch_of(side)}, self.places)
         if not self.in_place:
@@ -281,13 +301,34 @@ class _Contraction:
 
     # -- the epilogue --
 
-    def _epilogue(self, i0: Expr, tile: str) -> list:
-        """Rows of the tile through the fused maps to their outputs."""
-        rows, vectors = self.tile
-        low, width = self.panel * (vectors * LANES), vectors * LANES
+    def _spans(self) -> tuple[Span, Span]:
+        """The rows and the columns of a tile."""
+        t, i0, low = self.tiling, self.i0, self.panel * self.tiling.width
+        return (Span(self.rows, i0, scalar.minimum(i0 + t.rows, self.row_count), "rows"),
+                Span(self.columns, low, scalar.minimum(low + t.width, self.column_count),
+                     "columns"))
+
+    def _direct(self) -> bool:
+        """Whether the tile goes to the outputs from its registers."""
+        t = self.tiling
+        return self.written_out and cheap(self.b, self.dot, t.rows * t.vectors)
+
+    def _fetches(self) -> list:
+        """A tile's places in the outputs, called for before its sums are computed."""
+        t = self.tiling
+        if not self.written_out:
+            return []
+        return fetches(self.b, (t.rows, t.vectors), self._spans(), self.places)
+
+    def _end(self, tile: str, base: Expr, waiting: bool) -> list:
+        """The tile through the fused maps to their outputs: from its registers, or by way of
+        scratch from `base` on, where its sums may be `waiting` already."""
+        t, i0, low = self.tiling, self.i0, self.panel * self.tiling.width
+        flat, spans = [x for line in self.registers for x in line], self._spans()
+        if not tile:
+            return direct_epilogue(self.b, self.dot, self.registers, spans, self.places)
         i, j = index_var("i"), index_var("j")
-        value = expr.load(tile, (i - i0) * width + (j - low), self.acc)
-        return epilogue(self.b, self.dot, value, (i, j), (
-            Span(self.rows, i0, scalar.minimum(i0 + rows, self.row_count), "rows"),
-            Span(self.columns, low, scalar.minimum(low + width, self.column_count), "columns"),
-        ), self.places)
+        value = expr.load(tile, base + (i - i0) * t.width + (j - low), self.acc)
+        save = [] if waiting else [Store(tile, base + k * LANES, x) for k, x in enumerate(flat)]
+        return [*save, *epilogue(self.b, self.dot, value, (i, j), spans, self.places)]
+

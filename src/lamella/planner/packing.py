@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from ..base import dtypes
-from ..base.extents import Extent, upper
+from ..base.extents import Extent, product, upper
 from ..ir.node import Node, placeholder
 from ..ir.types import tensor
-from ..lang import expr
+from ..lang import expr, scalar
 from ..lang.definition import Definition
 from ..lang.expr import Expr, lit
-from ..lang.loops import LANES
+from ..lang.loops import LANES, Loop, index_var
 from .access import stored
 from .fuse import Fusion, Group, Seed
-from .nest import Nest, StridedRead, merged_axes
+from .nest import Builder, Nest, StridedRead, decode, merged_axes
+from .panel import Source, Target, lay_out
 from .plan import Buffer, Launch
 from .rows import schedule_rows
+from .tiling import Layout
 
 ZERO = lit(0, dtypes.index)
+STRIP = 256             # positions of a panel that one task lays out, or LANES of many panels
 
 
 class Side:
@@ -32,6 +35,14 @@ class Side:
         """Runs of these axes that one stride steps through: (axes, extent, innermost axis)."""
         return merged_axes(list(axes), [self.read.strides], set())
 
+    def layout(self, axes) -> Layout:
+        """How it lies along these axes, taken as one, and along the summed ones."""
+        runs = self.runs(axes)
+        step = None if len(runs) > 1 else self.stride(runs[0][2]) if runs else 0
+        along = None if len(self.summed) > 1 else \
+            self.stride(self.summed[0][2]) if self.summed else 0
+        return Layout(step, along, self.dtype.bytes)
+
     def stride(self, axis: Expr) -> Extent:
         return self.read.strides.get(axis, 0)
 
@@ -40,7 +51,7 @@ class Packing:
     """Writes copies by launches of their own: `before`, with their `buffers` and `access`."""
 
     def __init__(self, nest: Nest, buffers, access: dict, bound: list[Expr]):
-        self.buffers, self.access, self.bound = buffers, access, bound
+        self.nest, self.buffers, self.access, self.bound = nest, buffers, access, bound
         self.source = nest.group.seeds[0].node.source
         self.before: list[Launch] = []
 
@@ -54,24 +65,35 @@ class Packing:
 
     def panels(self, side: Side, batch: list[Expr], columns: list[Expr], count: Extent,
                width: int) -> tuple[Side, Extent]:
-        """The operand as [batch, panel, summed, columns of a panel], zeros beyond the last column,
-        and the stride of a panel; `columns` are one run, or none."""
-        step = side.stride(columns[-1]) if columns else 0
+        """The operand as [batch, panel, summed, columns of a panel], and the stride of a panel;
+        `columns` are one run, or none."""
         panel = expr.axis("panel", (count + (width - 1)) // width)
-        lane = expr.axis("lane", width)
-        axes = [*batch, panel, *self.bound, lane]
-        named = {a: expr.axis(f"a{k}", a.attr[1]) for k, a in enumerate(axes)}
-        low: Extent = 0   # a flipped axis counts from its other end
-        for a, s in side.read.strides.items():
-            if a in named and upper(s) < 0:
-                low = low + (a.attr[1] - 1) * s
-        at = self._offset(side.read, named) + expr.size(low * -1)
-        column = named[panel] * width + named[lane]
-        value = expr.read(0, (at, column), side.dtype, 0)
-        source = self._columns(side.read, count, step, low)
-        node = self._run(side.dtype, list(named.values()), value, [source],
-                         "packed right operand", "pack")
+        axes = [*batch, panel, *self.bound, expr.axis("lane", width)]
+        table = self.offsets(side) if len(side.summed) > 1 else None
+        node = self._buffer(side.dtype, axes, "packed right operand")
         found = strides(node, axes)
+        b = Builder(self.nest, self.buffers)
+        along = side.layout(columns).along == 1
+        deep, wide = (STRIP, 1) if along else (LANES, STRIP // LANES)
+        count_k = product(a.attr[1] for a in self.bound)
+        strips, groups = (count_k + (deep - 1)) // deep, (panel.attr[1] + (wide - 1)) // wide
+        task, at = index_var("task"), index_var("panel")
+        n_strips, n_groups = b.size(("strips",), strips), b.size(("groups",), groups)
+        low, first = task % n_strips * deep, task // n_strips % n_groups * wide
+        places = decode(task // n_strips // n_groups,
+                        [(a, b.size(("batch", n), a.attr[1])) for n, a in enumerate(batch)])
+        source = read_through(b, side, columns[-1] if columns else None, places, table)
+        name = b.operand(node, 0, side.dtype, writes=True)
+        base = b.address(name, {a: found[a] for a in batch}, places) + \
+            at * b.size((name, "panel"), found[panel]) + low * width
+        body = lay_out(source, Target(name, side.dtype, base, width), at * width,
+                       b.size(("count",), count), low,
+                       scalar.minimum(low + deep, b.size(("k",), count_k)))
+        last = scalar.minimum(first + wide, b.size(("panels",), panel.attr[1]))
+        tasks = product(a.attr[1] for a in batch) * groups * strips
+        outer = Loop(task, ZERO, b.size(("tasks",), tasks), [Loop(at, first, last, body)],
+                     "parallel")
+        self._append(b.launch("pack", [outer], tasks), "pack")
         return Side(StridedRead(node, 0, found, side.dtype), side.axes, self.bound), found[panel]
 
     def offsets(self, side: Side) -> Node:
@@ -95,25 +117,43 @@ class Packing:
         access.base, access.offset = read.base, read.offset
         return flat
 
-    def _columns(self, read: StridedRead, count: Extent, step: Extent, low: Extent) -> Node:
-        """The operand's buffer as [anything, column]: only the column is bounded by fill."""
-        source = placeholder(tensor(read.dtype, (read.base.type.size + 1, count)), "columns")
-        access = self.access[id(source)] = stored(source)
-        access.base, access.offset, access.strides = read.base, read.offset + low, (1, step)
-        return source
-
     def _run(self, dtype, axes: list[Expr], value: Expr, operands: list[Node], label: str,
              names: str) -> Node:
         """The node of a new buffer, written by a launch."""
-        node = placeholder(tensor(dtype, tuple(a.attr[1] for a in axes)), "packed")
+        node = self._buffer(dtype, axes, label)
         body = Definition(tuple(n.type for n in operands), tuple(axes), value)
+        group = Group(Seed(node, "map", body, operands), (node.shape[:-1], node.shape[-1]))
+        nest = Nest(group, Fusion([], self.access, []), {id(node)})
+        self._append(schedule_rows(nest, self.buffers), names)
+        return node
+
+    def _buffer(self, dtype, axes: list[Expr], label: str) -> Node:
+        """A node for a new buffer, row-major over the axes."""
+        node = placeholder(tensor(dtype, tuple(a.attr[1] for a in axes)), "packed")
         self.buffers[id(node)] = Buffer(dtype, node.type.size, "temporary", label)
         self.access[id(node)] = stored(node)
-        group = Group(Seed(node, "map", body, operands), (node.shape[:-1], node.shape[-1]))
-        launch = schedule_rows(Nest(group, Fusion([], self.access, []), {id(node)}), self.buffers)
+        return node
+
+    def _append(self, launch: Launch, names: str) -> None:
         launch.names, launch.source, launch.lays_out = names, self.source, True
         self.before.append(launch)
-        return node
+
+
+def read_through(b: Builder, side: Side, place: Expr | None, places: dict[Expr, Expr],
+                 table: Node | None = None) -> Source:
+    """The operand as panels read it: along the axis `place`, the other axes at `places`; `table`
+    has the offsets of positions that no single stride steps through."""
+    name = b.operand(side.read.base, side.read.offset, side.dtype)
+    batch = {a: side.stride(a) for a in places if a in side.axes}
+    start = b.address(name, batch, places)
+    step = b.size((name, "place"), 0 if place is None else side.stride(place))
+    if table is not None:
+        offsets = b.operand(table, 0, dtypes.index)
+        return Source(name, side.dtype, start, step,
+                      lambda k: expr.load(offsets, k, dtypes.index), False)
+    along = side.stride(side.summed[0][2]) if side.summed else 0
+    stride = b.size((name, "sum"), along)
+    return Source(name, side.dtype, start, step, lambda k: k * stride, along == 1)
 
 
 def strides(node: Node, axes: list[Expr]) -> dict[Expr, Extent]:

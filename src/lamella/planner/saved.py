@@ -22,7 +22,7 @@ from ..lang.scalar import Scalar
 from .plan import Branch, Buffer, Copy, Launch, Loop, Operand, Plan
 
 _PARTS: tuple[type, ...] = (Buffer, Operand, Launch, Copy, Loop, Branch, loops.Kernel, loops.Buffer,
-                            loops.Loop, loops.Set, loops.Store, loops.When)
+                            loops.Loop, loops.Set, loops.Store, loops.When, loops.Prefetch)
 _FIELDS = ("steps", "arguments", "results", "temporaries", "symbols", "prologue", "constants")
 _REFERENCE, _TUPLE, _LIST = 0, 1, 2
 

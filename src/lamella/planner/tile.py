@@ -7,11 +7,22 @@ from typing import NamedTuple
 from ..base import dtypes
 from ..lang import expr, scalar
 from ..lang.expr import Expr, lit
-from ..lang.loops import LANES, Loop, Set, Store, When, index_var, trailing_zeros
+from ..lang.loops import (
+    LANES,
+    Loop,
+    Prefetch,
+    Set,
+    Store,
+    When,
+    index_var,
+    lane_index,
+    trailing_zeros,
+)
 from .nest import Builder, decode, merged_axes, strides_of
 from .rows import stores_after
 
 ZERO = lit(0, dtypes.index)
+WRITTEN_OUT = 120       # vector operations that a tile's epilogue may have before it is a loop
 
 
 class Span(NamedTuple):
@@ -23,10 +34,63 @@ class Span(NamedTuple):
     label: str
 
 
+def cheap(b: Builder, dot: Expr, vectors: int) -> bool:
+    """Whether the maps behind a tile of so many vectors may be written out for each of them."""
+    steps = {e for _, body in b.nest.outputs() for e in expr.walk(body)
+             if not isinstance(e.op, str) and e.dtype is not dtypes.index and e is not dot}
+    return (1 + len(steps)) * vectors <= WRITTEN_OUT
+
+
+def direct_epilogue(b: Builder, dot: Expr, registers: list[list[Expr]],
+                    spans: tuple[Span, Span], places: dict[Expr, Expr]) -> list:
+    """The tile's registers through the fused maps to their outputs, each row and vector written
+    out; what lies beyond the ends of the spans is left alone."""
+    rows, columns = spans
+    out: list = []
+    for r, line in enumerate(registers):
+        stores = []
+        for v, x in enumerate(line):
+            j = columns.low + v * LANES + lane_index()
+            part = _stores(b, dot, x, (rows.low + r, j), spans, places)
+            stores.append(When(j < columns.high, part))
+        out += [When(rows.low + r < rows.high, stores)] if r else stores
+    return out
+
+
 def epilogue(b: Builder, dot: Expr, value: Expr, place: tuple[Expr, Expr],
              spans: tuple[Span, Span], places: dict[Expr, Expr]) -> list:
     """The tile through the fused maps to their outputs: `value` is the sum at the `place`
     (row, column), `places` those of the other axes."""
+    rows, columns = spans
+    i, j = place
+    stores = _stores(b, dot, value, place, spans, places)
+    return [Loop(i, rows.low, rows.high, [Loop(j, columns.low, columns.high, stores, "vector")])]
+
+
+def fetches(b: Builder, shape: tuple[int, int], spans: tuple[Span, Span],
+            places: dict[Expr, Expr]) -> list:
+    """The lines that a tile of so many rows and vectors is about to write, called for early; only
+    where single strides lead to them."""
+    out: list = []
+    for seed, _ in b.nest.outputs():
+        strides = strides_of(seed.definition.axes, seed.node.shape, b.nest.access[id(seed.node)])
+        runs = [merged_axes(s.axes, [strides], set()) for s in spans]
+        if max(map(len, runs)) > 1:
+            continue
+        name = b.operand(seed.node, 0, seed.node.dtype, writes=True)
+        for r in range(shape[0]):
+            for v in range(shape[1]):
+                at = dict(places)
+                for span, found, flat in zip(spans, runs, (spans[0].low + r,
+                                                           spans[1].low + v * LANES)):
+                    at |= dict.fromkeys(span.axes, ZERO) | {x[2]: flat for x in found}
+                out.append(Prefetch(name, b.address(name, strides, at)))
+    return out
+
+
+def _stores(b: Builder, dot: Expr, value: Expr, place: tuple[Expr, Expr],
+            spans: tuple[Span, Span], places: dict[Expr, Expr]) -> list:
+    """The outputs at one place."""
     nest = b.nest
     tables = [r.strides for e, r in nest.reads.items() if e not in dot.args]
     outputs = nest.outputs()
@@ -45,10 +109,7 @@ def epilogue(b: Builder, dot: Expr, value: Expr, place: tuple[Expr, Expr],
         name = b.operand(seed.node, 0, seed.node.dtype, writes=True)
         strides = strides_of(seed.definition.axes, seed.node.shape, nest.access[id(seed.node)])
         pairs.append((name, b.address(name, strides, places), b.lowered(body, places, memo)))
-    rows, columns = spans
-    i, j = place
-    return [Loop(i, rows.low, rows.high,
-                 [Loop(j, columns.low, columns.high, stores_after(pairs, LANES), "vector")])]
+    return stores_after(pairs, LANES)
 
 
 class Tree:
