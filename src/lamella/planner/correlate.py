@@ -42,13 +42,20 @@ def schedule_correlation(nest: Nest, windows: Expr, buffers, fusion: Fusion,
 
 
 def correlates(nest: Nest, windows: Expr) -> bool:
-    """Whether the operand with windows owns the result's last axes, contiguous and in no window."""
+    """Whether the operand with windows owns the result's last axes, contiguous and in no window;
+    where it has one channel only: whether it owns fewer places of the result than are summed."""
     dot, axes = nest.bodies[0], list(nest.group.seeds[0].definition.axes)
     side = Window(nest, windows, axes, list(dot.attr[1]))
     other, = (nest.reads[e] for e in dot.args if e is not windows)
     owned = [a for a in axes if (a in side.read.strides) != (a in other.strides)]
     columns = _columns(axes, side, other.strides)
-    return bool(columns) and owned[-1] is columns[-1]
+    if columns:
+        return owned[-1] is columns[-1]
+    filters = Side(other, [a for a in owned if a in other.strides], list(dot.attr[1]))
+    runs = filters.runs(filters.axes)
+    taps = product(a.attr[1] for a in owned if a in side.read.strides)
+    return len(runs) == 1 and filters.stride(runs[0][2]) == 1 and \
+        upper(taps) < lower(product(a.attr[1] for a in dot.attr[1]))
 
 
 def _columns(axes: list[Expr], side: Window, other: dict) -> list[Expr]:
