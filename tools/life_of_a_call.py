@@ -37,12 +37,12 @@ def life() -> str:
     from lamella.codegen.target import AVX512
     from lamella.ir.printer import to_text
     from lamella.lang.loops import show_kernel
-    from lamella.planner import fuse as fusing
     from lamella.planner.build import build_plan
-    from lamella.planner.profile import DEFAULTS
+    from lamella.planner.groups import fuse as fusing
+    from lamella.planner.groups.simplify import expand, share
+    from lamella.planner.groups.split import split
+    from lamella.planner.pricing.profile import DEFAULTS
     from lamella.planner.report import Report
-    from lamella.planner.simplify import expand, share
-    from lamella.planner.split import split
 
     example = _example()
     program = example["program"]
@@ -60,7 +60,7 @@ def life() -> str:
         ("**3. Prepared** (`expand`, `split`, `share` in `planner/build.py`): composites replaced "
          "by their parts, at most one reduction in each node, equal nodes shared.",
          to_text(prepared)),
-        ("**4. Fused** (`planner/fuse.py`): groups of stored values, one kernel template each. A "
+        ("**4. Fused** (`planner/groups/fuse.py`): groups of stored values, one template each. A "
          "value's definition is written in terms of the stored values it reads.",
          _groups(prepared, fusion)),
         ("**5. The Plan** (`lamella.plan`): steps in order, with operations and bytes. Nothing is "

@@ -13,7 +13,7 @@ from lamella.ir.types import tensor
 from lamella.ops import blockwise
 from lamella.ops.attend import PULLBACK
 from lamella.ops.attention import ATTENTION
-from lamella.planner.profile import DEFAULTS
+from lamella.planner.pricing.profile import DEFAULTS
 from lamella.planner.report import Report
 from lamella.transform.vjp import pullback
 from lamella.transform.vmap import batch

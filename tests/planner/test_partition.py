@@ -10,7 +10,7 @@ from ops.cases import same_bits
 import lamella
 from lamella import nn
 from lamella.planner import build
-from lamella.planner.flow import Network
+from lamella.planner.groups.flow import Network
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -9,7 +9,7 @@ import pytest
 import lamella
 from lamella.base.errors import LamellaError
 from lamella.planner.page import page
-from lamella.planner.roofline import device
+from lamella.planner.pricing.roofline import device
 
 
 def product(n: int, **options):

@@ -4,7 +4,7 @@ import pytest
 
 from lamella.codegen.target import ALL, AVX512
 from lamella.lang.loops import LANES
-from lamella.planner.tiling import LEAST_TASKS, Layout, Product, choose_tiling
+from lamella.planner.kernels.tiling import LEAST_TASKS, Layout, Product, choose_tiling
 
 
 def product(m, k, n, left=None, panels=True):

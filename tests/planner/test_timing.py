@@ -7,10 +7,10 @@ import pytest
 import lamella
 from lamella.base.extents import evaluate
 from lamella.codegen.outline import Block
-from lamella.planner.footprint import Touch
-from lamella.planner.instructions import mix
-from lamella.planner.profile import DEFAULTS, Profile
-from lamella.planner.timing import Code, Run
+from lamella.planner.pricing.footprint import Touch
+from lamella.planner.pricing.instructions import mix
+from lamella.planner.pricing.profile import DEFAULTS, Profile
+from lamella.planner.pricing.timing import Code, Run
 
 PROFILE = DEFAULTS["avx512"]
 

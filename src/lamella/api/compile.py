@@ -32,11 +32,11 @@ from ..engine.value import Donated, Value
 from ..ir.node import INPUT, Node, literal, placeholder, topological
 from ..ir.program import Program, copied, rebuild, replaced
 from ..ir.types import TensorType, tensor
-from ..planner.budget import Budget, Point
 from ..planner.build import build_plan
 from ..planner.build import memory_curve as memory_curve_of
+from ..planner.memory.budget import Budget, Point
+from ..planner.pricing.roofline import device
 from ..planner.report import Report
-from ..planner.roofline import device
 from . import effects
 from .array import Array, asarray, wrap
 from .closing import force_outside, mark

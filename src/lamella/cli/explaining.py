@@ -12,12 +12,12 @@ from ..engine.explain import explain_plan, write_page
 from ..engine.kernels import target
 from ..engine.profile import profile
 from ..formats.lamella_file import load
-from ..planner.alive import alive_text
-from ..planner.budget import Budget
 from ..planner.build import build_plan, memory_curve
-from ..planner.memory import bytes_text
+from ..planner.memory.alive import alive_text
+from ..planner.memory.budget import Budget
+from ..planner.memory.peak import bytes_text
+from ..planner.pricing.roofline import device
 from ..planner.report import Report
-from ..planner.roofline import device
 from ..runtime.walker import threads
 from ..train import Trainer
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ..base.extents import evaluate
 from ..codegen.emit import scratch_bytes
 from ..ir.types import TensorType, tensor
-from ..planner.place import Layout, aligned, place
+from ..planner.memory.place import Layout, aligned, place
 from ..planner.plan import Branch, Buffer, Copy, Host, Launch, Loop, Order, Plan, Step
 from ..runtime import steps as native
 from ..runtime.available import require

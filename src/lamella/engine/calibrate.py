@@ -19,7 +19,7 @@ from ..lang import scalar
 from ..lang.expr import Expr, lit, load, var
 from ..lang.loops import LANES, Buffer, Kernel, Loop, Set, Store, index_var
 from ..ops.contract import matmul
-from ..planner.profile import Level, Profile
+from ..planner.pricing.profile import Level, Profile
 from ..planner.report import Report
 from ..runtime.memory import allocate
 from ..runtime.steps import Launch

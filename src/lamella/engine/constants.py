@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..base.extents import evaluate
-from ..planner.place import aligned
+from ..planner.memory.place import aligned
 from ..planner.plan import Launch, Plan
 from ..runtime.memory import Block, allocate
 from .value import Value

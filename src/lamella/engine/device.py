@@ -14,7 +14,7 @@ from ..base.source import render
 from ..codegen.emit import scratch_bytes
 from ..codegen.triton import emit
 from ..ir.types import TensorType, tensor
-from ..planner.place import aligned, place
+from ..planner.memory.place import aligned, place
 from ..planner.plan import Branch, Buffer, Copy, Host, Launch, Loop, Plan, Step, inner_steps
 from ..runtime.device import Code, Device, NullDevice, Span
 from .host import results_of

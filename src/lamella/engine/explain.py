@@ -9,7 +9,7 @@ from ..codegen.emit import emit
 from ..ir.printer import to_text
 from ..ir.program import Program
 from ..lang.loops import show_kernel
-from ..planner.alive import alive_text
+from ..planner.memory.alive import alive_text
 from ..planner.page import page
 from ..planner.report import Report
 from .kernels import key_of, target

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..planner.memory import bytes_text
-from ..planner.place import aligned
+from ..planner.memory.peak import bytes_text
+from ..planner.memory.place import aligned
 from ..planner.report import Report, time_text
 from ..runtime.arena import Arena, paint, touched
 from .bind import Bound

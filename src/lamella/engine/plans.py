@@ -18,8 +18,8 @@ from ..base import knobs
 from ..ir.printer import to_text
 from ..ir.program import Program
 from ..lang.order import VERSION
-from ..planner.budget import Budget
 from ..planner.build import build_plan
+from ..planner.memory.budget import Budget
 from ..planner.plan import Plan
 from ..planner.saved import Unsavable, from_bytes, to_bytes
 from ..runtime import llvm

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..planner.profile import DEFAULTS, Profile
+from ..planner.pricing.profile import DEFAULTS, Profile
 from ..runtime.cache import default_folder
 from .kernels import target
 

@@ -9,26 +9,26 @@ from ..base.extents import Size, symbols
 from ..ir.program import Program, programs
 from ..ir.types import tensors
 from ..lang.machine import on_machine
-from . import fuse as fusing
-from .access import stored
-from .alias import share_bytes
-from .budget import Budget, Point, fits, keep, points, settle
 from .control import schedule_control, temporary
-from .cost import price
-from .fuse import Fusion, Group, producer
+from .groups import fuse as fusing
+from .groups.access import stored
+from .groups.fuse import Fusion, Group, producer
+from .groups.order import order_groups
+from .groups.partition import LITTLE, MUCH, NO_SECOND, partition
+from .groups.prune import prune
+from .groups.simplify import expand, share
+from .groups.split import split
 from .host import schedule_host
-from .indexed import schedule_update
-from .liveness import temporaries
-from .nest import Nest
-from .order import order_groups
-from .partition import LITTLE, MUCH, NO_SECOND, partition
+from .kernels.indexed import schedule_update
+from .kernels.nest import Nest
+from .kernels.routine import schedule_routine
+from .kernels.templates import templates_of
+from .memory.alias import share_bytes
+from .memory.budget import Budget, Point, fits, keep, points, settle
+from .memory.liveness import temporaries
 from .plan import Branch, Buffer, Copy, Loop, Plan, Step
+from .pricing.cost import price
 from .prologue import hoist
-from .prune import prune
-from .routine import schedule_routine
-from .simplify import expand, share
-from .split import split
-from .templates import templates_of
 
 
 def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),

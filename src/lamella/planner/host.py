@@ -6,7 +6,7 @@ from functools import partial
 
 from ..ir.types import tensors
 from ..ops import foreign
-from .fuse import Fusion, Group, producer
+from .groups.fuse import Fusion, Group, producer
 from .plan import Buffer, Host
 
 

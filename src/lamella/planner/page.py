@@ -10,11 +10,11 @@ from html import escape
 from typing import Any
 
 from ..base.source import render
-from .alive import alive_at_peak, makers, peak_step
-from .memory import bytes_text
+from .memory.alive import alive_at_peak, makers, peak_step
+from .memory.peak import bytes_text
 from .plan import Launch, Order, inner_steps
+from .pricing.roofline import Roofline
 from .report import Report, count_text, time_text
-from .roofline import Roofline
 
 WIDTH = 1080
 _STYLE = """

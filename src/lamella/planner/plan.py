@@ -1,7 +1,7 @@
 """The Plan: a tree of steps with each operand's place and each step's cost.
 
 Sizes are extents: a Plan of a program with symbols is bound to their values by `bind`
-(planner/place.py), everything else stays as it is.
+(planner/memory/place.py), everything else stays as it is.
 """
 
 from __future__ import annotations

@@ -7,13 +7,13 @@ from typing import Any
 
 from ..base.extents import evaluate
 from ..base.source import render
-from .cost import total
-from .memory import Memory, bytes_text, memory_of
-from .place import Layout, lower_bound, place
+from .memory.peak import Memory, bytes_text, memory_of
+from .memory.place import Layout, lower_bound, place
 from .plan import Copy, Host, Launch, Loop, Order, Plan, inner_steps
-from .profile import Profile
-from .roofline import Roofline
-from .timetable import Timetable
+from .pricing.cost import total
+from .pricing.profile import Profile
+from .pricing.roofline import Roofline
+from .pricing.timetable import Timetable
 
 
 class Report:

@@ -14,7 +14,7 @@ from ..base.errors import LamellaError
 from ..engine.profile import profile
 from ..engine.program import compile_program
 from ..formats.lamella_file import Model, load
-from ..planner.memory import bytes_text
+from ..planner.memory.peak import bytes_text
 from ..planner.report import Report
 from ..runtime.walker import threads
 from .app import Api, Limits, application

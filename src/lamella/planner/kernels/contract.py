@@ -1,0 +1,334 @@
+"""The contraction template: a register-tiled product of two operands with a fused epilogue.
+
+Axes fall into batch (both operands and the result), rows (left operand and result), columns (right
+operand and result) and summed. A tile of rows x columns stays in registers over the whole chain of
+fused multiply-adds (Goto & van de Geijn, "Anatomy of high-performance matrix multiplication", TOMS
+2008). How it is cut into tiles, tasks and blocks of positions is decided in `tiling.py`.
+
+The left operand is laid out by each task, or read in place, one element for each row of the tile:
+rows that no single stride steps through have an offset each, carried on from row to row, and summed
+axes that no single stride steps through are read from a table of offsets. The
+right operand is read in panels of whole vectors of columns: packed first, or in place where its
+columns are contiguous and few rows, or overlapping windows, make a copy dearer than it is worth.
+"""
+
+from __future__ import annotations
+
+from ...base import dtypes
+from ...base.extents import Extent, product, upper
+from ...lang import expr, scalar
+from ...lang.expr import Expr, lit
+from ...lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index
+from ...lang.order import CONTRACT_CHUNK
+from ..groups.fuse import Fusion
+from ..plan import Launch
+from .nest import Builder, Nest, accumulator, advance, decode
+from .packing import ZERO, Packing, Side, contiguous, read_through
+from .panel import Target, lay_out, pitch_of, slack
+from .rows import levels_of
+from .tile import Span, Tree, cheap, direct_epilogue, epilogue, fetches
+from .tiling import Product, choose_tiling
+
+DIRECT_ROWS = 32        # up to so many rows the right operand is not worth packing
+
+
+def schedule_contraction(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch]:
+    """The launches of a contraction and the maps fused behind it."""
+    return _Contraction(nest, buffers, fusion, target).launches()
+
+
+class _Contraction:
+    def __init__(self, nest: Nest, buffers, fusion: Fusion, target):
+        self.nest, self.buffers = nest, dict(buffers)
+        self.access = dict(fusion.access)
+        self.dot = nest.bodies[0]
+        self.axes = list(nest.group.seeds[0].definition.axes)
+        self.bound = list(self.dot.attr[1])
+        self.packing = Packing(nest, self.buffers, self.access, self.bound)
+        reads = [nest.reads[a] for a in self.dot.args]
+        sides = [Side(r, [a for a in self.axes if a in r.strides], self.bound) for r in reads]
+        self.left, self.right = self._oriented(*sides)
+        both = set(self.left.axes) & set(self.right.axes)
+        self.batch = [a for a in self.axes if a in both]
+        self.columns = [a for a in self.axes if a in self.right.axes and a not in both]
+        self.rows = [a for a in self.axes if a not in both and a not in self.columns]
+        self.count = product(a.attr[1] for a in self.bound)
+        self.m = product(a.attr[1] for a in self.rows)
+        self.in_place = self._right_in_place()
+        self.n = product(a.attr[1] for a in self.columns)
+        self.acc = accumulator(self.dot.dtype)
+        self.written_out = target.level == "loops"  # vectors may be turned, masked, called for
+        self.tiling = choose_tiling(self._measures(), target)
+        self.packed = self.tiling.packed
+
+    def _measures(self) -> Product:
+        left, right = self.left.layout(self.rows), self.right.layout(self.columns)
+        return Product(product(a.attr[1] for a in self.batch), self.m, self.count, self.n,
+                       left, right, not self.in_place,
+                       self.written_out and len(self.left.runs(self.rows)) == 1 and
+                       self.left.dtype.part is self.left.dtype)
+
+    def _oriented(self, a: Side, b: Side) -> tuple[Side, Side]:
+        """The operand that owns the result's last axis goes to the right (columns)."""
+        for x in reversed(self.axes):
+            if (x in a.axes) != (x in b.axes):
+                return (b, a) if x in a.axes else (a, b)
+        return a, b
+
+    def _right_in_place(self) -> bool:
+        """Whether the right operand is read where it lies; its outer columns become batch axes."""
+        side, runs = self.right, self.right.runs(self.columns)
+        if not contiguous(side, self.columns):
+            return False
+        copy = product(a.attr[1] for a in (*self.batch_of(side), *self.bound, *self.columns))
+        windows = upper(copy) >= 2 * upper(side.read.base.type.size)
+        if upper(self.m) > DIRECT_ROWS and not windows:
+            return False
+        hoisted = [a for run, _, _ in runs[:-1] for a in run]
+        self.batch += hoisted
+        self.columns = [a for a in self.columns if a not in hoisted]
+        return True
+
+    def batch_of(self, side: Side) -> list[Expr]:
+        """The batch axes that the operand has."""
+        return [a for a in self.batch if a in side.axes]
+
+    def launches(self) -> list[Launch]:
+        self.panel_stride: Extent = 0
+        if not self.in_place:
+            self._pack_right()
+        self.tables = {side: self.packing.offsets(side) for side in (self.left, self.right)
+                       if len(side.summed) > 1}
+        step = self._product()
+        return [*self.packing.before, step]
+
+    def _pack_right(self) -> None:
+        plain = self.written_out and self.right.dtype.part is self.right.dtype
+        if len(self.right.runs(self.columns)) > 1 or not plain:
+            axes = [*self.batch_of(self.right), *self.bound, *self.columns]
+            self.right = self.packing.copied(self.right, axes, "flat right operand")
+        columns = [run[-1] for run in self.right.runs(self.columns)]
+        self.right, self.panel_stride = self.packing.panels(
+            self.right, self.batch_of(self.right), columns, self.n, self.tiling.width)
+
+    # -- the product --
+
+    def _product(self) -> Launch:
+        self.nest.access = self.access
+        b = self.b = Builder(self.nest, self.buffers)
+        t = self.tiling
+        self.row_count, self.column_count = b.size(("m",), self.m), b.size(("n",), self.n)
+        panels: Extent = (self.n + (t.width - 1)) // t.width
+        row_groups: Extent = (self.m + (t.group * t.rows - 1)) // (t.group * t.rows)
+        panel_groups: Extent = (panels + (t.panels - 1)) // t.panels
+        task = index_var("task")
+        g_count, p_count = b.size(("groups",), row_groups), b.size(("panel groups",), panel_groups)
+        first = task % g_count * (t.group * t.rows)
+        first_panel = task // g_count % p_count * t.panels
+        self.places = decode(
+            task // g_count // p_count,
+            [(a, b.size(("batch", k), a.attr[1])) for k, a in enumerate(self.batch)])
+        self.row_span = first, scalar.minimum(first + t.group * t.rows, self.row_count)
+        self.panel_span = first_panel, scalar.minimum(
+            first_panel + t.panels, b.size(("panels",), panels))
+        tasks = product(a.attr[1] for a in self.batch) * row_groups * panel_groups
+        outer = Loop(task, ZERO, b.size(("tasks",), tasks), self._task(), "parallel")
+        launch = b.launch("contract", [outer], tasks)
+        launch.flops = 2 * self.m * self.n * self.count * product(a.attr[1] for a in self.batch)
+        return launch
+
+    # -- tiles and chains --
+
+    def _task(self) -> list:
+        """The tiles of a task: chains over the summed positions, then the epilogue."""
+        t, b = self.tiling, self.b
+        self.registers = [[expr.var(f"c{r}_{v}", self.acc, LANES) for v in range(t.vectors)]
+                          for r in range(t.rows)]
+        self.i0, self.panel = index_var("i0"), index_var("panel")
+        if self.packed:
+            pitch = pitch_of(t.rows)
+            deep = scalar.minimum(b.size(("k",), self.count), t.block)
+            self.laid = b.scratch(self.acc, deep * (t.group * pitch) + slack(pitch))
+        self.right_load = self._right_loads()
+        count = b.size(("k",), self.count)
+        if upper(self.count) > t.block:
+            return self._blocks(count)
+        tile = "" if self._direct() else b.scratch(self.acc, lit(t.size, dtypes.index))
+        return [*self._lay_out_rows(ZERO, count), self._tiles(
+            [*self._fetches(), *self._chain(ZERO, count), *self._end(tile, ZERO, False)])]
+
+    def _tiles(self, body: list) -> Loop:
+        """The body for every tile of the task, panel by panel."""
+        rows = Loop(self.i0, *self.row_span, body, "serial", self.tiling.rows)
+        return Loop(self.panel, *self.panel_span, [rows])
+
+    def _blocks(self, count: Expr) -> list:
+        """The tiles where all of them run over a block of positions before the next, so that what
+        they read stays near. Their sums wait in scratch meanwhile; the sums of several chunks are
+        joined as a tree."""
+        t = self.tiling
+        flat = [x for line in self.registers for x in line]
+        depth = levels_of(self.count, CONTRACT_CHUNK)
+        number = (self.panel - self.panel_span[0]) * t.group + \
+            (self.i0 - self.row_span[0]) // t.rows
+        levels = self.b.scratch(self.acc, lit(t.group * t.panels * depth * t.size, dtypes.index)) \
+            if depth > 1 else ""
+        sums = self.b.scratch(self.acc, lit(t.group * t.panels * t.size, dtypes.index))
+        tree = Tree(levels, number * depth, depth, flat)
+        load = [Set(x, expr.load(sums, number * t.size + k * LANES, self.acc, LANES))
+                for k, x in enumerate(flat)]
+        store = [Store(sums, number * t.size + k * LANES, x) for k, x in enumerate(flat)]
+        low = index_var("low")
+
+        def blocks(start: Expr, end: Expr) -> Loop:
+            high = scalar.minimum(low + t.block, end)
+            return Loop(low, start, end, [*self._lay_out_rows(low, high), self._tiles(
+                [*self._chain(low, high, [When(low > start, load)]), *store])], "serial", t.block)
+
+        direct = self._direct()
+        ending = self._end("" if direct else sums, number * t.size, True)
+        if depth == 1:
+            return [blocks(ZERO, count), self._tiles([*(load if direct else []), *ending])]
+        c = index_var("c")
+        chunks, start = (count + (CONTRACT_CHUNK - 1)) // CONTRACT_CHUNK, c * CONTRACT_CHUNK
+        return [Loop(c, ZERO, chunks, [
+                    blocks(start, scalar.minimum(start + CONTRACT_CHUNK, count)),
+                    self._tiles([*load, *tree.push(c)])]),
+                self._tiles([*tree.joined(chunks, self.acc), *([] if direct else store), *ending])]
+
+    def _chain(self, low: Expr, high: Expr, begin=()) -> list:
+        """The tile's registers as sums over the positions low..high, from 0 or what `begin` sets
+        them to."""
+        k = index_var("k")
+        before, left = self._packed_left(low, high) if self.packed else self._left_loads()
+        columns = [self.right_load(k, v) for v in range(self.tiling.vectors)]
+        sums = []
+        for r, line in enumerate(self.registers):
+            value = left(k, r)
+            sums += [Set(x, self._fma(value, y, x)) for x, y in zip(line, columns, strict=True)]
+        zero = [Set(x, lit(0, self.acc)) for line in self.registers for x in line]
+        return [*before, *zero, *begin, Loop(k, low, high, sums, "serial")]
+
+    def _fma(self, a: Expr, b: Expr, c: Expr) -> Expr:
+        if not self.acc.is_float:
+            return a * b + c
+        return scalar.fma(scalar.cast(a, self.acc), scalar.cast(b, self.acc), c)
+
+    def _lay_out_rows(self, low: Expr, high: Expr) -> list:
+        """The task's rows at the positions low..high into scratch, if it reads them there."""
+        if not self.packed:
+            return []
+        t, side = self.tiling, self.left
+        axis = side.runs(self.rows)[0][2]
+        source = read_through(self.b, side, axis, self.places, self.tables.get(side))
+        to = Target(self.laid, self.acc, self._panel_of(low, high), pitch_of(t.rows))
+        body = lay_out(source, to, self.i0, self.row_count, low, high)
+        return [Loop(self.i0, *self.row_span, body, "serial", t.rows)]
+
+    def _panel_of(self, low: Expr, high: Expr) -> Expr:
+        """Where the laid out rows of the tile begin."""
+        t = self.tiling
+        return (self.i0 - self.row_span[0]) // t.rows * ((high - low) * pitch_of(t.rows))
+
+    def _packed_left(self, low: Expr, high: Expr):
+        """As `_left_loads`, of rows that the task has laid out."""
+        pitch, start = pitch_of(self.tiling.rows), self._panel_of(low, high)
+        return [], lambda k, r: expr.load(self.laid, start + (k - low) * pitch + r, self.acc)
+
+    def _left_loads(self):
+        """(statements, left): left(k, r) is the element of row i0 + r (the last row again beyond
+        it) at position k."""
+        side, b, i0 = self.left, self.b, self.i0
+        name = b.operand(side.read.base, side.read.offset, side.dtype)
+        start = b.address(name, {a: side.stride(a) for a in self.batch_of(side)}, self.places)
+        runs = side.runs(self.rows)
+        if len(runs) > 1:
+            before, starts = self._row_starts(name, start, i0, runs)
+        else:
+            step = b.size((name, "row"), side.stride(runs[0][2]) if runs else 0)
+            last = self.row_count - 1
+            before, starts = [], [
+                start + (scalar.minimum(i0 + r, last) if r else i0) * step
+                for r in range(self.tiling.rows)]
+        return before, lambda k, r: expr.load(name, starts[r] + self._summed(name, side, k),
+                                              side.dtype)
+
+    def _row_starts(self, name: str, start: Expr, i0: Expr, runs) -> tuple[list, list[Expr]]:
+        """Where each row of the tile begins: the places of row i0, carried on from row to row."""
+        b, side = self.b, self.left
+        counts = [b.size(("row", k), e) for k, (_, e, _) in enumerate(runs)]
+        steps = [b.size((name, "row", k), side.stride(a)) for k, (_, _, a) in enumerate(runs)]
+        axes = [a for _, _, a in runs]
+        found = decode(i0, list(zip(axes, counts, strict=True)))
+        at = [index_var(f"at{k}") for k in range(len(runs))]
+        before: list = [Set(x, found[a]) for x, a in zip(at, axes, strict=True)]
+        starts = []
+        for r in range(self.tiling.rows):
+            if r:
+                before += advance(at, counts, i0 + r < self.row_count, r)
+            row, place = index_var(f"row{r}"), start
+            for x, s in zip(at, steps, strict=True):
+                place = place + x * s
+            before.append(Set(row, place))
+            starts.append(row)
+        return before, starts
+
+    def _summed(self, name: str, side: Side, k: Expr) -> Expr:
+        """What position k adds to the operand's offset."""
+        if side in self.tables:
+            table = self.b.operand(self.tables[side], 0, dtypes.index)
+            return expr.load(table, k, dtypes.index)
+        step = side.stride(side.summed[0][2]) if side.summed else 0
+        return k * self.b.size((name, "sum"), step)
+
+    def _right_loads(self):
+        """right(k, v): vector v of the panel at position k."""
+        side, b = self.right, self.b
+        width = self.tiling.width
+        name = b.operand(side.read.base, side.read.offset, side.dtype)
+        start = b.address(name, {a: side.stride(a) for a in self.batch_of(side)}, self.places)
+        if not self.in_place:
+            start = start + self.panel * b.size((name, "panel"), self.panel_stride)
+            return lambda k, v: expr.load(name, start + k * width + v * LANES, side.dtype, LANES)
+
+        def right(k: Expr, v: int) -> Expr:
+            column = self.panel * width + v * LANES
+            inside = column + lane_index() < self.column_count
+            return expr.load(name, start + column + self._summed(name, side, k), side.dtype, LANES,
+                             inside, 0)
+
+        return right
+
+    # -- the epilogue --
+
+    def _spans(self) -> tuple[Span, Span]:
+        """The rows and the columns of a tile."""
+        t, i0, low = self.tiling, self.i0, self.panel * self.tiling.width
+        return (Span(self.rows, i0, scalar.minimum(i0 + t.rows, self.row_count), "rows"),
+                Span(self.columns, low, scalar.minimum(low + t.width, self.column_count),
+                     "columns"))
+
+    def _direct(self) -> bool:
+        """Whether the tile goes to the outputs from its registers."""
+        t = self.tiling
+        return self.written_out and cheap(self.b, self.dot, t.rows * t.vectors)
+
+    def _fetches(self) -> list:
+        """A tile's places in the outputs, called for before its sums are computed."""
+        t = self.tiling
+        if not self.written_out:
+            return []
+        return fetches(self.b, (t.rows, t.vectors), self._spans(), self.places)
+
+    def _end(self, tile: str, base: Expr, waiting: bool) -> list:
+        """The tile through the fused maps to their outputs: from its registers, or by way of
+        scratch from `base` on, where its sums may be `waiting` already."""
+        t, i0, low = self.tiling, self.i0, self.panel * self.tiling.width
+        flat, spans = [x for line in self.registers for x in line], self._spans()
+        if not tile:
+            return direct_epilogue(self.b, self.dot, self.registers, spans, self.places)
+        i, j = index_var("i"), index_var("j")
+        value = expr.load(tile, base + (i - i0) * t.width + (j - low), self.acc)
+        save = [] if waiting else [Store(tile, base + k * LANES, x) for k, x in enumerate(flat)]
+        return [*save, *epilogue(self.b, self.dot, value, (i, j), spans, self.places)]
+

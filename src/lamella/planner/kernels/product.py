@@ -1,0 +1,24 @@
+"""Products on the processor: which template serves one."""
+
+from __future__ import annotations
+
+from ..groups.fuse import Fusion
+from ..plan import Launch
+from .contract import schedule_contraction
+from .convolve import schedule_convolution
+from .correlate import correlates, schedule_correlation
+from .depthwise import is_depthwise, schedule_depthwise
+from .nest import Nest
+from .windows import windowed
+
+
+def schedule_product(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch]:
+    """The launches of a product and of the maps fused behind it."""
+    windows = windowed(nest)
+    if windows is None:
+        return schedule_contraction(nest, buffers, fusion, target)
+    if correlates(nest, windows):
+        return schedule_correlation(nest, windows, buffers, fusion, target)
+    if is_depthwise(nest, windows):
+        return schedule_depthwise(nest, windows, buffers, fusion)
+    return schedule_convolution(nest, windows, buffers, fusion, target)

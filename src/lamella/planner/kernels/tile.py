@@ -1,0 +1,146 @@
+"""A register tile of a product: its sums over chunks, and what becomes of them behind it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ...base import dtypes
+from ...lang import expr, scalar
+from ...lang.expr import Expr, lit
+from ...lang.loops import (
+    LANES,
+    Loop,
+    Prefetch,
+    Set,
+    Store,
+    When,
+    index_var,
+    lane_index,
+    trailing_zeros,
+)
+from .nest import Builder, decode, merged_axes, strides_of
+from .rows import stores_after
+
+ZERO = lit(0, dtypes.index)
+WRITTEN_OUT = 120       # vector operations that a tile's epilogue may have before it is a loop
+
+
+class Span(NamedTuple):
+    """Some places of a product's rows, or of its columns: low..high of `axes` taken as one."""
+
+    axes: list[Expr]
+    low: Expr
+    high: Expr
+    label: str
+
+
+def cheap(b: Builder, dot: Expr, vectors: int) -> bool:
+    """Whether the maps behind a tile of so many vectors may be written out for each of them."""
+    steps = {e for _, body in b.nest.outputs() for e in expr.walk(body)
+             if not isinstance(e.op, str) and e.dtype is not dtypes.index and e is not dot}
+    return (1 + len(steps)) * vectors <= WRITTEN_OUT
+
+
+def direct_epilogue(b: Builder, dot: Expr, registers: list[list[Expr]],
+                    spans: tuple[Span, Span], places: dict[Expr, Expr]) -> list:
+    """The tile's registers through the fused maps to their outputs, each row and vector written
+    out; what lies beyond the ends of the spans is left alone."""
+    rows, columns = spans
+    out: list = []
+    for r, line in enumerate(registers):
+        stores = []
+        for v, x in enumerate(line):
+            j = columns.low + v * LANES + lane_index()
+            part = _stores(b, dot, x, (rows.low + r, j), spans, places)
+            stores.append(When(j < columns.high, part))
+        out += [When(rows.low + r < rows.high, stores)] if r else stores
+    return out
+
+
+def epilogue(b: Builder, dot: Expr, value: Expr, place: tuple[Expr, Expr],
+             spans: tuple[Span, Span], places: dict[Expr, Expr]) -> list:
+    """The tile through the fused maps to their outputs: `value` is the sum at the `place`
+    (row, column), `places` those of the other axes."""
+    rows, columns = spans
+    i, j = place
+    stores = _stores(b, dot, value, place, spans, places)
+    return [Loop(i, rows.low, rows.high, [Loop(j, columns.low, columns.high, stores, "vector")])]
+
+
+def fetches(b: Builder, shape: tuple[int, int], spans: tuple[Span, Span],
+            places: dict[Expr, Expr]) -> list:
+    """The lines that a tile of so many rows and vectors is about to write, called for early; only
+    where single strides lead to them."""
+    out: list = []
+    for seed, _ in b.nest.outputs():
+        strides = strides_of(seed.definition.axes, seed.node.shape, b.nest.access[id(seed.node)])
+        runs = [merged_axes(s.axes, [strides], set()) for s in spans]
+        if max(map(len, runs)) > 1:
+            continue
+        name = b.operand(seed.node, 0, seed.node.dtype, writes=True)
+        for r in range(shape[0]):
+            for v in range(shape[1]):
+                at = dict(places)
+                for span, found, flat in zip(spans, runs, (spans[0].low + r,
+                                                           spans[1].low + v * LANES)):
+                    at |= dict.fromkeys(span.axes, ZERO) | {x[2]: flat for x in found}
+                out.append(Prefetch(name, b.address(name, strides, at)))
+    return out
+
+
+def _stores(b: Builder, dot: Expr, value: Expr, place: tuple[Expr, Expr],
+            spans: tuple[Span, Span], places: dict[Expr, Expr]) -> list:
+    """The outputs at one place."""
+    nest = b.nest
+    tables = [r.strides for e, r in nest.reads.items() if e not in dot.args]
+    outputs = nest.outputs()
+    for seed, _ in outputs:
+        tables.append(strides_of(seed.definition.axes, seed.node.shape,
+                                 nest.access[id(seed.node)]))
+    used = nest.loose_axes(nest.bodies, dot)
+    places = {**places, dot: scalar.cast(value, dot.dtype)}
+    for span, flat in zip(spans, place, strict=True):
+        runs = merged_axes(span.axes, tables, used)
+        counts = [(last, b.size((span.label, k), e)) for k, (_, e, last) in enumerate(runs)]
+        places |= dict.fromkeys(span.axes, ZERO) | decode(flat, counts)
+    memo: dict[Expr, Expr] = {}
+    pairs = []
+    for seed, body in outputs:
+        name = b.operand(seed.node, 0, seed.node.dtype, writes=True)
+        strides = strides_of(seed.definition.axes, seed.node.shape, nest.access[id(seed.node)])
+        pairs.append((name, b.address(name, strides, places), b.lowered(body, places, memo)))
+    return stores_after(pairs, LANES)
+
+
+class Tree:
+    """Partial sums of a tile's chunks, joined as an aligned binary tree; the levels that wait lie
+    in scratch `levels` from the level `base` on."""
+
+    def __init__(self, levels: str, base: Expr, depth: int, registers: list[Expr]):
+        self.levels, self.base, self.depth, self.registers = levels, base, depth, registers
+
+    def _slot(self, level: Expr, k: int) -> Expr:
+        return (self.base + level) * (len(self.registers) * LANES) + k * LANES
+
+    def _load(self, level: Expr, k: int, x: Expr) -> Expr:
+        return expr.load(self.levels, self._slot(level, k), x.dtype, LANES)
+
+    def _add(self, level: Expr) -> list:
+        return [Set(x, self._load(level, k, x) + x) for k, x in enumerate(self.registers)]
+
+    def push(self, c: Expr) -> list:
+        """Chunk c's sums, in the registers, meet those that wait for them."""
+        level, top = index_var("level"), trailing_zeros(c + 1)
+        return [Loop(level, ZERO, top, self._add(level)),
+                *(Store(self.levels, self._slot(top, k), x) for k, x in enumerate(self.registers))]
+
+    def joined(self, chunks: Expr, acc) -> list:
+        """The registers as the sum over all chunks; zeros where there are none."""
+        level = index_var("level")
+        first = trailing_zeros(scalar.maximum(chunks, 1))
+        present = scalar.ne((chunks >> level) & 1, 0)
+        return [*(Set(x, lit(0, acc)) for x in self.registers),
+                When(chunks > 0, [Set(x, self._load(first, k, x))
+                                  for k, x in enumerate(self.registers)]),
+                Loop(level, first + 1, lit(self.depth, dtypes.index),
+                     [When(present, self._add(level))])]

@@ -1,0 +1,213 @@
+"""Which values share bytes: in place over an operand that dies, or in a donated argument."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ...lang import expr
+from ...lang.loops import Kernel, Prefetch, Set, Store, When
+from ...lang.loops import Loop as KernelLoop
+from ..plan import Buffer, Copy, Host, Launch, Order, Plan
+
+
+def share_bytes(plan: Plan) -> None:
+    """Let each step write over an operand that it reads last, where the kernel allows it.
+
+    A kernel allows it when each element it stores is stored where, and after, the same element of
+    the operand is read by the same iteration, and the operand is read nowhere else.
+    """
+    order = Order(plan.steps)
+    for loop, begin, end in reversed(order.loops):
+        for made, carried in loop.carries:
+            _carry_in_place(order, made, carried, begin, end)
+    first, last = order.lives(plan.results)
+    for at, step in enumerate(order.leaves):
+        if isinstance(step, Copy):
+            _copy_in_place(plan, step, at, first, last)
+        elif isinstance(step, Launch):
+            _launch_in_place(plan, step, at, first, last)
+
+
+def _carry_in_place(order: Order, made: Buffer, carried: Buffer, begin: int, end: int) -> None:
+    """Let a trip write what it hands to the next one over what it was handed itself, where that is
+    not read any more (the copy from one to the other at the trip's end then vanishes)."""
+    root = carried.root
+    if made.alias is not None or made.role != "temporary" or made is root or \
+            made.bytes != root.bytes:
+        return
+    trip = [(at, order.leaves[at]) for at in range(begin, end)]
+    trip = [(at, s) for at, s in trip if not (
+        isinstance(s, Copy) and s.source_buffer is made and s.target is carried)]
+    writes = next((at for at, s in trip if any(b.root is made for b in s.buffers())), None)
+    if writes is None or not _writes(order.leaves[writes], made):
+        return  # made before the loop
+    reads = [at for at, s in trip if any(b.root is root for b in s.buffers())]
+    if not reads or reads[-1] < writes or (reads[-1] == writes and _over(
+            order.leaves[writes], made, root)):
+        made.alias = carried
+
+
+def _writes(step, made: Buffer) -> bool:
+    """Whether the step, the first of a trip to touch the buffer, writes it."""
+    if isinstance(step, Copy):
+        return step.target.root is made
+    if isinstance(step, Launch):
+        return any(o.writes and o.buffer.root is made for o in step.operands)
+    return isinstance(step, Host) and any(b is not None and b.root is made
+                                          for b, _ in step.results)
+
+
+def _over(step, made: Buffer, root: Buffer) -> bool:
+    """Whether the step may write `made` over the bytes of `root` that it reads."""
+    if isinstance(step, Copy):
+        return step.source_buffer.root is root and step.source_buffer.bytes == root.bytes
+    if not isinstance(step, Launch) or made.dtype.bits != root.dtype.bits:
+        return False
+    written = [n for n, o in enumerate(step.operands) if o.buffer.root is made]
+    read = [k for k, o in enumerate(step.operands) if o.buffer.root is root]
+    return len(written) == len(read) == 1 and step.operands[written[0]].writes and \
+        _same_places(step, written[0], read[0])
+
+
+def _may_die(plan: Plan, b: Buffer) -> bool:
+    return b.role == "temporary" or (b.role == "argument" and b.index in plan.donated)
+
+
+def _take(plan: Plan, target: Buffer, source: Buffer, last: dict[int, int]) -> None:
+    """target uses source's bytes from now on."""
+    last[id(source.root)] = max(last[id(source.root)], last[id(target.root)])
+    if target.role == "result" and source.root.role == "temporary":
+        source.root.role, source.root.index = "result", target.index
+    target.alias = source
+
+
+def _copy_in_place(plan: Plan, step: Copy, at: int, first: dict[int, int],
+                   last: dict[int, int]) -> None:
+    source, target = step.source_buffer, step.target
+    if target.alias is None and target.role != "argument" and _may_die(plan, source.root) \
+            and last[id(source.root)] == at and source.root.bytes == target.bytes \
+            and first[id(target)] == at:
+        _take(plan, target, source.root, last)
+
+
+def _launch_in_place(plan: Plan, step: Launch, at: int, first: dict[int, int],
+                     last: dict[int, int]) -> None:
+    taken: set[int] = {id(o.buffer.root) for o in step.operands if o.writes}
+    for n, o in enumerate(step.operands):
+        if not o.writes or o.buffer.alias is not None or o.buffer.role == "argument" or \
+                first[id(o.buffer)] != at:
+            continue
+        for k in _candidates(step, o.buffer):
+            r = step.operands[k]
+            root = r.buffer.root
+            if r.writes or id(root) in taken or not _may_die(plan, root) or last[id(root)] != at:
+                continue
+            if root.bytes == o.buffer.bytes and root.dtype.bits == o.buffer.dtype.bits and \
+                    _same_places(step, n, k) and _read_once(step, root):
+                taken.add(id(root))
+                _take(plan, o.buffer, root, last)
+                break
+
+
+def _candidates(step: Launch, target: Buffer) -> list[int]:
+    """Operands in the order in which their bytes are wanted: a result asks for donated arguments
+    first (they are there anyway), a temporary for temporaries."""
+    wanted = "argument" if target.role == "result" else "temporary"
+    return sorted(range(len(step.operands)),
+                  key=lambda k: step.operands[k].buffer.root.role != wanted)
+
+
+def may_lie_over(step, b: Buffer) -> bool:
+    """Whether what a step writes into a buffer may be written over something that it reads."""
+    if isinstance(step, Copy):
+        return step.target.root is b
+    if not isinstance(step, Launch):
+        return False
+    written = [n for n, o in enumerate(step.operands) if o.writes and o.buffer.root is b]
+    return any(_same_places(step, n, k) for n in written for k, r in enumerate(step.operands)
+               if not r.writes and r.buffer.bytes == b.bytes)
+
+
+def pairs_in_place(step, owner: dict[int, int]) -> list[tuple[int, int]]:
+    """(written, read): buffers (by id) of a step of which the first may be written over the second
+    where that is not read any more; each in one pair at most, those that have one `owner` first.
+    """
+    if isinstance(step, Copy):
+        return [(id(step.target), id(step.source_buffer))] \
+            if step.target.bytes == step.source_buffer.bytes else []
+    if not isinstance(step, Launch):
+        return []
+    written = [(n, o.buffer) for n, o in enumerate(step.operands)
+               if o.writes and o.buffer.alias is None and o.buffer.role != "argument"]
+    found = [(owner.get(id(b)) != owner.get(id(r.buffer.root)), n, k)
+             for n, b in written for k, r in enumerate(step.operands)
+             if not r.writes and r.buffer.bytes == b.bytes and r.buffer.root.role == "temporary"
+             and r.buffer.dtype.bits == b.dtype.bits and _same_places(step, n, k)
+             and _read_once(step, r.buffer.root)]
+    pairs: dict[int, int] = {}
+    for _, n, k in sorted(found):
+        target, source = id(step.operands[n].buffer), id(step.operands[k].buffer.root)
+        if target not in pairs and source not in pairs.values():
+            pairs[target] = source
+    return list(pairs.items())
+
+
+def _read_once(step: Launch, root: Buffer) -> bool:
+    return sum(not o.writes and o.buffer.root is root for o in step.operands) == 1
+
+
+def _same_places(step: Launch, written: int, read: int) -> bool:
+    """Whether all loads of operand `read` are of the element that `written` stores, and stand
+    before that store (a load in an earlier pass over the same row is fine)."""
+    if step.operands[read].offset != step.operands[written].offset:
+        return False
+    stores, loads = _places(step.kernel, written, read)
+    values = dict(zip(step.kernel.sizes, step.sizes, strict=True))
+    return len(stores) == 1 and {_shape_of(x, values) for x in loads} == {
+        _shape_of(x, values) for x in stores}
+
+
+@lru_cache(maxsize=1 << 14)
+def _places(kernel: Kernel, written: int, read: int) -> tuple[frozenset, frozenset]:
+    """The offsets that a kernel stores to in one operand, and those that it loads from another;
+    none where a load follows a store."""
+    names = [b.name for b in kernel.operands]
+    stores: set[expr.Expr] = set()
+    loads: set[expr.Expr] = set()
+    if not _collect(kernel.body, names[written], names[read], stores, loads):
+        return frozenset(), frozenset()
+    return frozenset(stores), frozenset(loads)
+
+
+def _shape_of(offset: expr.Expr, values: dict):
+    """An offset with sizes by their values, so that equal strides under two names compare equal."""
+    if offset in values:
+        return ("size", values[offset])
+    if offset.op in ("var", "lit"):
+        return offset
+    return (offset.op if isinstance(offset.op, str) else offset.op.name,
+            *(_shape_of(a, values) for a in offset.args))
+
+
+def _collect(body: list, written: str, read: str, stores: set, loads: set) -> bool:
+    """Gather the offsets of stores and loads; false where a load follows a store."""
+    for s in body:
+        if isinstance(s, Prefetch):
+            continue
+        if isinstance(s, KernelLoop | When):
+            exprs = [s.low, s.high] if isinstance(s, KernelLoop) else [s.cond]
+        elif isinstance(s, Store):
+            exprs = [s.value, s.offset] + ([s.cond] if s.cond is not None else [])
+        else:
+            assert isinstance(s, Set)
+            exprs = [s.value]
+        found = {x.args[0] for e in exprs for x in expr.walk(e)
+                 if x.op == "load" and x.attr[0] == read}
+        if found and stores:
+            return False
+        loads |= found
+        if isinstance(s, Store) and s.buffer == written:
+            stores.add(s.offset)
+        if isinstance(s, KernelLoop | When) and not _collect(s.body, written, read, stores, loads):
+            return False
+    return True

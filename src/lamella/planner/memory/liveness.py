@@ -1,0 +1,127 @@
+"""How many bytes are alive at each step of a plan that is not final yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+
+from ...base.extents import evaluate
+from ..plan import Branch, Buffer, Launch, Loop, Order, Plan, Step
+from ..pricing.cost import flops_of
+from ..pricing.profile import DEFAULTS
+from .accesses import every_buffer, histories, touches
+from .alias import share_bytes
+from .peak import Memory, memory_of, own_results
+from .place import lifetimes, place
+
+
+def temporaries(steps: list[Step]) -> list[Buffer]:
+    """The temporaries that the steps touch, owners of their bytes too, each once."""
+    found: dict[int, Buffer] = {}
+    for s in Order(steps).leaves:
+        for b in s.buffers():
+            while b is not None:
+                if b.role == "temporary":
+                    found[id(b)] = b
+                b = b.alias
+    return list(found.values())
+
+
+@contextmanager
+def sharing(plan: Plan) -> Iterator[None]:
+    """Inside, the plan's values share bytes; behind, they stand apart as before."""
+    before = [(b, b.alias, b.role, b.index) for b in every_buffer(plan)]
+    share_bytes(plan)
+    try:
+        yield
+    finally:
+        for b, alias, role, index in before:
+            b.alias, b.role, b.index = alias, role, index
+
+
+class Draft:
+    """Steps in an order, and the bytes that a plan of them needs.
+
+    `live[k]`: bytes of temporaries and results during step k; `between[k]`: from step k - 1 on to
+    step k. `peak` is the largest of `live`; placing the temporaries may need a little more.
+    `owner`: by id, the owner of a buffer's bytes once values share them. `heirs`: of a donated
+    argument (by id), the step that takes its bytes.
+    """
+
+    __slots__ = ("between", "env", "heirs", "histories", "live", "own", "owner", "peak", "plan",
+                 "prices", "rented", "steps", "touches")
+
+    def __init__(self, plan: Plan, steps: list[Step], env: Mapping[str, int],
+                 prices: dict[int, tuple[Step, float]] | None = None):
+        self.steps, self.env = steps, env
+        self.prices = {} if prices is None else prices
+        self.touches = [touches(s) for s in steps]
+        self.histories = histories(steps, self.touches, env)
+        self.plan = Plan(plan.name, plan.program, steps, plan.arguments, plan.results,
+                         temporaries(steps), plan.donated, plan.fixed, plan.symbols)
+        self.plan.prologue, self.plan.constants = plan.prologue, plan.constants
+        with sharing(self.plan):
+            self._survey()
+
+    def _survey(self) -> None:
+        own = self.own = own_results(self.plan, self.env)
+        every = every_buffer(self.plan)
+        self.owner = {id(b): id(b.root) for b in every}
+        self.rented = {id(b) for b in every if b.root.role == "temporary"}
+        self.heirs: dict[int, int] = {}
+        for k, s in enumerate(self.steps):
+            for b in () if isinstance(s, Loop | Branch) else s.buffers():
+                if b.root is not b and b.root.role == "argument":
+                    self.heirs.setdefault(id(b.root), k)
+        number = _numbers(self.steps)
+        during = np.zeros(len(number) + 2, np.int64)
+        before = np.zeros(len(number) + 2, np.int64)
+        for i in lifetimes(self.plan, self.env):
+            end = min(i.last, len(number)) + 1
+            during[i.first] += i.size
+            before[i.first + 1] += i.size
+            during[end] -= i.size
+            before[end] -= i.size
+        self.live = np.full(len(self.steps), own, np.int64)
+        np.maximum.at(self.live, number, np.cumsum(during)[:len(number)] + own)
+        starts = np.searchsorted(number, np.arange(len(self.steps)))
+        self.between = np.cumsum(before)[starts] + own
+        self.peak = int(self.live.max(initial=own))
+
+    def changed(self, steps: list[Step]) -> Draft:
+        """A draft of other steps."""
+        return Draft(self.plan, steps, self.env, self.prices)
+
+    def seconds(self, k: int) -> float:
+        """The predicted time of a step on a machine of the middle: the same choice everywhere."""
+        step = self.steps[k]
+        found = self.prices.get(id(step))
+        if found is None:
+            found = self.prices[id(step)] = step, _seconds(step, self.env)
+        return found[1]
+
+    def rents(self, b: Buffer) -> bool:
+        """Whether the bytes are the arena's, and not a result's or a donated argument's."""
+        return id(b) in self.rented
+
+    def memory(self, threads: int) -> Memory:
+        """The bytes of a run by class, the temporaries placed."""
+        with sharing(self.plan):
+            return memory_of(self.plan, place(self.plan, self.env), threads, self.env)
+
+
+def _seconds(step: Step, env: Mapping[str, int]) -> float:
+    flops = evaluate(flops_of(step), env) if isinstance(step, Launch) else 0
+    kind = step.kernel.name if isinstance(step, Launch) else "copy"
+    traffic = sum(evaluate(b.bytes, env) for b in {id(b): b for b in step.buffers()}.values())
+    return DEFAULTS["avx2"].seconds(kind, flops, traffic, 1)
+
+
+def _numbers(steps: list[Step]) -> np.ndarray:
+    """Of each place of the order, the step that it belongs to."""
+    found: list[int] = []
+    for k, s in enumerate(steps):
+        found += [k] * (len(Order([s]).leaves) if isinstance(s, Loop | Branch) else 1)
+    return np.array(found, np.int64)

@@ -1,0 +1,119 @@
+"""Where every byte lies: lifetimes to offsets in one arena, for given values of the symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from ...base.extents import evaluate
+from ..plan import ALIGN, Buffer, Order, Plan
+
+
+class Interval:
+    """A buffer's bytes (rounded up) and the steps (first..last) during which it is alive."""
+
+    __slots__ = ("buffer", "first", "last", "offset", "size")
+
+    def __init__(self, buffer: Buffer, size: int, first: int, last: int):
+        self.buffer, self.size, self.first, self.last = buffer, size, first, last
+        self.offset = 0
+
+
+class Layout:
+    """Offsets of the temporaries in the arena, and its size, in bytes."""
+
+    __slots__ = ("intervals", "offsets", "size")
+
+    def __init__(self, intervals: list[Interval], size: int):
+        self.intervals, self.size = intervals, size
+        self.offsets = {id(i.buffer): i.offset for i in intervals}
+
+
+def aligned(size: int) -> int:
+    """size rounded up to the alignment of buffers."""
+    return -(-size // ALIGN) * ALIGN
+
+
+def place(plan: Plan, env: Mapping[str, int]) -> Layout:
+    """Offsets such that no two buffers alive together overlap."""
+    intervals = lifetimes(plan, env)
+    return Layout(intervals, settle(intervals))
+
+
+def settle(intervals: list[Interval]) -> int:
+    """Give the intervals offsets, and say up to where they reach: by size into the smallest gap
+    that holds them; where that is farther than 1 % from what is alive at once, also from the bottom
+    up, what lives longest or covers most first (Moffitt, "MiniMalloc", 2023), whichever is best."""
+    enough, best, offsets = lower_bound(intervals) * 1.01, -1, []
+    ways: list[Callable[[list[Interval]], None]] = [
+        _by_size, partial(_from_below, rank=_long), partial(_from_below, rank=_wide)]
+    for lay in ways:
+        lay(intervals)
+        reached = max((i.offset + i.size for i in intervals), default=0)
+        if best < 0 or reached < best:
+            best, offsets = reached, [i.offset for i in intervals]
+        if best <= enough:
+            break
+    for i, offset in zip(intervals, offsets, strict=True):
+        i.offset = offset
+    return best
+
+
+def _by_size(intervals: list[Interval]) -> None:
+    placed: list[Interval] = []
+    for i in sorted(intervals, key=lambda i: (-i.size, i.first)):
+        i.offset = _best_gap(i, [p for p in placed if p.first <= i.last and i.first <= p.last])
+        placed.append(i)
+
+
+def _from_below(intervals: list[Interval], rank: Callable[[Interval], tuple]) -> None:
+    """Always that interval next which can lie lowest, on all that it overlaps; of several the one
+    of the least rank."""
+    for i in intervals:
+        i.offset = 0
+    left = sorted(intervals, key=rank)
+    while left:
+        i = min(left, key=lambda i: i.offset)
+        left.remove(i)
+        for o in left:
+            if o.first <= i.last and i.first <= o.last:
+                o.offset = max(o.offset, i.offset + i.size)
+
+
+def _long(i: Interval) -> tuple:
+    return i.first - i.last, -i.size
+
+
+def _wide(i: Interval) -> tuple:
+    return (-i.size * (i.last - i.first + 1),)
+
+
+def lifetimes(plan: Plan, env: Mapping[str, int]) -> list[Interval]:
+    """The intervals of the temporaries that own their bytes."""
+    first, last = Order(plan.steps).lives(plan.results)
+    return [Interval(b, aligned(evaluate(b.bytes, env)), first[id(b)], last[id(b)])
+            for b in plan.temporaries if b.role == "temporary" and b.alias is None]
+
+
+def _best_gap(i: Interval, others: list[Interval]) -> int:
+    """The lowest offset of the smallest gap that holds i between its neighbours in time."""
+    best, size, at = None, None, 0
+    for o in sorted(others, key=lambda o: o.offset):
+        gap = o.offset - at
+        if gap >= i.size and (size is None or gap < size):
+            best, size = at, gap
+        at = max(at, o.offset + o.size)
+    return at if best is None else best
+
+
+def lower_bound(intervals: list[Interval]) -> int:
+    """The largest sum of sizes alive at one step: no placement can need less."""
+    events: dict[int, int] = {}
+    for i in intervals:
+        events[i.first] = events.get(i.first, 0) + i.size
+        events[i.last + 1] = events.get(i.last + 1, 0) - i.size
+    total = peak = 0
+    for at in sorted(events):
+        total += events[at]
+        peak = max(peak, total)
+    return peak

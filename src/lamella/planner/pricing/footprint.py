@@ -1,0 +1,242 @@
+"""The bytes that a kernel's accesses touch, and how often they cross into a cache of a given size.
+
+Each access is an offset in loop variables. What it touches within some of its loops is bounded by
+how many values the offset takes, how far they lie apart, and whole cache lines. A loop whose one
+iteration touches no more than a cache holds finds there what an earlier iteration brought
+(Ferrante, Sarkar & Thrash, "On estimating and enhancing cache effectiveness", LCPC 1991).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import gcd
+
+from ...base import dtypes
+from ...codegen.outline import Outline, Site
+from ...lang.expr import Expr
+from ...lang.loops import LANES, Loop
+from .trips import Unknown, value
+
+LINE = 64
+
+
+class Span:
+    """Values of an offset: how many (at most), how far from the first to the last, and how many
+    follow one another without a gap."""
+
+    __slots__ = ("count", "run", "width")
+
+    def __init__(self, count: float, width: float, run: float):
+        self.count, self.width, self.run = count, width, run
+
+    @property
+    def gap(self) -> float:
+        """The distance from one run to the next."""
+        runs = self.count / self.run
+        return self.width / (runs - 1) if runs > 1 else 1
+
+
+ONE = Span(1, 0, 1)
+_BLOCK = Span(LANES, LANES - 1, LANES)
+_FAR = 1e18
+
+
+class Stream:
+    """Accesses to one buffer inside of the same loops, at several offsets."""
+
+    __slots__ = ("bases", "buffer", "loops", "offset", "wide", "writes")
+
+    def __init__(self, sites: list[Site], env: Mapping[Expr, int]):
+        first = sites[0]
+        self.buffer, self.writes, self.loops = first.buffer, first.writes, first.loops
+        self.offset, self.wide = first.offset, any(s.wide for s in sites)
+        start = {**env, **{loop.var: 0 for loop in self.loops}}
+        self.bases = Span(1, 0, 1)
+        if len(sites) > 1:
+            try:
+                places = [value(s.offset, start) for s in sites]
+                width: float = max(places) - min(places)
+                count = len(set(places))
+            except Unknown:
+                width, count = _FAR, len(sites)
+            self.bases = Span(count, width, count if width == count - 1 else 1)
+
+
+class Touch:
+    """A kernel's accesses at given sizes: `trips` of each loop, and what does not vary in `env`."""
+
+    def __init__(self, outline: Outline, trips: Mapping[int, float], env: Mapping[Expr, int],
+                 capacity: Mapping[str, float]):
+        """`capacity` bounds the bytes of each buffer."""
+        self.sets, self.trips, self.env, self.capacity = outline.sets, trips, env, capacity
+        groups: dict[tuple, dict[Expr, Site]] = {}
+        for s in outline.sites:
+            groups.setdefault((s.buffer.name, s.writes, s.loops), {}).setdefault(s.offset, s)
+        self.streams = [Stream([*g.values()], env) for g in groups.values()]
+        self.spans: dict[tuple, Span] = {}
+        self.rooms: dict[tuple, float] = {}
+
+    def span(self, s: Stream, inside: int) -> Span:
+        """The elements that a stream touches while its loops from the `inside`-th on run once."""
+        found = self.spans.get((id(s), inside))
+        if found is None:
+            varying: dict[Expr, Loop | None] = {x.var: x for x in s.loops[inside:]}
+            for x in s.loops[:inside]:
+                if x.kind == "vector":
+                    varying[x.var] = None       # LANES iterations at once
+            found = self._span(s.offset, varying, frozenset())
+            if s.wide:
+                found = _sum(found, _BLOCK)
+            found = self.spans[id(s), inside] = _sum(found, s.bases)
+        return found
+
+    def bytes(self, s: Stream, inside: int) -> float:
+        """Bytes that a stream touches while its loops from the `inside`-th on run once."""
+        span, size = self.span(s, inside), s.buffer.dtype.bytes
+        runs, each = span.count / span.run, span.run * size
+        if each < LINE:
+            each = max(each, min(LINE, span.gap * size))
+        return min(runs * each, (span.width + 1) * size, self.capacity[s.buffer.name])
+
+    def room(self, s: Stream, inside: int, way: float) -> float:
+        """The bytes of a cache that those need: more where their distance is such that only some
+        of its sets can hold them (`way` is what the sets hold once)."""
+        span, size = self.span(s, inside), s.buffer.dtype.bytes
+        found, gap = self.bytes(s, inside), span.gap * size
+        if not way or not LINE < gap < _FAR or gap != int(gap) or span.count <= span.run:
+            return found
+        return found * max(1.0, gcd(int(gap), int(way)) / max(LINE, span.run * size))
+
+    def crossing(self, cache: float, ways: int) -> dict[tuple[str, bool], float]:
+        """Bytes of each (buffer, written) that come into a cache of that many bytes; ways 0: a line
+        may lie anywhere."""
+        way = cache / ways if ways else 0.0
+        groups: dict[tuple[str, bool], list[Stream]] = {}
+        for s in self.streams:
+            groups.setdefault((s.buffer.name, s.writes), []).append(s)
+        return {key: self._crossing(g, (), cache, way) for key, g in groups.items()}
+
+    def _crossing(self, streams: list[Stream], around: tuple[Loop, ...], cache: float,
+                  way: float) -> float:
+        """Bytes that streams of one buffer bring in while what is inside of these loops runs once:
+        of those that fit together, what one brought serves all."""
+        depth = len(around)
+        if self._all(around, way) <= cache:
+            return max(self.bytes(s, depth) for s in streams)
+        total = 0.0
+        inner: dict[tuple[Loop, ...], list[Stream]] = {}
+        for s in streams:
+            if len(s.loops) == depth:
+                total += self.bytes(s, depth)
+            else:
+                inner.setdefault(s.loops[:depth + 1], []).append(s)
+        for loops, group in inner.items():
+            if self._all(loops, way) <= cache:
+                total += max(self.bytes(s, depth) for s in group)
+            else:
+                total += self._rounds(loops[-1]) * self._crossing(group, loops, cache, way)
+        return total
+
+    def _rounds(self, loop: Loop) -> float:
+        """Iterations of a loop, those of LANES values together as one."""
+        trips = self.trips.get(id(loop), 1.0)
+        return -(-trips // LANES) if loop.kind == "vector" else trips
+
+    def _all(self, loops: tuple[Loop, ...], way: float) -> float:
+        """The room that all accesses inside of these loops need in one iteration of the last."""
+        key = (way, *map(id, loops))
+        found = self.rooms.get(key)
+        if found is None:
+            depth = len(loops)
+            each: dict[str, float] = {}
+            for s in self.streams:
+                if s.loops[:depth] == loops:
+                    name = s.buffer.name
+                    each[name] = max(each.get(name, 0.0), self.room(s, depth, way))
+            found = self.rooms[key] = sum(each.values())
+        return found
+
+    # ---- spans -----------------------------------------------------------------------------------
+
+    def _span(self, e: Expr, loops: Mapping[Expr, Loop | None], seen: frozenset[Expr]) -> Span:
+        """The values of an offset while the loops run."""
+        if e.op == "lit":
+            return ONE
+        if e.op == "var":
+            return self._variable(e, loops, seen)
+        if e.op == "lane":
+            return _BLOCK
+        if e.op == "load":
+            inner = self._span(e.args[0], loops, seen)
+            if e.dtype is dtypes.index:     # a table of the planner's: places near each other
+                return Span(inner.count, inner.count - 1, inner.count)
+            return Span(inner.count, _FAR if inner.count > 1 else 0, 1)
+        if isinstance(e.op, str):
+            return ONE
+        args = [self._span(a, loops, seen) for a in e.args]
+        if all(a.count <= 1 for a in args):
+            return ONE
+        return _combined(e.op.name, e, args, self._number)
+
+    def _variable(self, e: Expr, loops: Mapping[Expr, Loop | None], seen: frozenset[Expr]) -> Span:
+        loop = loops.get(e, e)
+        if loop is None:
+            return _BLOCK
+        if isinstance(loop, Loop):
+            n = max(1.0, self.trips.get(id(loop), 1.0))
+            own = Span(n, (n - 1) * loop.step, n if loop.step == 1 else 1)
+            return _sum(self._span(loop.low, loops, seen), own)
+        if e in self.sets and e not in seen:
+            return self._span(self.sets[e], loops, seen | {e})
+        return ONE
+
+    def _number(self, e: Expr) -> float:
+        """A factor or divisor, as far as it is known."""
+        try:
+            return value(e, self.env)
+        except Unknown:
+            return 1
+
+
+def _combined(name: str, e: Expr, args: list[Span], number) -> Span:
+    """The values of an operation on varying operands."""
+    if name in ("add", "sub"):
+        return _sum(*args)
+    if name == "mul":
+        for s, factor, other in ((args[0], e.args[1], args[1]), (args[1], e.args[0], args[0])):
+            if other.count <= 1:
+                c = abs(number(factor))
+                return Span(s.count, s.width * c, s.run if c == 1 else 1) if c else ONE
+        flag, other = sorted(args, key=lambda s: s.width)
+        if flag.width <= 1:     # 0 or 1
+            return other
+        return Span(flag.count * other.count, _FAR, 1)
+    if name == "floordiv":
+        n = max(1, abs(number(e.args[1])))
+        count = min(args[0].count, args[0].width // n + 1)
+        return Span(count, args[0].width / n, count if args[0].run > 1 else 1)
+    if name == "mod":
+        n = max(1, abs(number(e.args[1])))
+        count = min(args[0].count, n)
+        return Span(count, min(args[0].width, n - 1), min(args[0].run, n))
+    if e.dtype is dtypes.bool_:
+        return Span(2, 1, 2)
+    if name == "where":
+        args = args[1:]
+    if name in ("max", "min", "where", "cast", "neg"):
+        return Span(max(a.count for a in args), max(a.width for a in args),
+                    max(a.run for a in args))
+    return Span(max(a.count for a in args), _FAR, 1)
+
+
+def _sum(a: Span, b: Span) -> Span:
+    """The values of a sum of two that vary on their own."""
+    if a.width > b.width:
+        a, b = b, a
+    width = a.width + b.width
+    count = min(a.count * b.count, width + 1)
+    if a.count == a.run and b.count == b.run:
+        return Span(count, width, count)
+    if a.count == a.run and b.count > 1 and b.width / (b.count - 1) <= a.count:
+        return Span(count, width, count)
+    return Span(count, width, min(count, max(a.run, b.run)))

@@ -1,0 +1,162 @@
+"""When each step of a plan runs: its time, with what earlier steps left in the caches.
+
+A step finds in a cache what was touched last, as far as it holds. The plan is walked twice, so that
+the first step finds what the last one of the call before left.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from ...base.extents import evaluate
+from ...codegen.emit import scratch_bytes
+from ...lang.loops import structure
+from ..memory.place import Layout
+from ..plan import Branch, Buffer, Copy, Host, Launch, Loop, Plan
+from .profile import Profile
+from .roofline import Roofline, bounds
+from .timing import Code, Moved, Run, seconds
+
+COPY_PIECE = 256 << 10
+
+
+class Timetable:
+    """Seconds of each step (by id): of one trip where it is in a loop, all inner trips together."""
+
+    def __init__(self, plan: Plan, layout: Layout, profile: Profile | Roofline, threads: int,
+                 env: Mapping[str, int]):
+        self.threads, self.env = threads, env
+        self.seconds: dict[int, float] = {}
+        if isinstance(profile, Roofline):
+            self.seconds = bounds(plan, profile, env)
+            self.total = self._sum(plan.steps)
+            return
+        self.profile, self.recent = profile, Recent(layout, profile)
+        self.runs: dict[tuple, Run] = {}
+        for _ in range(2):
+            self._walk(plan.steps)
+        self.total = self._sum(plan.steps) + profile.call * 1e-9
+
+    def _walk(self, steps: list) -> None:
+        for s in steps:
+            if isinstance(s, Loop):
+                for _ in range(2):
+                    self._walk(s.head)
+                    self._walk(s.body)
+            elif isinstance(s, Branch):
+                for arm in s.arms:
+                    self._walk(arm)
+            else:
+                self.seconds[id(s)] = self._step(s)
+
+    def _sum(self, steps: list) -> float:
+        return sum(map(self.of, steps))
+
+    def of(self, s) -> float:
+        """A step's seconds; of a loop all trips, of an open one a single one, of a branch the
+        dearest arm."""
+        if isinstance(s, Loop):
+            trips = 1 if s.trips is None else evaluate(s.trips, self.env)
+            return (self._sum(s.head) + self._sum(s.body)) * trips
+        if isinstance(s, Branch):
+            return max(map(self._sum, s.arms), default=0.0)
+        return self.seconds.get(id(s), 0.0)
+
+    def _step(self, s) -> float:
+        if isinstance(s, Launch):
+            return self._launch(s)
+        if isinstance(s, Copy):
+            return self._copy(s)
+        assert isinstance(s, Host)
+        for b in s.buffers():
+            self.recent.touch(b, evaluate(b.bytes, self.env))
+        return 0.0
+
+    def _copy(self, s: Copy) -> float:
+        p, n = self.profile, evaluate(s.source_buffer.bytes, self.env)
+        used = min(self.threads, max(1, n // COPY_PIECE))
+        far = 0.0
+        for b in s.buffers():
+            at = self.recent.touch(b, n)
+            far += n * sum(x.read if used == 1 else x.shared for x in p.levels[:at])
+        return (max(far, n * p.units["store"] / 64 / used) + p.launch
+                + (p.share if used > 1 else 0)) * 1e-9
+
+    def _launch(self, s: Launch) -> float:
+        env = self.env
+        tasks, grain = evaluate(s.tasks, env), max(1, evaluate(s.grain, env))
+        if tasks == 0:
+            return self.profile.launch * 1e-9
+        run = self._run(s, tasks)
+        return seconds(run, -(-tasks // grain), self.threads, self._moved(s, run))
+
+    def _moved(self, s: Launch, run: Run) -> list[Moved]:
+        """Bytes that come from each level: what crosses into each cache, but for what a launch
+        before left there."""
+        ways: tuple[list[float], list[float]] = ([0.0] * len(run.crossings),
+                                                 [0.0] * len(run.crossings))
+        for operand, given in zip(s.operands, s.kernel.operands, strict=True):
+            each = [[c.get((given.name, writes), 0.0) for c in run.crossings]
+                    for writes in (False, True)]
+            at = self.recent.touch(operand.buffer, max(each[0][-1], each[1][-1], 1.0))
+            for sums, crossed in zip(ways, each, strict=True):
+                for k, n in enumerate(crossed):
+                    sums[k] += n if k < at else max(0.0, n - crossed[-1])
+        return [Moved(*m) for m in zip(*ways, strict=True)]
+
+    def _run(self, s: Launch, tasks: int) -> Run:
+        sizes = [evaluate(e, self.env) for e in s.sizes]
+        shape = structure(s.kernel)
+        capacity = {b.name: float(evaluate(o.buffer.bytes, self.env))
+                    for o, b in zip(s.operands, s.kernel.operands, strict=True)}
+        key = (shape, tuple(sizes), tasks, tuple(capacity.values()))
+        found = self.runs.get(key)
+        if found is None:
+            scratch = float(scratch_bytes(s.kernel, sizes))
+            capacity |= {b.name: scratch for b in s.kernel.scratch}
+            found = self.runs[key] = Run(code_of(s, shape, self.profile.vector_bits), sizes, tasks,
+                                         self.profile, capacity)
+        return found
+
+
+_codes: OrderedDict[tuple, Code] = OrderedDict()
+
+
+def code_of(s: Launch, shape: tuple, vector_bits: int) -> Code:
+    """The kernel's code as counts, remembered."""
+    found = _codes.get((shape, vector_bits))
+    if found is None:
+        if len(_codes) > 2048:
+            _codes.popitem(last=False)
+        found = _codes[shape, vector_bits] = Code(s.kernel, vector_bits)
+    return found
+
+
+class Recent:
+    """What was touched last: the buffers, the latest behind."""
+
+    def __init__(self, layout: Layout, profile: Profile):
+        self.sizes: OrderedDict[int, float] = OrderedDict()
+        self.offsets = {id(i.buffer): (i.offset, i.offset + i.size) for i in layout.intervals}
+        self.caches = [size for size, _ in profile.caches]
+
+    def touch(self, buffer: Buffer, size: float) -> int:
+        """The level that its bytes come from (0: the first cache), and note that they are touched
+        now."""
+        root = id(buffer.root)
+        between, found = 0.0, False
+        mine = self.offsets.get(root)
+        for other in reversed(self.sizes):
+            if other == root or mine is not None and _meet(mine, self.offsets.get(other)):
+                found = True
+                break
+            between += self.sizes[other]
+        self.sizes[root] = max(size, self.sizes.pop(root, 0.0))
+        if not found:
+            return len(self.caches)
+        return next((k for k, n in enumerate(self.caches) if between + size <= n), len(self.caches))
+
+
+def _meet(a: tuple[int, int], b: tuple[int, int] | None) -> bool:
+    return b is not None and a[0] < b[1] and b[0] < a[1]

@@ -1,0 +1,127 @@
+"""How often a kernel's loops run, for given sizes: an average over the loops around them.
+
+An outer loop whose variable decides is looked at in its first, middle and last iteration; the
+middle stands for all others.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ...lang.expr import Expr, free_axes, value_of
+from ...lang.loops import LANES, Loop
+
+UNKNOWN = 8.0    # trips of a loop whose bounds are data
+_MOST = 32       # environments that are kept apart
+Env = dict[Expr, int]
+Weighted = list[tuple[float, Env]]
+
+_FAST: dict[str, Callable] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "max": max, "min": min,
+    "floordiv": lambda a, b: a // b if b else 0, "mod": lambda a, b: a % b if b else 0,
+    "lt": operator.lt, "le": operator.le, "eq": operator.eq, "ne": operator.ne,
+    "and": operator.and_, "or": operator.or_, "where": lambda c, a, b: a if c else b,
+    "shr": lambda a, b: a >> b if 0 <= b < 64 else 0,
+    "shl": lambda a, b: a << b if 0 <= b < 64 else 0,
+}
+
+
+class Unknown(Exception):
+    """A value that depends on data."""
+
+
+def value(e: Expr, env: Mapping[Expr, int]) -> int:
+    """An index expression as a number; Unknown where it depends on what memory holds."""
+    if e.op == "lit":
+        return value_of(e)
+    if e.op == "var":
+        if e not in env:
+            raise Unknown
+        return env[e]
+    if e.op == "ctz":
+        n = value(e.args[0], env)
+        return (n & -n).bit_length() - 1 if n else 64
+    if isinstance(e.op, str):
+        raise Unknown
+    args = [value(a, env) for a in e.args]
+    fast = _FAST.get(e.op.name)
+    if fast is not None:
+        return fast(*args)
+    if e.op.name == "cast":
+        return int(args[0])
+    if e.op.reference is None:
+        raise Unknown
+    return int(e.op.reference(*map(np.int64, args)))
+
+
+class Trips:
+    """Average trips of a loop within weighted environments, and the environments inside of it."""
+
+    __slots__ = ("count", "inside", "partial", "whole")
+
+    def __init__(self, loop: Loop, around: Weighted, tasks: tuple[int, int] | None = None):
+        """`tasks` is the range of a parallel loop."""
+        self.count = self.whole = self.partial = 0.0
+        self.inside: Weighted = []
+        for weight, env in around:
+            low, trips = _range(loop, env, tasks)
+            self.count += weight * trips
+            self.whole += weight * (trips // LANES)
+            self.partial += weight * (trips % LANES > 0)
+            if trips > 0:
+                self.inside += _looks(loop, weight, env, low, trips)
+        total = sum(w for w, _ in self.inside) or 1.0
+        self.inside = [(w / total, e) for w, e in self.inside]
+
+
+def _range(loop: Loop, env: Env, tasks: tuple[int, int] | None) -> tuple[int, float]:
+    if tasks is not None:
+        return tasks[0], max(0, tasks[1] - tasks[0])
+    try:
+        low, high = value(loop.low, env), value(loop.high, env)
+    except Unknown:
+        return 0, UNKNOWN
+    return low, max(0, -(-(high - low) // loop.step))
+
+
+def _looks(loop: Loop, weight: float, env: Env, low: int, trips: float) -> Weighted:
+    """The environments of the iterations that are looked at."""
+    last = int(trips) - 1
+    places = {0: 1.0, last: 1.0, last // 2: 1.0} if _decides(loop) else {last // 2: 1.0}
+    places[last // 2] += max(0.0, trips - len(places))
+    return [(weight * w, {**env, loop.var: low + k * loop.step}) for k, w in places.items()]
+
+
+def _decides(loop: Loop) -> bool:
+    """Whether a bound or a condition inside of the loop depends on its variable."""
+    found: set[Expr] = set()
+    stack = list(loop.body)
+    while stack:
+        s = stack.pop()
+        if isinstance(s, Loop):
+            found |= free_axes(s.low) | free_axes(s.high)
+            stack += s.body
+        elif hasattr(s, "body"):
+            found |= free_axes(s.cond)
+            stack += s.body
+    return loop.var in found
+
+
+def merged(around: Weighted) -> Weighted:
+    """Few environments that stand for many."""
+    if len(around) <= _MOST:
+        return around
+    kept = around[::-(-len(around) // _MOST)]
+    total = sum(w for w, _ in kept)
+    return [(w / total, e) for w, e in kept]
+
+
+def likely(cond: Expr, around: Weighted) -> float:
+    """How often a condition holds; one that depends on data, half of the time."""
+    try:
+        return sum(w for w, env in around if value(cond, env))
+    except Unknown:
+        return 0.5
