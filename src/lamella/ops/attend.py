@@ -141,8 +141,9 @@ def _pullback_infer(p: dict, *types: TensorType) -> TensorType:
 def _pullback_reference(p: dict, *arrays: np.ndarray) -> np.ndarray:
     q, k, v, *more = arrays[:-2]
     _, weights, kept = _forward(p, q, k, v, *more)
-    (y, g), groups = arrays[-2:], q.shape[-2] // k.shape[-2]
-    shared = lambda x: x.reshape(*x.shape[:-2], -1, groups, x.shape[-1]).sum(-2)
+    (y, g), heads = arrays[-2:], k.shape[-2]
+    groups = q.shape[-2] // heads
+    shared = lambda x: x.reshape(*x.shape[:-2], heads, groups, x.shape[-1]).sum(-2)
     k, wide = np.repeat(k, groups, -2), np.repeat(v, groups, -2)
     with np.errstate(all="ignore"):
         of_v = shared(np.einsum("...hts,...the->...she", weights * kept, g))

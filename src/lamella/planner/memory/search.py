@@ -3,7 +3,7 @@
 Chen et al., "Training Deep Nets with Sublinear Memory Cost" (2016) showed what computing values
 again saves; to choose by price, size and rest is the rule of Kirisame et al., "Dynamic Tensor
 Rematerialization" (2021), done ahead of time; that any set of runs is a schedule, so that single
-runs can be put in and taken out, is from Kusano et al., "FastSA" (2023).
+runs can be put in and taken out, is from FastSA (Imanishi et al., 2023).
 """
 
 from __future__ import annotations
