@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lamella.planner.memory.peak.occupancy import Occupancy, Unit, Work
-from lamella.planner.memory.peak.search import Search
+from lamella.planner.memory.occupancy import Occupancy, Unit, Work
+from lamella.planner.memory.search import Search
 
 PARTS = (0.9, 0.8, 0.7)
 PUBLISHED = {"ResNet50": (0.0, 0.1, 3.0), "fcn_8_vgg": (0.2, 0.3, 0.8), "n100": (0.0, 0.3, 2.2),

@@ -14,9 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from lamella.planner.memory.peak.place import Interval, lower_bound, settle
-
 from lamella.base.dtypes import uint8
+from lamella.planner.memory.place import Interval, lower_bound, settle
 from lamella.planner.plan import Buffer
 
 

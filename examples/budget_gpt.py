@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from lamella.planner.memory.peak.peak import bytes_text
 
 import lamella
 from lamella import nn, optim
+from lamella.planner.memory.peak import bytes_text
 
 CONTEXT, LAYERS, HEADS, WIDTH, BATCH, VOCABULARY = 128, 6, 2, 64, 8, 64
 STEPS, SHARE = 12, 3

@@ -4,9 +4,6 @@ from functools import cache
 
 import numpy as np
 import pytest
-from lamella.planner.memory.peak.budget import Budget, least_bytes, trail
-from lamella.planner.memory.peak.liveness import Draft
-from lamella.planner.memory.peak.place import lower_bound
 from ops.cases import same_bits
 from planner.test_memory import (
     GUARD,
@@ -32,6 +29,9 @@ from lamella.api.compile import threads
 from lamella.base.errors import BudgetError
 from lamella.engine.kernels import target
 from lamella.planner import build
+from lamella.planner.memory.budget import Budget, least_bytes, trail
+from lamella.planner.memory.liveness import Draft
+from lamella.planner.memory.place import lower_bound
 from lamella.planner.plan import Launch, Order
 
 
@@ -169,7 +169,7 @@ def test_below_the_bound_is_refused_at_once(monkeypatch):
     f, args = deep_mlp()
     bound = min(least_bytes(d, threads()) for d in drafts(deep_mlp) if not any(
         getattr(s, "again", False) for s in d.steps))
-    monkeypatch.setattr("lamella.planner.memory.peak.budget.trail", None)
+    monkeypatch.setattr("lamella.planner.memory.budget.trail", None)
     with pytest.raises(BudgetError, match=rf"no plan .* less than .*\({bound} bytes\), where .*"
                                           r"\.py:\d+.* batch"):
         lamella.plan(compiled(f), *args, memory=bound - 1)

@@ -6,7 +6,6 @@ unit. Scratch of kernels is separate and not counted here.
 
 import numpy as np
 import pytest
-from lamella.planner.memory.peak.place import aligned, lower_bound
 from ops.cases import same_bits
 
 import lamella
@@ -14,6 +13,7 @@ from lamella import nn, optim
 from lamella.api import functions as F
 from lamella.base import tree
 from lamella.engine import executable as running
+from lamella.planner.memory.place import aligned, lower_bound
 from lamella.planner.plan import Copy, Loop, Order
 from lamella.runtime.arena import Arena, paint, touched
 

@@ -7,9 +7,9 @@ import subprocess
 from html.parser import HTMLParser
 
 import pytest
-from lamella.planner.memory.peak.alive import alive_at_peak, alive_text
 
 import lamella
+from lamella.planner.memory.alive import alive_at_peak, alive_text
 from lamella.planner.page import page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

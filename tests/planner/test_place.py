@@ -3,9 +3,9 @@
 import random
 
 import pytest
-from lamella.planner.memory.peak.place import Interval, _by_size, lower_bound, settle
 
 from lamella.base.dtypes import uint8
+from lamella.planner.memory.place import Interval, _by_size, lower_bound, settle
 from lamella.planner.plan import Buffer
 
 

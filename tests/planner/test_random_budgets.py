@@ -6,17 +6,17 @@ import random
 import numpy as np
 import pytest
 from engine.random_programs import Maker
-from lamella.planner.memory.peak.budget import Budget
-from lamella.planner.memory.peak.liveness import Draft, temporaries
-from lamella.planner.memory.peak.occupancy import Occupancy
-from lamella.planner.memory.peak.recompute import with_repeats
-from lamella.planner.memory.peak.reorder import reordered
-from lamella.planner.memory.peak.units import work_of
 from ops.cases import execute, same_bits
 
 from lamella.engine.executable import Executable
 from lamella.engine.kernels import target
 from lamella.planner import build
+from lamella.planner.memory.budget import Budget
+from lamella.planner.memory.liveness import Draft, temporaries
+from lamella.planner.memory.occupancy import Occupancy
+from lamella.planner.memory.recompute import with_repeats
+from lamella.planner.memory.reorder import reordered
+from lamella.planner.memory.units import work_of
 
 SEEDS = range(24)
 
