@@ -19,7 +19,7 @@ from ..lang.loops import Loop, Set, Store, fold, index_var, tile, tile_product
 from ..lang.routine import RESULT, ZERO, Part, Routine
 
 QUERIES = 64        # of a tile
-KEYS = 64           # of a tile where heads are no wider than this, else half as many
+KEYS = 64           # of a tile; half as many where heads are wider than that half
 WARPS, STAGES = 8, 2
 QUERY, WIDTH, KEY, OUT = map(index_var, ("i", "c", "j", "e"))
 NOTHING = lit(-math.inf, float32)
@@ -47,7 +47,7 @@ def forward(p: dict, *types: TensorType) -> Routine:
     *lead, t, h, d = q.shape
     s, g, e = k.shape[-3], k.shape[-2], v.shape[-1]
     blocks = (t + (QUERIES - 1)) // QUERIES
-    count = KEYS if max(upper(d), upper(e)) <= KEYS else KEYS // 2
+    count = KEYS if max(upper(d), upper(e)) <= KEYS // 2 else KEYS // 2
     task = index_var("task")
     *at, head, block = _places(task, (*lead, h, blocks))
     first = block * QUERIES
