@@ -43,7 +43,8 @@ def schedule_correlation(nest: Nest, windows: Expr, buffers, fusion: Fusion,
 
 def correlates(nest: Nest, windows: Expr) -> bool:
     """Whether the operand with windows owns the result's last axes, contiguous and in no window;
-    where it has one channel only: whether it owns fewer places of the result than are summed."""
+    where it has no channels, summed ones included: whether it owns fewer places of the result
+    than are summed."""
     dot, axes = nest.bodies[0], list(nest.group.seeds[0].definition.axes)
     side = Window(nest, windows, axes, list(dot.attr[1]))
     other, = (nest.reads[e] for e in dot.args if e is not windows)
@@ -51,6 +52,8 @@ def correlates(nest: Nest, windows: Expr) -> bool:
     columns = _columns(axes, side, other.strides)
     if columns:
         return owned[-1] is columns[-1]
+    if any(a.attr[1] != 1 and a not in side.limited and side.stride(a) == 1 for a in dot.attr[1]):
+        return False
     filters = Side(other, [a for a in owned if a in other.strides], list(dot.attr[1]))
     runs = filters.runs(filters.axes)
     taps = product(a.attr[1] for a in owned if a in side.read.strides)
