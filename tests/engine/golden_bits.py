@@ -53,6 +53,9 @@ def cases() -> dict[str, Callable]:
     found["conv2d and its gradients"] = lambda: lamella.value_and_grad(
         lambda x, w: lamella.square(lamella.conv2d(x, w, padding=1)).sum(), (0, 1))(
             array((2, 9, 11, 5), 13), array((7, 3, 3, 5), 14))
+    found["conv2d by Winograd's algorithm"] = lambda: lamella.value_and_grad(
+        lambda x, w: lamella.square(lamella.conv2d(x, w, padding=1)).sum(), (0, 1))(
+            array((2, 9, 11, 32), 13), array((40, 3, 3, 32), 14))
     found["random"] = lambda: [lamella.random.normal(lamella.random.key(5), (1001,)),
                                lamella.random.uniform(lamella.random.key(6), (77, 3))]
     found["training a small GPT"] = training

@@ -109,3 +109,21 @@ def test_a_size_outside_of_the_symbol_s_bounds_is_refused():
     for size in (1, 65):
         with pytest.raises(Exception, match="B"):
             execute(general, [rows(size), *weights()])
+
+
+def taps(images, height, width) -> Program:
+    """A convolution by Winograd's algorithm and its gradient for an image of any size."""
+    x = placeholder(tensor("float32", (images, height, width, 32)))
+    w = placeholder(tensor("float32", (48, 3, 3, 32)))
+    y = make(op_named("conv"), (x, w), {"stride": (1, 1), "dilation": (1, 1), "inner": (0, 0),
+                                        "padding": ((1, 1), (1, 1)), "groups": 1})
+    return Program([x, w], [make(op_named("relu"), (y,)), *pullback([y], [x], [apply("exp", y)])])
+
+
+@pytest.mark.parametrize("size", ((1, 1, 1), (2, 5, 4), (1, 3, 150), (0, 4, 4)))
+def test_an_image_of_any_size_has_the_bits_of_its_own_plan(size):
+    rng = np.random.default_rng(3)
+    given = [rng.standard_normal(s).astype(np.float32) / 8 for s in ((*size, 32), (48, 3, 3, 32))]
+    symbols = symbol("N", 0, 4), symbol("Y", 1, 300), symbol("X", 1, 300)
+    general = execute(compiled(taps(*symbols)), given)
+    assert all(map(same_bits, general, execute(compiled(taps(*size)), given)))

@@ -237,6 +237,48 @@ def test_a_convolution(stride, padding):
         assert_bits(found, expected)
 
 
+def transformed(x, along, axes):
+    """x under `along` of each of the axes, the first one first."""
+    for axis in axes:
+        x = np.stack(along(*np.moveaxis(x, axis, 0)), axis)
+    return x
+
+
+def rule_w(x, w, low) -> np.ndarray:
+    """Rule W: the image x [n, y, z, c], weights [f, 3, 3, c], the padding `low` on all sides."""
+    n, height, width, depth = x.shape
+    height, width = height + 2 * low - 2, width + 2 * low - 2
+    padded = np.pad(x, ((0, 0), (low, low + 1), (low, low + 1), (0, 0)))
+    down, across = range(0, height, 2), range(0, width, 2)
+    d = np.stack([[padded[:, y:y + 4, z:z + 4] for z in across] for y in down])
+    v = transformed(d, lambda a, b, c, d: (a - c, b + c, c - b, b - d), (3, 4))
+    u = transformed(w, lambda a, b, c: (a, ((a + c) + b) * f32(0.5), ((a + c) - b) * f32(0.5), c),
+                    (1, 2))
+    m = rule_g(((v[..., c, None], np.moveaxis(u[..., c], 0, -1)) for c in range(depth)),
+               (*v.shape[:-1], len(w)))
+    o = transformed(m, lambda a, b, c, d: ((a + b) + c, (b - c) - d), (3, 4))
+    o = o.transpose(2, 0, 3, 1, 4, 5).reshape(n, 2 * len(down), 2 * len(across), len(w))
+    return o[:, :height, :width]
+
+
+@pytest.mark.parametrize(("shape", "filters", "padding"), (
+    ((2, 7, 6, 32), 40, 1), ((1, 1, 1, 48), 32, 1), ((3, 8, 130, 32), 32, 0)))
+def test_a_convolution_by_winograds_algorithm(shape, filters, padding):
+    x, w = normal(*shape, seed=3), normal(filters, 3, 3, shape[-1], seed=4)
+    for found in both(lambda x, w: F.conv2d(x, w, padding=padding), x, w):
+        assert_bits(found, rule_w(x, w, padding))
+
+
+def test_the_gradient_for_the_input_by_winograds_algorithm():
+    x, w, g = normal(2, 5, 4, 32, seed=5), normal(48, 3, 3, 32, seed=6), normal(2, 5, 4, 48, seed=7)
+
+    def gradient(x, w, g):
+        return lamella.vjp(lambda x: F.conv2d(x, w, padding=1), x)[1](g)[0]
+
+    for found in both(gradient, x, w, g):
+        assert_bits(found, rule_w(g, w[:, ::-1, ::-1].transpose(3, 1, 2, 0), 1))
+
+
 def test_what_is_outside_of_an_image_takes_no_part():
     x, w = np.full((1, 2, 2, 1), -1e-30, f32), np.full((1, 3, 3, 1), 1e-30, f32)
     w[0, 0] = np.nan

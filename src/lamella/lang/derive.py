@@ -17,7 +17,7 @@ from ..base import dtypes
 from ..base.extents import Extent
 from ..ir.types import TensorType
 from . import expr, interpret, scalar
-from .definition import Definition, reduction
+from .definition import PRODUCTS, Definition, reduction
 from .expr import Expr, affine, free_axes, lit
 from .interpret import canonical, fresh, in_range, nonnegative, rebuilt, rewrite
 from .invert import Inverse, linear, simplified
@@ -202,7 +202,7 @@ def _conjuncts(e: Expr) -> list[Expr]:
 
 def _flattened(axes: tuple[Expr, ...], body: Expr) -> tuple[tuple[Expr, ...], Expr]:
     """A sum of sums as one sum over the axes of all."""
-    while body.op == "reduce" and body.attr[0] in ("sum", "dot"):
+    while body.op == "reduce" and body.attr[0] in ("sum", *PRODUCTS):
         if set(axes) & set(body.attr[1]):
             body = fresh(body)
         axes += body.attr[1]

@@ -19,12 +19,12 @@ from ..base.extents import Extent, FloorDiv, Size, divides, evaluate, lower, sol
 from ..ir.types import TensorType
 from . import expr, scalar
 from . import math as _math  # noqa: F401 (installs the references that NumPy lacks)
-from .definition import Definition, reduction
+from .definition import PRODUCTS, Definition, reduction
 from .expr import Expr, affine, free_axes
 
 # ---- values -------------------------------------------------------------------------------------
 
-_UFUNCS = {"sum": np.add, "dot": np.add, "prod": np.multiply, "max": np.maximum,
+_UFUNCS = {"sum": np.add, "dot": np.add, "winograd": np.add, "prod": np.multiply, "max": np.maximum,
            "min": np.minimum, "any": np.logical_or, "all": np.logical_and}
 
 
@@ -121,7 +121,7 @@ class _Values:
 
 def _identity(monoid: str, dtype: np.dtype):
     if monoid not in ("max", "min"):
-        return {"sum": 0, "dot": 0, "prod": 1, "any": False, "all": True}[monoid]
+        return {"sum": 0, "dot": 0, "winograd": 0, "prod": 1, "any": False, "all": True}[monoid]
     if dtype.kind == "b":
         return monoid == "min"
     if dtype.kind == "f":
@@ -293,7 +293,7 @@ def canonical(axes: tuple[Expr, ...], body: Expr, names: list[str] | None = None
         if e.op != "reduce":
             return rebuilt(e, args)
         monoid, new = e.attr[0], tuple(final[a] for a in e.attr[1])
-        return expr.reduce(monoid, new, *args) if monoid == "dot" else reduction(monoid, new, *args)
+        return (expr.reduce if monoid in PRODUCTS else reduction)(monoid, new, *args)
 
     return tuple(final[a] for a in axes), rewrite(body, visit)
 

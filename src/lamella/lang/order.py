@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from .loops import LANES
 
-VERSION = 2
+VERSION = 3
 SUM_LANES = LANES          # position k of a sum adds into lane k mod SUM_LANES
 SUM_CHUNK = 1024           # of a chunk of so many positions; chunks join as an aligned binary tree
 CONTRACT_CHUNK = 4096      # positions of one ascending chain of fused multiply-adds
+WINOGRAD_DEPTH = 32        # channels and filters from which 3 x 3 taps are summed over 4 x 4 tiles
 WEIGHTS_CHUNK = 64         # weights of attention that are added before they join the others

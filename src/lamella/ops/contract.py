@@ -24,6 +24,8 @@ from ..ir.op import Op, is_extent
 from ..ir.types import TensorType, tensor
 from ..lang import expr
 from ..lang.definition import Definition
+from ..lang.loops import LANES
+from ..lang.order import CONTRACT_CHUNK, WINOGRAD_DEPTH
 from .move import CONCAT, pad, reshape, slice_
 
 Affine = tuple[int, tuple[tuple[str, int], ...]]
@@ -171,8 +173,32 @@ def _lower(p: dict, a: TensorType, b: TensorType) -> Definition:
         fill = 0 if any(leaves(p[key], t.shape, found)) else None
         reads.append(expr.read(k, tuple(indices), t.dtype, fill))
     bound = tuple(axes[s] for s in p["sum"])
-    body = expr.reduce("dot", bound, *reads) if bound else reads[0] * reads[1]
+    body = expr.reduce(_algorithm(p, a.dtype, found), bound, *reads) if bound else \
+        reads[0] * reads[1]
     return Definition((a, b), tuple(axes[o] for o in p["out"]), body)
+
+
+def _algorithm(p: dict, dtype: dtypes.DType, found: dict[str, Extent]) -> str:
+    """How the products are added: "winograd" where 3 x 3 taps move in single steps over an image of
+    float32 with enough channels and filters, "dot" everywhere else."""
+    if dtype is not dtypes.float32 or len(p["sum"]) != 3 or len(p["out"]) < 3:
+        return "dot"
+    (r, s, c), (y, x, f) = p["sum"], p["out"][-3:]
+    depth, filters = found[c], found[f]
+    if not (isinstance(depth, int) and isinstance(filters, int) and depth % LANES == 0
+            and WINOGRAD_DEPTH <= depth <= CONTRACT_CHUNK and filters >= WINOGRAD_DEPTH
+            and found[r] == found[s] == 3):
+        return "dot"
+    forms = [[parse_index(t) for t in p[key]] for key in "ab"]
+    for image, weights in (forms, forms[::-1]):
+        moved = [dict(terms) for _, terms in image]
+        names = [n for terms in moved for n in terms]
+        if all(any(m == {place: 1, tap: way} for m in moved for way in (1, -1))
+               for place, tap in ((y, r), (x, s))) and {c: 1} in moved and f not in names and \
+                {(0, ((n, 1),)) for n in (r, s, c, f)} <= set(weights) and not any(
+                    n in (x, y) for _, terms in weights for n, _ in terms):
+            return "winograd"
+    return "dot"
 
 
 # ---- what a text may state ----------------------------------------------------------------------

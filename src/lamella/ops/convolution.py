@@ -99,7 +99,8 @@ def _samples():
             (spread, [normal(2, 4, 3, 3), normal(2, 3, 3, 3, seed=1)]),
             (line, [normal(2, 17, 3), normal(4, 3, 3, seed=1)]),
             (cube, [normal(1, 4, 5, 4, 2), normal(3, 2, 3, 2, 2, seed=1)]),
-            (line, [normal(0, 17, 3), normal(4, 3, 3, seed=1)])]
+            (line, [normal(0, 17, 3), normal(4, 3, 3, seed=1)]),
+            (plain, [normal(1, 4, 5, 32), normal(32, 3, 3, 32, seed=1)])]
 
 
 CONV = composite("conv", "Cross-correlation of [n, ..., c] with [f, ..., c], 1 to 3 axes between.",

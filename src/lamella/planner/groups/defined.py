@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...ir.node import Node
 from ...ir.program import frozen
 from ...lang import expr
-from ...lang.definition import Definition
+from ...lang.definition import PRODUCTS, Definition
 
 CHEAP = frozenset({"add", "sub", "mul", "neg", "max", "min", "abs", "where", "cast", "eq", "ne",
                    "lt", "le", "and", "or", "xor", "not", "stop_gradient", "bitcast", "sign",
@@ -23,7 +23,7 @@ def kind_of(node: Node, definition: Definition) -> str:
     if "update" in node.op.facts:
         return "update"
     if body.op == "reduce":
-        return "dot" if body.attr[0] == "dot" else "reduce"
+        return "dot" if body.attr[0] in PRODUCTS else "reduce"
     return "map" if not any(e.op == "reduce" for e in expr.walk(body)) else "general"
 
 

@@ -11,7 +11,7 @@ from ...ir.node import Node, at_source, make, topological
 from ...ir.op import op_named
 from ...ir.program import Program, rebuild
 from ...lang import expr
-from ...lang.definition import Definition
+from ...lang.definition import PRODUCTS, Definition
 from ...lang.expr import Expr
 from ...ops.notation import define
 from .linear import linear
@@ -50,7 +50,7 @@ class _Splitter:
     def _bodies(self, e: Expr) -> tuple[Expr, ...]:
         """A reduction's arguments without reductions; those of a contraction as plain reads."""
         args = tuple(self._pure(a) for a in e.args)
-        if e.attr[0] == "dot":
+        if e.attr[0] in PRODUCTS:
             args = tuple(a if _plain(a) else self._stored(a) for a in args)
         return args
 

@@ -70,7 +70,7 @@ class Packing:
         panel = expr.axis("panel", (count + (width - 1)) // width)
         axes = [*batch, panel, *self.bound, expr.axis("lane", width)]
         table = self.offsets(side) if len(side.summed) > 1 else None
-        node = self._buffer(side.dtype, axes, "packed right operand")
+        node = self.buffer(side.dtype, axes, "packed right operand")
         found = strides(node, axes)
         b = Builder(self.nest, self.buffers)
         along = side.layout(columns).along == 1
@@ -93,7 +93,7 @@ class Packing:
         tasks = product(a.attr[1] for a in batch) * groups * strips
         outer = Loop(task, ZERO, b.size(("tasks",), tasks), [Loop(at, first, last, body)],
                      "parallel")
-        self._append(b.launch("pack", [outer], tasks), "pack")
+        self.append(b.launch("pack", [outer], tasks), "pack")
         return Side(StridedRead(node, 0, found, side.dtype), side.axes, self.bound), found[panel]
 
     def offsets(self, side: Side) -> Node:
@@ -120,21 +120,21 @@ class Packing:
     def _run(self, dtype, axes: list[Expr], value: Expr, operands: list[Node], label: str,
              names: str) -> Node:
         """The node of a new buffer, written by a launch."""
-        node = self._buffer(dtype, axes, label)
+        node = self.buffer(dtype, axes, label)
         body = Definition(tuple(n.type for n in operands), tuple(axes), value)
         group = Group(Seed(node, "map", body, operands), (node.shape[:-1], node.shape[-1]))
         nest = Nest(group, Fusion([], self.access, []), {id(node)})
-        self._append(schedule_rows(nest, self.buffers), names)
+        self.append(schedule_rows(nest, self.buffers), names)
         return node
 
-    def _buffer(self, dtype, axes: list[Expr], label: str) -> Node:
+    def buffer(self, dtype, axes: list[Expr], label: str) -> Node:
         """A node for a new buffer, row-major over the axes."""
         node = placeholder(tensor(dtype, tuple(a.attr[1] for a in axes)), "packed")
         self.buffers[id(node)] = Buffer(dtype, node.type.size, "temporary", label)
         self.access[id(node)] = stored(node)
         return node
 
-    def _append(self, launch: Launch, names: str) -> None:
+    def append(self, launch: Launch, names: str) -> None:
         launch.names, launch.source, launch.lays_out = names, self.source, True
         self.before.append(launch)
 

@@ -10,10 +10,13 @@ from .correlate import correlates, schedule_correlation
 from .depthwise import is_depthwise, schedule_depthwise
 from .nest import Nest
 from .windows import windowed
+from .winograd import schedule_winograd
 
 
 def schedule_product(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch]:
     """The launches of a product and of the maps fused behind it."""
+    if nest.bodies[0].attr[0] == "winograd":
+        return schedule_winograd(nest, buffers, fusion, target)
     windows = windowed(nest)
     if windows is None:
         return schedule_contraction(nest, buffers, fusion, target)

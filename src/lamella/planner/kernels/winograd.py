@@ -1,0 +1,338 @@
+"""Convolution with 3 x 3 taps by Winograd's algorithm F(2x2, 3x3): 2 x 2 pixels of the result from
+4 x 4 of the image with 16 products for each channel and filter, where the taps alone take 36.
+
+A task takes tiles of the image through three stages. The tiles go into scratch, transformed, as 16
+matrices of tiles x channels; each is multiplied with the transformed weights' matrix of the same
+number (a register tile of tiles x filters, summed over channels); the 16 results of a tile and
+filter are joined to its pixels. The transformed weights are laid out in panels beforehand (Lavin,
+Gray, "Fast algorithms for convolutional neural networks", CVPR 2016; docs/numerics.md).
+"""
+
+from __future__ import annotations
+
+from ...base import dtypes
+from ...base.extents import Extent, lower, product, upper
+from ...lang import expr, scalar
+from ...lang.expr import Expr, lit
+from ...lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index
+from ..groups.fuse import Fusion
+from ..groups.linear import linear
+from ..plan import Launch
+from .convolve import choose_tile
+from .nest import Builder, Nest, StridedRead, decode
+from .packing import ZERO, Packing, Side, read_through, strides
+from .panel import Target, lay_out
+from .tile import Span, epilogue
+from .windows import Window, inside
+
+POINTS = 16             # matrices: places of a transformed tile
+NEAR = 1 << 17          # elements of transformed tiles that a task keeps, about
+MOST_TILES = 48         # of a task
+LEAST_TASKS = 8
+STRIP = 64              # channels of a panel that one task lays out
+F32 = dtypes.float32
+
+
+def schedule_winograd(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch]:
+    """The launches of a product that is summed by Winograd's algorithm, and of the maps behind."""
+    return _Winograd(nest, buffers, fusion, target).launches()
+
+
+class _Image:
+    """One axis of the image: where a tile's four places begin, and how far the axis goes."""
+
+    def __init__(self, window: Window, nest: Nest, e: Expr, tap: Expr):
+        forms = [linear(i) for i in e.args]
+        d, = (k for k, f in enumerate(forms) if f is not None and tap in f.terms)
+        form = forms[d]
+        assert form is not None
+        self.flipped = form.terms[tap] == -1
+        self.first = form.constant - 2 if self.flipped else form.constant
+        self.extent = nest.nodes[e.attr[0]].shape[d]
+        step = window.stride(tap)
+        self.stride = step * -1 if self.flipped else step
+        self.back = step * 2 if self.flipped else 0  # the tap that is read first
+
+
+class _Winograd:
+    def __init__(self, nest: Nest, buffers, fusion: Fusion, target):
+        self.nest, self.buffers = nest, dict(buffers)
+        self.access = nest.access = dict(fusion.access)
+        self.dot = nest.bodies[0]
+        self.taps, self.channel = list(self.dot.attr[1][:2]), self.dot.attr[1][2]
+        axes = list(nest.group.seeds[0].definition.axes)
+        self.y, self.x, self.filter = axes[-3:]
+        weights, = (e for e in self.dot.args if self.filter in expr.free_axes(e))
+        image, = (e for e in self.dot.args if e is not weights)
+        self.image = Window(nest, image, axes, [self.channel])
+        self.lines = [_Image(self.image, nest, image, tap) for tap in self.taps]
+        read = nest.reads[weights]
+        self.weights = Side(read, [a for a in axes if a in read.strides], [self.channel])
+        self.batch = [a for a in axes[:-3] if a in self.weights.axes]
+        self.others = [a for a in axes[:-3] if a not in self.batch]
+        self.depth, self.n = self.channel.attr[1], self.filter.attr[1]
+        self.packing = Packing(nest, self.buffers, self.access, [self.channel])
+        across, down = self.x.attr[1], self.y.attr[1]
+        most = max(1, (upper(across) + 1) // 2)
+        self.segment = -(-most // -(-most // MOST_TILES))       # tiles of a unit, in one line
+        self.segments = ((across + 1) // 2 + (self.segment - 1)) // self.segment
+        self.tall = (down + 1) // 2
+        self.units = product(a.attr[1] for a in self.others) * self.tall * self.segments
+        self.group = self._group()
+        self.tile = choose_tile(self.group * self.segment, self.n, target)
+        self.width = self.tile[1] * LANES
+        self.panels = -(-self.n // self.width)
+
+    def _group(self) -> int:
+        """Units of a task: as many tiles as stay near, and enough tasks."""
+        tiles = max(self.segment, min(MOST_TILES, NEAR // (POINTS * self.depth)))
+        outer = product(a.attr[1] for a in self.batch)
+        enough = max(1, (lower(self.units) or 1) * max(1, lower(outer)) // LEAST_TASKS)
+        return max(1, min(tiles // self.segment, enough))
+
+    def launches(self) -> list[Launch]:
+        packed = self._pack()
+        return [*self.packing.before, self._product(packed)]
+
+    # -- weights --
+
+    def _pack(self) -> Side:
+        """The transformed weights as [batch, panel, point, channel, filters of a panel]."""
+        panel, point = expr.axis("panel", self.panels), expr.axis("point", POINTS)
+        axes = [*self.batch, panel, point, self.channel, expr.axis("lane", self.width)]
+        node = self.packing.buffer(F32, axes, "transformed weights")
+        found = strides(node, axes)
+        b = Builder(self.nest, self.buffers)
+        strips = -(-self.depth // STRIP)
+        n_strips, n_panels = b.size(("strips",), strips), b.size(("panels",), self.panels)
+        depth, task = b.size(("depth",), self.depth), index_var("task")
+        low, at = task % n_strips * STRIP, task // n_strips % n_panels
+        places = decode(task // n_strips // n_panels,
+                        [(a, b.size(("batch", n), a.attr[1])) for n, a in enumerate(self.batch)])
+        source = read_through(b, self.weights, self.filter, places)
+        name = b.operand(node, 0, F32, writes=True)
+        base = b.address(name, {a: found[a] for a in self.batch}, places) + \
+            at * depth * (POINTS * self.width)
+        plain = b.scratch(F32, lit(9 * STRIP * self.width, dtypes.index))
+        high = scalar.minimum(low + STRIP, depth)
+        tap, c, v = index_var("tap"), index_var("c"), index_var("v")
+        start = source.start
+        for step, line, axis in ((tap // 3, self.lines[0], self.taps[0]),
+                                 (tap % 3, self.lines[1], self.taps[1])):
+            k = 2 - step if line.flipped else step
+            start = start + k * b.size((name, axis), self.weights.stride(axis))
+        lay = lay_out(source._replace(start=start),
+                      Target(plain, F32, tap * (STRIP * self.width), self.width),
+                      at * self.width, b.size(("count",), self.n), low, high)
+        taps = [[expr.load(plain, (k * 3 + m) * (STRIP * self.width) + (c - low) * self.width + v,
+                           F32, LANES) for m in range(3)] for k in range(3)]
+        sets, values = _transformed(taps, _weights)
+        stores = [Store(name, base + (depth * p + c) * self.width + v, value)
+                  for p, value in enumerate(values)]
+        transform = Loop(c, low, high, [Loop(v, ZERO, lit(self.width, dtypes.index),
+                                             [*sets, *stores], "serial", LANES)])
+        tasks = product(a.attr[1] for a in self.batch) * self.panels * strips
+        body = [Loop(tap, ZERO, lit(9, dtypes.index), lay), transform]
+        self.packing.append(b.launch("pack", [Loop(task, ZERO, b.size(("tasks",), tasks), body,
+                                                   "parallel")], tasks), "pack")
+        return Side(StridedRead(node, 0, found, F32), self.weights.axes, [self.channel])
+
+    # -- tasks --
+
+    def _product(self, packed: Side) -> Launch:
+        b = self.b = Builder(self.nest, self.buffers)
+        outer = product(a.attr[1] for a in self.batch)
+        groups: Extent = (self.units + (self.group - 1)) // self.group
+        count = b.size(("groups",), groups)
+        enough = lower(groups * outer) >= LEAST_TASKS
+        share = self.panels if enough else 1  # panels that one task multiplies its tiles with
+        task, p = index_var("task"), index_var("p")
+        parts = b.size(("parts",), self.panels // share)
+        self.places = decode(task // parts // count, [
+            (a, b.size(("batch", k), a.attr[1])) for k, a in enumerate(self.batch)])
+        low = task // parts % count * self.group
+        high = scalar.minimum(low + self.group, b.size(("units",), self.units))
+        tiles = index_var("tiles")
+        self.slots = b.size(("slots",), self.group * self.segment)
+        self.long, self.channels = b.size(("segment",), self.segment), b.size(
+            ("depth",), self.depth)
+        self.moved = b.scratch(F32, self.slots * self.channels * POINTS)
+        self.sums = b.scratch(F32, self.slots * (POINTS * self.width))
+        self.pixels = b.scratch(F32, self.long * (4 * self.width))
+        self.border = b.scratch(F32, self.channels * POINTS)
+        panels = b.size(("share",), share)
+        first = task % parts * panels
+        moved = self._units(low, high, lambda n, ty, tx, _: self._tile(n, ty, tx, tiles))
+        joined = self._units(low, high, lambda n, ty, tx, first: self._pixels(tx, first, tiles),
+                             lambda n, ty, first: self._stored(n, ty, first, p))
+        body = [Set(tiles, ZERO), *moved, Loop(p, first, first + panels, [
+            *self._multiplied(packed, p, tiles), Set(tiles, ZERO), *joined])]
+        tasks = outer * groups * (self.panels // share)
+        launch = b.launch("winograd", [Loop(task, ZERO, b.size(("tasks",), tasks), body,
+                                            "parallel")], tasks)
+        launch.flops = 2 * POINTS * self.units * self.segment * self.depth * self.n * outer
+        return launch
+
+    def _units(self, low: Expr, high: Expr, tile, end=None) -> list:
+        """For each unit `tile(n, ty, tx, first)` of each of its tiles, then `end(n, ty, first)`."""
+        b = self.b
+        u, tx = index_var("u"), index_var("tx")
+        many, tall = b.size(("segments",), self.segments), b.size(("tall",), self.tall)
+        ty, n, first = u // many % tall, u // many // tall, u % many * self.long
+        last = scalar.minimum(first + self.long, b.size(("wide",), (self.x.attr[1] + 1) // 2))
+        names = [index_var(k) for k in ("image", "ty", "first")]
+        n0, ty0, first0 = names
+        return [Loop(u, low, high, [
+            *(Set(name, value) for name, value in zip(names, (n, ty, first), strict=True)),
+            Loop(tx, first0, last, tile(n0, ty0, tx, first0)),
+            *(end(n0, ty0, first0) if end else ())])]
+
+    # -- tiles of the image --
+
+    def _tile(self, n: Expr, ty: Expr, tx: Expr, tiles: Expr) -> list:
+        """The image's tile, transformed, to the slot `tiles`, which then is the next one."""
+        b, side = self.b, self.image
+        name = b.operand(side.read.base, side.read.offset, side.dtype)
+        at = decode(n, [(a, b.size(("other", k), a.attr[1])) for k, a in enumerate(self.others)])
+        start = b.address(name, {a: s for a, s in side.read.strides.items() if a in at}, at)
+        start = start + b.address(name, {a: side.stride(a) for a in self.batch}, self.places)
+        start = start + b.size((name, "start"), side.start + sum(i.back for i in self.lines))
+        steps, lows, ends = [], [], []
+        for k, (line, place) in enumerate(zip(self.lines, (ty, tx), strict=True)):
+            steps.append(b.size((name, "line", k), line.stride))
+            start = start + place * 2 * steps[k]
+            lows.append(place * 2 + b.size(("first", k), line.first))
+            ends.append(b.size(("extent", k), line.extent))
+        here, whole = index_var("here"), index_var("whole")
+        everywhere = scalar.and_(*(inside(low, low + 3, end)
+                                   for low, end in zip(lows, ends, strict=True)))
+        one, step = lit(1, dtypes.index), b.size((name, "channel"), side.stride(self.channel))
+
+        def lanes(c: Expr) -> Expr:
+            return c if step is one else (c + lane_index()) * step
+
+        def vector(i: Expr, j: Expr, c: Expr) -> Expr:
+            return expr.load(name, here + i * steps[0] + j * steps[1] + lanes(c), F32, LANES)
+
+        def index(k: int) -> Expr:
+            return lit(k, dtypes.index)
+
+        c, nothing = index_var("c"), expr.var("nothing", F32, LANES)
+        straight = self._moved(lambda i, j: vector(index(i), index(j), c), c, tiles)
+        around = self._moved(lambda i, j: expr.load(self.border, (i * 4 + j) * self.channels + c,
+                                                    F32, LANES), c, tiles)
+        i, j, there = index_var("i"), index_var("j"), index_var("there")
+        inner = scalar.and_(inside(lows[0] + i, lows[0] + i, ends[0]),
+                            inside(lows[1] + j, lows[1] + j, ends[1]))
+        place = (i * 4 + j) * self.channels + c
+        fetch = Loop(i, ZERO, index(4), [Loop(j, ZERO, index(4), [
+            Set(there, scalar.cast(inner, dtypes.index)),
+            When(there > 0, [self._channels(c, [Store(self.border, place, vector(i, j, c))])]),
+            When(there < 1, [self._channels(c, [Store(self.border, place, nothing)])])])])
+        return [Set(here, start), Set(nothing, lit(0, F32)),
+                Set(whole, scalar.cast(everywhere, dtypes.index)),
+                When(whole > 0, [straight]), When(whole < 1, [fetch, around]),
+                Set(tiles, tiles + 1)]
+
+    def _channels(self, c: Expr, body: list) -> Loop:
+        return Loop(c, ZERO, self.channels, body, "serial", LANES)
+
+    def _moved(self, read, c: Expr, slot: Expr) -> Loop:
+        """A tile's channels, read by `read`, transformed to the slot."""
+        sets, values = _transformed([[read(i, j) for j in range(4)] for i in range(4)], _image)
+        size = self.slots * self.channels
+        return self._channels(c, [*sets, *(
+            Store(self.moved, slot * self.channels + size * p + c, x)
+            for p, x in enumerate(values))])
+
+    # -- products --
+
+    def _multiplied(self, packed: Side, panel: Expr, tiles: Expr) -> list:
+        """Every point's matrix of tiles times its matrix of weights of the panel."""
+        b = self.b
+        rows, vectors = self.tile
+        name = b.operand(packed.read.base, 0, F32)
+        start = b.address(name, {a: packed.stride(a) for a in self.batch}, self.places)
+        point, i0, k = index_var("point"), index_var("i0"), index_var("k")
+        weights = start + (panel * POINTS + point) * self.channels * self.width
+        registers = [[expr.var(f"c{r}_{v}", F32, LANES) for v in range(vectors)]
+                     for r in range(rows)]
+        lines = [index_var(f"line{r}") for r in range(rows)]
+        right = [expr.load(name, weights + k * self.width + v * LANES, F32, LANES)
+                 for v in range(vectors)]
+        sums, last = [], tiles - 1
+        for line, line_registers in zip(lines, registers, strict=True):
+            x = expr.load(self.moved, line + k, F32)
+            sums += [Set(c, scalar.fma(x, y, c))
+                     for c, y in zip(line_registers, right, strict=True)]
+        before = [Set(line, (point * self.slots + scalar.minimum(i0 + r, last)) * self.channels)
+                  for r, line in enumerate(lines)]
+        zero = [Set(c, lit(0, F32)) for line in registers for c in line]
+        store = [When(i0 + r < tiles, [
+            Store(self.sums, (point * self.slots + i0 + r) * self.width + v * LANES, c)
+            for v, c in enumerate(line)]) for r, line in enumerate(registers)]
+        chain = Loop(k, ZERO, self.channels, sums)
+        return [Loop(point, ZERO, lit(POINTS, dtypes.index), [
+            Loop(i0, ZERO, tiles, [*before, *zero, chain, *store], "serial", rows)])]
+
+    # -- pixels of the result --
+
+    def _pixels(self, tx: Expr, first: Expr, tiles: Expr) -> list:
+        """The tile's 2 x 2 pixels, joined, to the unit's two lines of pixels in scratch."""
+        v = index_var("v")
+        points = [[expr.load(self.sums, (self.slots * (i * 4 + j) + tiles) * self.width + v, F32,
+                             LANES) for j in range(4)] for i in range(4)]
+        sets, values = _transformed(points, _result)
+        at = (tx - first) * (2 * self.width) + v
+        stores = [Store(self.pixels, at + (self.long * (p // 2 * 2) + p % 2) * self.width, x)
+                  for p, x in enumerate(values)]
+        return [Loop(v, ZERO, lit(self.width, dtypes.index), [*sets, *stores], "serial", LANES),
+                Set(tiles, tiles + 1)]
+
+    def _stored(self, n: Expr, ty: Expr, first: Expr, panel: Expr) -> list:
+        """The unit's lines of pixels through the maps behind the product to their places."""
+        b = self.b
+        line, i, j = index_var("line"), index_var("i"), index_var("j")
+        across, down = b.size(("across",), self.x.attr[1]), b.size(("down",), self.y.attr[1])
+        low = (n * down + ty * 2 + line) * across + first * 2
+        long = scalar.minimum(self.long * 2, across - first * 2)
+        column = panel * self.width
+        value = expr.load(self.pixels, (line * self.long * 2 + (i - low)) * self.width +
+                          (j - column), F32)
+        rows = [*self.others, self.y, self.x]
+        return [Loop(line, ZERO, scalar.minimum(lit(2, dtypes.index), down - ty * 2), epilogue(
+            b, self.dot, value, (i, j), (
+                Span(rows, low, low + long, "rows"),
+                Span([self.filter], column, scalar.minimum(
+                    column + self.width, b.size(("n",), self.n)), "columns")), self.places))]
+
+
+# ---- the transformations, along one axis --------------------------------------------------------
+
+def _image(d):
+    return d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]
+
+
+def _weights(g):
+    half, ends = lit(0.5, F32), g[0] + g[2]
+    return g[0], (ends + g[1]) * half, (ends - g[1]) * half, g[2]
+
+
+def _result(m):
+    return (m[0] + m[1]) + m[2], (m[1] - m[2]) - m[3]
+
+
+def _transformed(table: list[list[Expr]], along) -> tuple[list[Set], list[Expr]]:
+    """A table of vectors under `along` of its columns, then of its rows: (the steps, the values in
+    row-major order)."""
+    named = [[expr.var(f"in{i}_{j}", F32, LANES) for j in range(len(line))]
+             for i, line in enumerate(table)]
+    sets = [Set(x, e) for names, line in zip(named, table, strict=True)
+            for x, e in zip(names, line, strict=True)]
+    columns = [along(column) for column in zip(*named, strict=True)]
+    lines = []
+    for i, line in enumerate(zip(*columns, strict=True)):
+        names = [expr.var(f"mid{i}_{j}", F32, LANES) for j in range(len(line))]
+        sets += [Set(x, e) for x, e in zip(names, line, strict=True)]
+        lines.append(along(names))
+    return sets, [x for line in lines for x in line]
