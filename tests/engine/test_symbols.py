@@ -112,12 +112,13 @@ def test_a_size_outside_of_the_symbol_s_bounds_is_refused():
 
 
 def taps(images, height, width) -> Program:
-    """A convolution by Winograd's algorithm and its gradient for an image of any size."""
+    """A convolution by Winograd's algorithm and its gradients for an image of any size."""
     x = placeholder(tensor("float32", (images, height, width, 32)))
     w = placeholder(tensor("float32", (48, 3, 3, 32)))
     y = make(op_named("conv"), (x, w), {"stride": (1, 1), "dilation": (1, 1), "inner": (0, 0),
                                         "padding": ((1, 1), (1, 1)), "groups": 1})
-    return Program([x, w], [make(op_named("relu"), (y,)), *pullback([y], [x], [apply("exp", y)])])
+    return Program([x, w], [make(op_named("relu"), (y,)),
+                            *pullback([y], [x, w], [apply("exp", y)])])
 
 
 @pytest.mark.parametrize("size", ((1, 1, 1), (2, 5, 4), (1, 3, 150), (0, 4, 4)))

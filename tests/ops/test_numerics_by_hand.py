@@ -279,6 +279,36 @@ def test_the_gradient_for_the_input_by_winograds_algorithm():
         assert_bits(found, rule_w(g, w[:, ::-1, ::-1].transpose(3, 1, 2, 0), 1))
 
 
+@pytest.mark.parametrize(("shape", "filters"), (((2, 7, 6, 32), 40), ((33, 9, 8, 48), 32)))
+def test_the_gradient_for_the_weight_by_winograds_algorithm(shape, filters):
+    x, g, w = normal(*shape, seed=5), normal(*shape[:3], filters, seed=6), normal(filters, 3, 3,
+                                                                                  shape[-1])
+    n, height, width, _ = shape
+    down, across = range(0, height, 2), range(0, width, 2)
+    x_padded = np.pad(x, ((0, 0), (1, 2), (1, 2), (0, 0)))
+    g_padded = np.pad(g, ((0, 0), (0, 1), (0, 1), (0, 0)))
+    tiles = [(i, y, z) for i in range(n) for y in down for z in across]
+    v = transformed(np.stack([x_padded[i, y:y + 4, z:z + 4] for i, y, z in tiles]),
+                    lambda a, b, c, d: (a - c, b + c, c - b, b - d), (1, 2))
+    e = transformed(np.stack([g_padded[i, y:y + 2, z:z + 2] for i, y, z in tiles]),
+                    lambda a, b: (a, a + b, a - b, -b), (1, 2))
+    chunks = [rule_g(((e[k, :, :, :, None], v[k, :, :, None]) for k in
+                      range(low, min(low + 512, len(tiles)))), (4, 4, filters, shape[-1]))
+              for low in range(0, len(tiles), 512)]
+
+    def taps(a, b, c, d):
+        both = (b + c) * f32(0.5)
+        return a + both, (b - c) * f32(0.5), both + d
+
+    expected = transformed(tree(chunks), taps, (0, 1)).transpose(2, 0, 1, 3)
+
+    def gradient(x, w, g):
+        return lamella.vjp(lambda w: F.conv2d(x, w, padding=1), w)[1](g)[0]
+
+    for found in both(gradient, x, w, g):
+        assert_bits(found, expected)
+
+
 def test_what_is_outside_of_an_image_takes_no_part():
     x, w = np.full((1, 2, 2, 1), -1e-30, f32), np.full((1, 3, 3, 1), 1e-30, f32)
     w[0, 0] = np.nan

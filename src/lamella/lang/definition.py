@@ -9,7 +9,7 @@ from . import expr
 from .expr import Expr
 
 MONOIDS = ("sum", "prod", "max", "min", "any", "all", "dot")
-PRODUCTS = ("dot", "winograd")  # the sum of the product of two bodies, by either algorithm
+PRODUCTS = ("dot", "winograd", "winograd weights")  # sums of products of two bodies
 
 
 class Definition:

@@ -24,7 +24,7 @@ from .expr import Expr, affine, free_axes
 
 # ---- values -------------------------------------------------------------------------------------
 
-_UFUNCS = {"sum": np.add, "dot": np.add, "winograd": np.add, "prod": np.multiply, "max": np.maximum,
+_UFUNCS = {"sum": np.add, "prod": np.multiply, "max": np.maximum,
            "min": np.minimum, "any": np.logical_or, "all": np.logical_and}
 
 
@@ -115,13 +115,14 @@ class _Values:
                 body = body * factor
             body = np.broadcast_to(body, body.shape[:len(scope)] + extents)
             over = tuple(range(len(scope), len(scope) + len(axes)))
-            out = _UFUNCS[monoid].reduce(body, axis=over, initial=_identity(monoid, wide))
+            added = "sum" if monoid in PRODUCTS else monoid
+            out = _UFUNCS[added].reduce(body, axis=over, initial=_identity(added, wide))
             return np.asarray(out).astype(e.dtype.numpy)
 
 
 def _identity(monoid: str, dtype: np.dtype):
     if monoid not in ("max", "min"):
-        return {"sum": 0, "dot": 0, "winograd": 0, "prod": 1, "any": False, "all": True}[monoid]
+        return {"sum": 0, "prod": 1, "any": False, "all": True}[monoid]
     if dtype.kind == "b":
         return monoid == "min"
     if dtype.kind == "f":

@@ -180,25 +180,38 @@ def _lower(p: dict, a: TensorType, b: TensorType) -> Definition:
 
 def _algorithm(p: dict, dtype: dtypes.DType, found: dict[str, Extent]) -> str:
     """How the products are added: "winograd" where 3 x 3 taps move in single steps over an image of
-    float32 with enough channels and filters, "dot" everywhere else."""
+    float32 with enough channels and filters, "winograd weights" in the gradient for those taps,
+    "dot" everywhere else."""
     if dtype is not dtypes.float32 or len(p["sum"]) != 3 or len(p["out"]) < 3:
         return "dot"
-    (r, s, c), (y, x, f) = p["sum"], p["out"][-3:]
-    depth, filters = found[c], found[f]
-    if not (isinstance(depth, int) and isinstance(filters, int) and depth % LANES == 0
-            and WINOGRAD_DEPTH <= depth <= CONTRACT_CHUNK and filters >= WINOGRAD_DEPTH
-            and found[r] == found[s] == 3):
-        return "dot"
     forms = [[parse_index(t) for t in p[key]] for key in "ab"]
-    for image, weights in (forms, forms[::-1]):
-        moved = [dict(terms) for _, terms in image]
-        names = [n for terms in moved for n in terms]
-        if all(any(m == {place: 1, tap: way} for m in moved for way in (1, -1))
-               for place, tap in ((y, r), (x, s))) and {c: 1} in moved and f not in names and \
-                {(0, ((n, 1),)) for n in (r, s, c, f)} <= set(weights) and not any(
-                    n in (x, y) for _, terms in weights for n, _ in terms):
+    for image, other in (forms, forms[::-1]):
+        (r, s, c), (y, x, f) = p["sum"], p["out"][-3:]
+        if _slides(image, other, found, ((y, r), (x, s)), c, f) and \
+                {(0, ((n, 1),)) for n in (r, s, c, f)} <= set(other):
             return "winograd"
+        (_, y, x), (f, r, s, c) = p["sum"], ("", *p["out"])[-4:]
+        if _slides(image, other, found, ((y, r), (x, s)), c, f) and \
+                {(0, ((n, 1),)) for n in (y, x, f)} <= set(other) and (0, ((c, 1),)) not in other:
+            return "winograd weights"
     return "dot"
+
+
+def _slides(image: list[Affine], other: list[Affine], found: dict[str, Extent],
+            moves, c: str, f: str) -> bool:
+    """Whether 3 x 3 taps move over the image in single steps (`moves`: pairs of pixel and tap),
+    with enough channels `c` in the image alone and filters `f` in the other operand alone."""
+    depth, filters = found[c], found.get(f)
+    if not (isinstance(depth, int) and isinstance(filters, int) and filters >= WINOGRAD_DEPTH
+            and WINOGRAD_DEPTH <= depth <= CONTRACT_CHUNK and depth % LANES == 0
+            and all(found[tap] == 3 for _, tap in moves)):
+        return False
+    steps = [dict(terms) for _, terms in image]
+    mine = {n for terms in steps for n in terms}
+    theirs = {n for _, terms in other for n, _ in terms}
+    return {c: 1} in steps and f not in mine and f in theirs and all(
+        any(terms == {pixel: 1, tap: way} for terms in steps for way in (1, -1))
+        and not (pixel in theirs and tap in theirs) for pixel, tap in moves)
 
 
 # ---- what a text may state ----------------------------------------------------------------------

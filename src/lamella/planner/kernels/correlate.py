@@ -24,7 +24,7 @@ from .convolve import choose_tile
 from .nest import Builder, Nest, accumulator, advance, decode
 from .packing import ZERO, Side
 from .rows import levels_of
-from .tile import Span, Tree, epilogue
+from .tile import Span, Tree, epilogue, tree_sum
 from .windows import Window, inside, part
 
 TILES = ((6, 4), (5, 4), (4, 4), (3, 4), (2, 4), (1, 4), (14, 2), (13, 2), (12, 2), (8, 2),
@@ -326,29 +326,10 @@ class _Correlation:
         tasks = product(a.attr[1] for a in outer)
         name = b.operand(partial, 0, self.acc)
         step = b.size(("part",), tasks * self.n)
-        depth = levels_of(self.parts, 1)
-        value = self._tree(lambda k: expr.load(name, task * columns + j + k * step, self.acc),
-                           parts, depth)
+        value = tree_sum(lambda k: expr.load(name, task * columns + j + k * step, self.acc),
+                         parts, self.parts)
         one = Span([], ZERO, lit(1, dtypes.index), "rows")
         body = epilogue(b, self.dot, value, (p, j),
                         (one, Span(self.columns, ZERO, columns, "columns")), places)
         return b.launch("join", [Loop(task, ZERO, b.size(("tasks",), tasks), body, "parallel")],
                         tasks, max(1, 4096 // max(1, upper(self.n))))
-
-    def _tree(self, read, parts: Expr, depth: int) -> Expr:
-        """The sum of as many parts as there are, at most 2^depth: an absent one leaves its left
-        neighbour as it is."""
-        most = upper(self.parts)
-
-        def node(first: int, level: int) -> Expr:
-            if level == 0:
-                return read(first)
-            left, middle = node(first, level - 1), first + (1 << (level - 1))
-            if middle >= most:
-                return left
-            both = left + node(middle, level - 1)
-            if isinstance(self.parts, int):
-                return both
-            return scalar.where(parts > middle, both, left)
-
-        return node(0, depth)

@@ -11,12 +11,16 @@ from .depthwise import is_depthwise, schedule_depthwise
 from .nest import Nest
 from .windows import windowed
 from .winograd import schedule_winograd
+from .winograd_weights import schedule_winograd_weights
+
+WINOGRAD = {"winograd": schedule_winograd, "winograd weights": schedule_winograd_weights}
 
 
 def schedule_product(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch]:
     """The launches of a product and of the maps fused behind it."""
-    if nest.bodies[0].attr[0] == "winograd":
-        return schedule_winograd(nest, buffers, fusion, target)
+    special = WINOGRAD.get(nest.bodies[0].attr[0])
+    if special is not None:
+        return special(nest, buffers, fusion, target)
     windows = windowed(nest)
     if windows is None:
         return schedule_contraction(nest, buffers, fusion, target)

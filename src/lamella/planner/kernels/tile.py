@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ...base import dtypes
+from ...base.extents import Extent, upper
 from ...lang import expr, scalar
 from ...lang.expr import Expr, lit
 from ...lang.loops import (
@@ -19,7 +21,7 @@ from ...lang.loops import (
     trailing_zeros,
 )
 from .nest import Builder, decode, merged_axes, strides_of
-from .rows import stores_after
+from .rows import levels_of, stores_after
 
 ZERO = lit(0, dtypes.index)
 WRITTEN_OUT = 120       # vector operations that a tile's epilogue may have before it is a loop
@@ -144,3 +146,20 @@ class Tree:
                                   for k, x in enumerate(self.registers)]),
                 Loop(level, first + 1, lit(self.depth, dtypes.index),
                      [When(present, self._add(level))])]
+
+
+def tree_sum(read: Callable[[int], Expr], parts: Expr, count: Extent) -> Expr:
+    """The aligned binary tree over read(0), read(1), ...: `parts` of them, which is `count` as an
+    expression; an absent one leaves its left neighbour as it is."""
+    most = upper(count)
+
+    def node(first: int, level: int) -> Expr:
+        if level == 0:
+            return read(first)
+        left, middle = node(first, level - 1), first + (1 << (level - 1))
+        if middle >= most:
+            return left
+        both = left + node(middle, level - 1)
+        return both if isinstance(count, int) else scalar.where(parts > middle, both, left)
+
+    return node(0, levels_of(count, 1))

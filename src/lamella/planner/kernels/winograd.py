@@ -14,44 +14,25 @@ from ...base import dtypes
 from ...base.extents import Extent, lower, product, upper
 from ...lang import expr, scalar
 from ...lang.expr import Expr, lit
-from ...lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index
+from ...lang.loops import LANES, Loop, Set, Store, When, index_var
 from ..groups.fuse import Fusion
-from ..groups.linear import linear
 from ..plan import Launch
 from .convolve import choose_tile
 from .nest import Builder, Nest, StridedRead, decode
 from .packing import ZERO, Packing, Side, read_through, strides
 from .panel import Target, lay_out
 from .tile import Span, epilogue
-from .windows import Window, inside
+from .winograd_tiles import F32, POINTS, SKEW, Tiles, of_weights, points, to_pixels, transformed
 
-POINTS = 16             # matrices: places of a transformed tile
 NEAR = 1 << 17          # elements of transformed tiles that a task keeps, about
 MOST_TILES = 48         # of a task
 LEAST_TASKS = 8
 STRIP = 64              # channels of a panel that one task lays out
-F32 = dtypes.float32
 
 
 def schedule_winograd(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch]:
     """The launches of a product that is summed by Winograd's algorithm, and of the maps behind."""
     return _Winograd(nest, buffers, fusion, target).launches()
-
-
-class _Image:
-    """One axis of the image: where a tile's four places begin, and how far the axis goes."""
-
-    def __init__(self, window: Window, nest: Nest, e: Expr, tap: Expr):
-        forms = [linear(i) for i in e.args]
-        d, = (k for k, f in enumerate(forms) if f is not None and tap in f.terms)
-        form = forms[d]
-        assert form is not None
-        self.flipped = form.terms[tap] == -1
-        self.first = form.constant - 2 if self.flipped else form.constant
-        self.extent = nest.nodes[e.attr[0]].shape[d]
-        step = window.stride(tap)
-        self.stride = step * -1 if self.flipped else step
-        self.back = step * 2 if self.flipped else 0  # the tap that is read first
 
 
 class _Winograd:
@@ -64,8 +45,7 @@ class _Winograd:
         self.y, self.x, self.filter = axes[-3:]
         weights, = (e for e in self.dot.args if self.filter in expr.free_axes(e))
         image, = (e for e in self.dot.args if e is not weights)
-        self.image = Window(nest, image, axes, [self.channel])
-        self.lines = [_Image(self.image, nest, image, tap) for tap in self.taps]
+        self.image = Tiles(nest, image, self.taps, self.channel, axes)
         read = nest.reads[weights]
         self.weights = Side(read, [a for a in axes if a in read.strides], [self.channel])
         self.batch = [a for a in axes[:-3] if a in self.weights.axes]
@@ -117,8 +97,7 @@ class _Winograd:
         high = scalar.minimum(low + STRIP, depth)
         tap, c, v = index_var("tap"), index_var("c"), index_var("v")
         start = source.start
-        for step, line, axis in ((tap // 3, self.lines[0], self.taps[0]),
-                                 (tap % 3, self.lines[1], self.taps[1])):
+        for step, line, axis in zip((tap // 3, tap % 3), self.image.lines, self.taps, strict=True):
             k = 2 - step if line.flipped else step
             start = start + k * b.size((name, axis), self.weights.stride(axis))
         lay = lay_out(source._replace(start=start),
@@ -126,7 +105,7 @@ class _Winograd:
                       at * self.width, b.size(("count",), self.n), low, high)
         taps = [[expr.load(plain, (k * 3 + m) * (STRIP * self.width) + (c - low) * self.width + v,
                            F32, LANES) for m in range(3)] for k in range(3)]
-        sets, values = _transformed(taps, _weights)
+        sets, values = transformed(taps, of_weights)
         stores = [Store(name, base + (depth * p + c) * self.width + v, value)
                   for p, value in enumerate(values)]
         transform = Loop(c, low, high, [Loop(v, ZERO, lit(self.width, dtypes.index),
@@ -156,10 +135,10 @@ class _Winograd:
         self.slots = b.size(("slots",), self.group * self.segment)
         self.long, self.channels = b.size(("segment",), self.segment), b.size(
             ("depth",), self.depth)
-        self.moved = b.scratch(F32, self.slots * self.channels * POINTS)
-        self.sums = b.scratch(F32, self.slots * (POINTS * self.width))
+        self.moved = b.scratch(F32, (self.slots * self.channels + SKEW) * POINTS)
+        self.sums = b.scratch(F32, (self.slots * self.width + SKEW) * POINTS)
         self.pixels = b.scratch(F32, self.long * (4 * self.width))
-        self.border = b.scratch(F32, self.channels * POINTS)
+        self.image.scratch(b, self.channels)
         panels = b.size(("share",), share)
         first = task % parts * panels
         moved = self._units(low, high, lambda n, ty, tx, _: self._tile(n, ty, tx, tiles))
@@ -187,63 +166,13 @@ class _Winograd:
             Loop(tx, first0, last, tile(n0, ty0, tx, first0)),
             *(end(n0, ty0, first0) if end else ())])]
 
-    # -- tiles of the image --
-
     def _tile(self, n: Expr, ty: Expr, tx: Expr, tiles: Expr) -> list:
         """The image's tile, transformed, to the slot `tiles`, which then is the next one."""
-        b, side = self.b, self.image
-        name = b.operand(side.read.base, side.read.offset, side.dtype)
-        at = decode(n, [(a, b.size(("other", k), a.attr[1])) for k, a in enumerate(self.others)])
-        start = b.address(name, {a: s for a, s in side.read.strides.items() if a in at}, at)
-        start = start + b.address(name, {a: side.stride(a) for a in self.batch}, self.places)
-        start = start + b.size((name, "start"), side.start + sum(i.back for i in self.lines))
-        steps, lows, ends = [], [], []
-        for k, (line, place) in enumerate(zip(self.lines, (ty, tx), strict=True)):
-            steps.append(b.size((name, "line", k), line.stride))
-            start = start + place * 2 * steps[k]
-            lows.append(place * 2 + b.size(("first", k), line.first))
-            ends.append(b.size(("extent", k), line.extent))
-        here, whole = index_var("here"), index_var("whole")
-        everywhere = scalar.and_(*(inside(low, low + 3, end)
-                                   for low, end in zip(lows, ends, strict=True)))
-        one, step = lit(1, dtypes.index), b.size((name, "channel"), side.stride(self.channel))
-
-        def lanes(c: Expr) -> Expr:
-            return c if step is one else (c + lane_index()) * step
-
-        def vector(i: Expr, j: Expr, c: Expr) -> Expr:
-            return expr.load(name, here + i * steps[0] + j * steps[1] + lanes(c), F32, LANES)
-
-        def index(k: int) -> Expr:
-            return lit(k, dtypes.index)
-
-        c, nothing = index_var("c"), expr.var("nothing", F32, LANES)
-        straight = self._moved(lambda i, j: vector(index(i), index(j), c), c, tiles)
-        around = self._moved(lambda i, j: expr.load(self.border, (i * 4 + j) * self.channels + c,
-                                                    F32, LANES), c, tiles)
-        i, j, there = index_var("i"), index_var("j"), index_var("there")
-        inner = scalar.and_(inside(lows[0] + i, lows[0] + i, ends[0]),
-                            inside(lows[1] + j, lows[1] + j, ends[1]))
-        place = (i * 4 + j) * self.channels + c
-        fetch = Loop(i, ZERO, index(4), [Loop(j, ZERO, index(4), [
-            Set(there, scalar.cast(inner, dtypes.index)),
-            When(there > 0, [self._channels(c, [Store(self.border, place, vector(i, j, c))])]),
-            When(there < 1, [self._channels(c, [Store(self.border, place, nothing)])])])])
-        return [Set(here, start), Set(nothing, lit(0, F32)),
-                Set(whole, scalar.cast(everywhere, dtypes.index)),
-                When(whole > 0, [straight]), When(whole < 1, [fetch, around]),
-                Set(tiles, tiles + 1)]
-
-    def _channels(self, c: Expr, body: list) -> Loop:
-        return Loop(c, ZERO, self.channels, body, "serial", LANES)
-
-    def _moved(self, read, c: Expr, slot: Expr) -> Loop:
-        """A tile's channels, read by `read`, transformed to the slot."""
-        sets, values = _transformed([[read(i, j) for j in range(4)] for i in range(4)], _image)
-        size = self.slots * self.channels
-        return self._channels(c, [*sets, *(
-            Store(self.moved, slot * self.channels + size * p + c, x)
-            for p, x in enumerate(values))])
+        b, size = self.b, self.slots * self.channels + SKEW
+        at = {a: self.places[a] for a in self.batch} | decode(n, [
+            (a, b.size(("other", k), a.attr[1])) for k, a in enumerate(self.others)])
+        return [*self.image.moved(b, at, (ty, tx), (ZERO, self.channels), lambda p, c, x: Store(
+            self.moved, tiles * self.channels + size * p + c, x)), Set(tiles, tiles + 1)]
 
     # -- products --
 
@@ -265,11 +194,13 @@ class _Winograd:
             x = expr.load(self.moved, line + k, F32)
             sums += [Set(c, scalar.fma(x, y, c))
                      for c, y in zip(line_registers, right, strict=True)]
-        before = [Set(line, (point * self.slots + scalar.minimum(i0 + r, last)) * self.channels)
+        before = [Set(line, point * (self.slots * self.channels + SKEW) +
+                      scalar.minimum(i0 + r, last) * self.channels)
                   for r, line in enumerate(lines)]
         zero = [Set(c, lit(0, F32)) for line in registers for c in line]
         store = [When(i0 + r < tiles, [
-            Store(self.sums, (point * self.slots + i0 + r) * self.width + v * LANES, c)
+            Store(self.sums, point * (self.slots * self.width + SKEW) + (i0 + r) * self.width +
+                  v * LANES, c)
             for v, c in enumerate(line)]) for r, line in enumerate(registers)]
         chain = Loop(k, ZERO, self.channels, sums)
         return [Loop(point, ZERO, lit(POINTS, dtypes.index), [
@@ -280,9 +211,9 @@ class _Winograd:
     def _pixels(self, tx: Expr, first: Expr, tiles: Expr) -> list:
         """The tile's 2 x 2 pixels, joined, to the unit's two lines of pixels in scratch."""
         v = index_var("v")
-        points = [[expr.load(self.sums, (self.slots * (i * 4 + j) + tiles) * self.width + v, F32,
-                             LANES) for j in range(4)] for i in range(4)]
-        sets, values = _transformed(points, _result)
+        found = points(lambda p: expr.load(
+            self.sums, (self.slots * self.width + SKEW) * p + tiles * self.width + v, F32, LANES))
+        sets, values = transformed(found, to_pixels)
         at = (tx - first) * (2 * self.width) + v
         stores = [Store(self.pixels, at + (self.long * (p // 2 * 2) + p % 2) * self.width, x)
                   for p, x in enumerate(values)]
@@ -305,34 +236,3 @@ class _Winograd:
                 Span(rows, low, low + long, "rows"),
                 Span([self.filter], column, scalar.minimum(
                     column + self.width, b.size(("n",), self.n)), "columns")), self.places))]
-
-
-# ---- the transformations, along one axis --------------------------------------------------------
-
-def _image(d):
-    return d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]
-
-
-def _weights(g):
-    half, ends = lit(0.5, F32), g[0] + g[2]
-    return g[0], (ends + g[1]) * half, (ends - g[1]) * half, g[2]
-
-
-def _result(m):
-    return (m[0] + m[1]) + m[2], (m[1] - m[2]) - m[3]
-
-
-def _transformed(table: list[list[Expr]], along) -> tuple[list[Set], list[Expr]]:
-    """A table of vectors under `along` of its columns, then of its rows: (the steps, the values in
-    row-major order)."""
-    named = [[expr.var(f"in{i}_{j}", F32, LANES) for j in range(len(line))]
-             for i, line in enumerate(table)]
-    sets = [Set(x, e) for names, line in zip(named, table, strict=True)
-            for x, e in zip(names, line, strict=True)]
-    columns = [along(column) for column in zip(*named, strict=True)]
-    lines = []
-    for i, line in enumerate(zip(*columns, strict=True)):
-        names = [expr.var(f"mid{i}_{j}", F32, LANES) for j in range(len(line))]
-        sets += [Set(x, e) for x, e in zip(names, line, strict=True)]
-        lines.append(along(names))
-    return sets, [x for line in lines for x in line]
