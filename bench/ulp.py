@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import lamella as L
-from lamella.api.array import wrap
+from lamella.api.arrays.array import wrap
 from lamella.base import dtypes
 from lamella.lang import scalar
 from lamella.ops.pointwise import apply

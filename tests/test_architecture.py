@@ -24,6 +24,12 @@ FLOORS = [
 ]
 # fmt: on
 ONLY = {"runtime": {"base", "runtime"}}  # knows bytes, not IR
+SHELVES = {  # packages whose folders have an order too, lowest first
+    "api": [
+        "arrays", "functions", "programs", "transforms", "mathematics", "randomness", "networks",
+        "namespace",
+    ],
+}
 ROOT_MAY = {"base", *FLOORS[FLOORS.index("api") :]}  # lamella/__init__.py
 ROOT_NAMES = {"__version__"}  # what the floors may take from lamella/__init__.py
 
@@ -150,6 +156,28 @@ def check_floors(modules: dict[str, Module]) -> list[str]:
     return bad
 
 
+def check_shelves(modules: dict[str, Module]) -> list[str]:
+    bad = []
+    for module in modules.values():
+        shelves = SHELVES.get(floor_of(module.name) or "", [])
+        here = shelf_of(module.name, shelves)
+        if here is None:
+            continue
+        for imp in read_imports(module):
+            for target in targets(imp, modules):
+                ours = floor_of(target) == floor_of(module.name)
+                there = shelf_of(target, shelves) if ours else None
+                if there is not None and shelves.index(there) > shelves.index(here):
+                    bad.append(f"{imp.where} (rule: {there} stands above {here} in SHELVES)")
+    return bad
+
+
+def shelf_of(name: str, shelves: list[str]) -> str | None:
+    """`arrays` for lamella.api.arrays.values."""
+    parts = name.split(".")
+    return parts[2] if len(parts) > 2 and parts[2] in shelves else None
+
+
 def unknown(name: str) -> bool:
     return floor_of(name) not in FLOORS
 
@@ -267,7 +295,8 @@ def check_docstrings(modules: dict[str, Module]) -> list[str]:
     return bad
 
 
-CHECKS = [check_floors, check_cycles, check_third_party, check_sizes, check_docstrings]
+CHECKS = [check_floors, check_shelves, check_cycles, check_third_party, check_sizes,
+          check_docstrings]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -315,6 +344,11 @@ BROKEN = {
         check_floors,
         {"__init__.py": "from lamella.ir import node\n"},
         "src/lamella/__init__.py:1: imports node from lamella.ir (rule: lamella/__init__.py takes",
+    ),
+    "up between folders": (
+        check_shelves,
+        {"api/arrays/a.py": "from ..functions import b\n", "api/functions/b.py": ""},
+        "src/lamella/api/arrays/a.py:1: imports b from lamella.api.functions (rule: functions",
     ),
     "a cycle, half of it lazy": (
         check_cycles,

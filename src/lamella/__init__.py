@@ -9,19 +9,22 @@ __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
 _PACKAGES = ("api", "base", "cli", "data", "formats", "nn", "optim", "serve", "train")
-_MODULES = {"debug": "api.debug", "errors": "base.errors", "fft": "api.fourier",
-            "linalg": "api.matrices", "random": "api.random", "tree": "base.tree"}
+_MODULES = {"debug": "api.programs.debug", "errors": "base.errors",
+            "fft": "api.mathematics.fourier", "linalg": "api.mathematics.matrices",
+            "random": "api.randomness.random", "tree": "base.tree"}
 _HOMES = {
-    "api.transforms": ("grad", "jvp", "linearize", "value_and_grad", "vjp", "vmap"),
-    "api.derivatives": ("hessian", "hvp", "jacobian"),
-    "api.custom": ("checkpoint", "custom_jvp", "custom_vjp"),
-    "api.debug": ("check",),
-    "api.associative": ("associative_scan",),
-    "api.control": ("cond", "fori_loop", "map", "scan", "switch", "while_loop"),
-    "api.compile": ("compile", "explain", "measure", "memory_curve", "plan", "spec", "trace"),
-    "api.foreign": ("foreign",),
-    "api.op": ("op",),
-    "api.inspection": ("__array_namespace_info__",),
+    "api.transforms.gradients": ("grad", "jvp", "linearize", "value_and_grad", "vjp"),
+    "api.transforms.batching": ("vmap",),
+    "api.transforms.jacobians": ("hessian", "hvp", "jacobian"),
+    "api.transforms.custom": ("checkpoint", "custom_jvp", "custom_vjp"),
+    "api.programs.debug": ("check",),
+    "api.programs.associative": ("associative_scan",),
+    "api.programs.control": ("cond", "fori_loop", "map", "scan", "switch", "while_loop"),
+    "api.programs.compile": ("compile", "explain", "measure", "memory_curve", "plan", "spec",
+                             "trace"),
+    "api.programs.foreign": ("foreign",),
+    "api.programs.op": ("op",),
+    "api.functions.inspection": ("__array_namespace_info__",),
     "base.events": ("recording",),
     "base.extents": ("symbol",),
     "base.dtypes": ("DType", "bfloat16", "complex128", "complex64", "float16", "float32", "float64",
@@ -39,7 +42,7 @@ def __getattr__(name: str):
     elif name == "bool":
         found = _import(f"{__name__}.base.dtypes").bool_
     else:
-        home = _import(f"{__name__}.{_HOME_OF.get(name, 'api.functions')}")
+        home = _import(f"{__name__}.{_HOME_OF.get(name, 'api.namespace')}")
         try:
             found = getattr(home, name)
         except AttributeError:
@@ -49,6 +52,6 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    functions = _import(f"{__name__}.api.functions")
+    functions = _import(f"{__name__}.api.namespace")
     return sorted({"bool", "__version__", "__array_api_version__", *_PACKAGES, *_MODULES, *_HOME_OF,
                    *(n for n in vars(functions) if not n.startswith("_") and n != "annotations")})

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import lamella as L
-from lamella.api import scope
+from lamella.api.arrays import scope
 from lamella.base import knobs
 
 X = np.arange(60, dtype=np.float32).reshape(3, 4, 5)

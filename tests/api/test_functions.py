@@ -230,9 +230,9 @@ def test_dtypes():
 
 
 def test_all_functions_have_docstrings():
-    from lamella.api import functions
+    from lamella.api import namespace
 
-    for name, f in vars(functions).items():
+    for name, f in vars(namespace).items():
         if callable(f) and not name.startswith("_"):
             assert f.__doc__, name
 

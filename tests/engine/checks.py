@@ -6,7 +6,7 @@ import numpy as np
 from engine.random_programs import Maker
 from ops.cases import execute, same_bits
 
-from lamella.api.array import from_numpy, wrap
+from lamella.api.arrays.array import from_numpy, wrap
 from lamella.engine.executable import Executable
 from lamella.engine.kernels import target
 from lamella.ir.interpret import interpret

@@ -6,8 +6,8 @@ from engine.checks import check, over
 from engine.random_programs import Maker
 from ops.cases import compiled, execute, run, same_bits
 
-from lamella.api.array import from_numpy, wrap
-from lamella.api.compile import compile as compile_function
+from lamella.api.arrays.array import from_numpy, wrap
+from lamella.api.programs.compile import compile as compile_function
 
 SEEDS = {"exact": 120, "smooth": 45, "wild": 75}
 

@@ -5,7 +5,7 @@ import pytest
 from ops.cases import compiled, execute, inputs_of, run, same_bits
 
 import lamella
-from lamella.api import functions as F
+from lamella.api import namespace as F
 from lamella.ir.interpret import interpret
 from lamella.ir.program import Program
 from lamella.ops import index, move, reduce

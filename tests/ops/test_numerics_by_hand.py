@@ -10,7 +10,7 @@ import pytest
 
 import lamella
 from lamella import optim
-from lamella.api import functions as F
+from lamella.api import namespace as F
 
 f32 = np.float32
 

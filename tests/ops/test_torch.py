@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lamella
-from lamella.api import functions as F
+from lamella.api import namespace as F
 
 pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch")

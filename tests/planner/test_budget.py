@@ -24,8 +24,8 @@ from planner.test_memory import (
 
 import lamella
 from lamella import nn, optim
-from lamella.api import functions as F
-from lamella.api.compile import threads
+from lamella.api import namespace as F
+from lamella.api.programs.compile import threads
 from lamella.base.errors import BudgetError
 from lamella.engine.kernels import target
 from lamella.planner import build

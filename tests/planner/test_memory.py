@@ -10,7 +10,7 @@ from ops.cases import same_bits
 
 import lamella
 from lamella import nn, optim
-from lamella.api import functions as F
+from lamella.api import namespace as F
 from lamella.base import tree
 from lamella.engine import executable as running
 from lamella.planner.memory.place import aligned, lower_bound

@@ -3,5 +3,7 @@
 Purpose: lazy arrays over graph nodes; every function here builds nodes, and looking at a value is
 the one thing that evaluates them.
 May import: everything from base to engine.
-Read first: `array.Array`, `values.force`, `transforms.grad`.
+Inside, each above those it imports: `arrays`, `functions`, `programs` (compile, loops, choices),
+`transforms`, `mathematics`, `randomness`, `networks`; `namespace` joins what `lamella` exposes.
+Read first: `arrays.array.Array`, `arrays.values.force`, `transforms.gradients.grad`.
 """

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import data, nn, optim
-from ..api import random
+from ..api.randomness import random
 from ..base.errors import RecipeError
 from ..base.extents import symbol
 from ..ir.types import TensorType, tensor

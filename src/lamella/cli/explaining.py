@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from ..api.compile import Spec
+from ..api.programs.compile import Spec
 from ..base.errors import BudgetError, RecipeError
 from ..engine.explain import explain_plan, write_page
 from ..engine.kernels import target

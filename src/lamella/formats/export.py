@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..api.array import Array, asarray, wrap
-from ..api.closing import force_outside, mark
-from ..api.compile import Spec, captured
-from ..api.scope import Scope
+from ..api.arrays.array import Array, asarray, wrap
+from ..api.arrays.scope import Scope
+from ..api.programs.closing import force_outside, mark
+from ..api.programs.compile import Spec, captured
 from ..base import tree
 from ..ir.node import Node, placeholder
 from ..ir.program import Program

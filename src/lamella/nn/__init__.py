@@ -5,7 +5,7 @@ May import: everything from base to api.
 Read first: `module.Module`, `layers.Linear`, `gpt.GPT`.
 """
 
-from ..api.functions import (
+from ..api.namespace import (
     attention,
     avg_pool,
     conv2d,

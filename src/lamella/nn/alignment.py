@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..api import control
-from ..api import functions as F
-from ..api.array import Array
-from ..api.values import error
+from ..api import namespace as F
+from ..api.arrays.array import Array
+from ..api.arrays.values import error
+from ..api.programs import control
 from ..base.errors import ShapeError
 
 NEVER = -1e30  # a log-probability that adds nothing and has a derivative of 0

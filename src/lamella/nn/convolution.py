@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..api import functions as F
-from ..api import random
-from ..api.array import Array
-from ..api.values import error
+from ..api import namespace as F
+from ..api.arrays.array import Array
+from ..api.arrays.values import error
+from ..api.randomness import random
 from ..base.errors import ShapeError
 from .layers import uniform_init
 from .module import Module

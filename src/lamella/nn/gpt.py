@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..api import functions as F
-from ..api import random
-from ..api.array import Array
-from ..api.values import error
+from ..api import namespace as F
+from ..api.arrays.array import Array
+from ..api.arrays.values import error
+from ..api.randomness import random
 from ..base.errors import ShapeError
 from .heads import MultiHeadAttention
 from .layers import Embedding, Linear, dropout

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..api import functions as F
-from ..api import random
-from ..api.array import Array
-from ..api.shapes import some_axes
-from ..api.values import error
+from ..api import namespace as F
+from ..api.arrays.array import Array
+from ..api.arrays.shapes import some_axes
+from ..api.arrays.values import error
+from ..api.randomness import random
 from ..base.errors import DTypeError, LamellaError, ShapeError
 from .module import Module
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 
-from ..api import functions as F
-from ..api.array import Array
-from ..api.control import scan
-from ..api.values import error
+from ..api import namespace as F
+from ..api.arrays.array import Array
+from ..api.arrays.values import error
+from ..api.programs.control import scan
 from ..base.errors import LamellaError, ShapeError
 from .alignment import ctc
 

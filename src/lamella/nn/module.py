@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..api.array import Array
-from ..api.values import error
+from ..api.arrays.array import Array
+from ..api.arrays.values import error
 from ..base import tree
 from ..base.errors import LamellaError
 

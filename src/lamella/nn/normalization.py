@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..api import functions as F
-from ..api.array import Array
-from ..api.values import error
+from ..api import namespace as F
+from ..api.arrays.array import Array
+from ..api.arrays.values import error
 from ..base.errors import ShapeError
 from .module import Module
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..api import functions as F
-from ..api import random
-from ..api.array import Array
-from ..api.control import scan
-from ..api.values import error
+from ..api import namespace as F
+from ..api.arrays.array import Array
+from ..api.arrays.values import error
+from ..api.programs.control import scan
+from ..api.randomness import random
 from ..base.errors import LamellaError, ShapeError
 from .layers import uniform_init
 from .module import Module

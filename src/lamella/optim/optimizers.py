@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..api import functions as F
-from ..api.array import Array, operands, wrap
-from ..api.values import error
+from ..api import namespace as F
+from ..api.arrays.array import Array, operands, wrap
+from ..api.arrays.values import error
 from ..base import tree
 from ..base.dtypes import float32, int32, promote
 from ..base.errors import DTypeError, LamellaError, ShapeError

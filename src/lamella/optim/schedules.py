@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from ..api import functions as F
-from ..api.array import Array
+from ..api import namespace as F
+from ..api.arrays.array import Array
 
 Schedule = Callable[[Array], Array]
 

@@ -9,11 +9,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ..api import functions as F
-from ..api import random
-from ..api.array import Array
-from ..api.transforms import value_and_grad
-from ..api.values import error, force
+from ..api import namespace as F
+from ..api.arrays.array import Array
+from ..api.arrays.values import error, force
+from ..api.randomness import random
+from ..api.transforms.gradients import value_and_grad
 from ..base import tree
 from ..base.errors import FormatError, LamellaError
 from ..base.events import span
@@ -50,7 +50,7 @@ class Trainer:
         self._run = self._compiled() if compiled else self._uncompiled
 
     def _compiled(self) -> Any:
-        from ..api.compile import compile
+        from ..api.programs.compile import compile
 
         return compile(self._step, donate=("model", "state"), memory=self.memory)
 

@@ -1,0 +1,52 @@
+"""Which transforms are active on this thread, and which arrays wait to be evaluated."""
+
+from __future__ import annotations
+
+import threading
+
+from ...ir.node import Node
+
+
+class _State(threading.local):
+    """Per thread: the active scopes, weak references to pending arrays, the bytes they may hold."""
+
+    def __init__(self):
+        self.scopes: list[Scope] = []
+        self.pending: list = []
+        self.held_bytes = 0
+
+
+state = _State()
+
+
+class Scope:
+    """While entered, the function of a transform runs: `kind` is "compile", "vmap", "grad", or the
+    loop or choice whose body it is. `start` and `order`: of its prints and checks (see `effects`).
+    """
+
+    __slots__ = ("kind", "name", "order", "start")
+
+    def __init__(self, kind: str, name: str = ""):
+        self.kind, self.name = kind, name
+        self.start: Node | None = None
+        self.order: Node | None = None
+
+    def __enter__(self) -> Scope:
+        state.scopes.append(self)
+        return self
+
+    def __exit__(self, *_):
+        state.scopes.pop()
+
+    def __repr__(self) -> str:
+        return f"{self.kind} of {self.name}" if self.name else self.kind
+
+
+def active() -> bool:
+    """Whether the function of any transform is running on this thread."""
+    return bool(state.scopes)
+
+
+def blocking() -> Scope | None:
+    """The innermost scope in which values are not known, or None."""
+    return next((s for s in reversed(state.scopes) if s.kind != "grad"), None)

@@ -1,0 +1,4 @@
+"""Special functions, matrices and Fourier transforms.
+
+Read first: `special`.
+"""
