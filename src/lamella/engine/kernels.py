@@ -60,7 +60,7 @@ def compile_kernels(kernels: Sequence[Kernel]) -> list[Compiled]:
 def _compile(missing: dict[tuple, Kernel]) -> None:
     t = target()
     text, sources = emit_module(missing.values(), t)
-    options: dict[str, Any] = {"cpu": t.cpu, "features": frozenset(t.features), "level": 2,
+    options: dict[str, Any] = {"cpu": t.cpu, "features": frozenset(t.features), "level": 1,
                                "numerics": str(VERSION)}
     code, module = cache.compiled(text, **options), cache.key(text, **options)
     names = dict.fromkeys(s.name for s in sources)

@@ -70,31 +70,33 @@ def _column(b: Builder, monoid: str, element: Expr, bound: Expr, places, local: 
         k = index_var("k")
         step = Set(total, COMBINE[monoid](total, value(k)))
         return [Set(total, identity(monoid, dtype)), Loop(k, lit(0, dtypes.index), count, [step])]
+    whole = isinstance(bound.attr[1], int) and bound.attr[1] % SUM_LANES == 0
     if upper(bound.attr[1]) <= SUM_CHUNK:
-        return _chunk(monoid, dtype, value, lit(0, dtypes.index), count, total)
+        return _chunk(monoid, dtype, value, (lit(0, dtypes.index), count), total, whole)
     depth = levels_of(bound.attr[1], SUM_CHUNK)
     levels = b.scratch(dtype, lit(depth * BLOCK, dtypes.index))
     c = index_var("c")
     chunks = (count + (SUM_CHUNK - 1)) // SUM_CHUNK
     part = expr.var("part", dtype, LANES)
-    body = _chunk(monoid, dtype, value, c * SUM_CHUNK,
-                  scalar.minimum(c * SUM_CHUNK + SUM_CHUNK, count), part)
+    span = c * SUM_CHUNK, scalar.minimum(c * SUM_CHUNK + SUM_CHUNK, count)
+    body = _chunk(monoid, dtype, value, span, part, whole)
     body += _push(levels, c, monoid, part, local)
     return [Set(total, identity(monoid, dtype)), Loop(c, lit(0, dtypes.index), chunks, body),
             *_join(levels, depth, chunks, monoid, total, local)]
 
 
-def _chunk(monoid: str, dtype, value, low: Expr, high: Expr, result: Expr) -> list:
-    """One chunk: SUM_LANES registers, then their tree."""
+def _chunk(monoid: str, dtype, value, span: tuple[Expr, Expr], result: Expr, whole: bool) -> list:
+    """One chunk: SUM_LANES registers, then their tree; `whole` where it has no remainder."""
+    low, high = span
     lanes = [expr.var(f"l{n}", dtype, LANES) for n in range(SUM_LANES)]
     combine = COMBINE[monoid]
     k = index_var("k")
-    full = low + (high - low) // SUM_LANES * SUM_LANES
+    full = high if whole else low + (high - low) // SUM_LANES * SUM_LANES
     step = [Set(a, combine(a, value(k + n))) for n, a in enumerate(lanes)]
     body: list = [Set(a, identity(monoid, dtype)) for a in lanes]
     body.append(Loop(k, low, full, step, "serial", SUM_LANES))
-    body += [When(full + n < high, [Set(a, combine(a, value(full + n)))])
-             for n, a in enumerate(lanes[:-1])]
+    body += [] if whole else [When(full + n < high, [Set(a, combine(a, value(full + n)))])
+                              for n, a in enumerate(lanes[:-1])]
     while len(lanes) > 1:
         half = len(lanes) // 2
         lanes = [combine(x, y) for x, y in zip(lanes[:half], lanes[half:], strict=True)]
