@@ -1,7 +1,7 @@
 """Lamella and the peers in turn, in one run on one machine, as a table of ratios.
 
     python -m bench.compare --peers FILE [--workloads a,b] [--systems torch,jax] [--budget 12]
-                            [--rounds 1] [--python PATH]
+                            [--rounds 1] [--python PATH] [--uncompiled]
 
 FILE (or LAMELLA_BENCH_PEERS) is a script that prints one JSON line for `FILE PEER WORKLOAD`. Each
 measurement is a process of its own; the systems take turns within a workload, so that a slow hour
@@ -21,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEMS = ("torch", "torch.compile", "jax", "onnxruntime", "openvino")
+OURS = ("lamella", "uncompiled")
 INFERENCE_ONLY = ("onnxruntime", "openvino")
 WORKLOADS = ("mlp_train", "gpt_nano_train", "gpt_mid_train", "resnet18_train", "lstm_train",
              "resnet50_infer", "bert_infer", "bert_infer_b16", "softmax_16m", "layernorm_gelu")
@@ -49,12 +50,14 @@ def compare(options: argparse.Namespace) -> list[dict]:
     found: dict[tuple[str, str], dict] = {}
     for work in options.workloads:
         commands = {"lamella": [sys.executable, "-m", "bench.ours", work]}
+        if options.uncompiled and work.endswith("_train"):
+            commands["uncompiled"] = [sys.executable, "-m", "bench.ours", work, "uncompiled"]
         for peer in options.systems if options.peers else ():
             if not (work.endswith("_train") and peer in INFERENCE_ONLY):
                 commands[peer] = [options.python, options.peers, peer, work]
         for _ in range(options.rounds):
             for name, command in commands.items():
-                own = {"PYTHONPATH": inside.rstrip(os.pathsep)} if name == "lamella" else {}
+                own = {"PYTHONPATH": inside.rstrip(os.pathsep)} if name in OURS else {}
                 result = measured(command, environment | own, options.limit)
                 best = found.get((work, name), {})
                 if "min_ms" not in best or result.get("min_ms", 1e99) < best["min_ms"]:
@@ -89,6 +92,7 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     p.add_argument("--peers", default=os.environ.get("LAMELLA_BENCH_PEERS", ""))
     p.add_argument("--systems", type=comma, default=list(SYSTEMS))
     p.add_argument("--python", default=sys.executable, help="the interpreter that has the peers")
+    p.add_argument("--uncompiled", action="store_true", help="training without compile too")
     p.add_argument("--budget", type=float, default=12.0, help="seconds of timed steps")
     p.add_argument("--rounds", type=int, default=1)
     p.add_argument("--threads", type=int, default=2)

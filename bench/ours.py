@@ -2,6 +2,7 @@
 
     python -m bench.ours list
     python -m bench.ours WORKLOAD       prints one JSON line
+    python -m bench.ours WORKLOAD uncompiled     the training step without `lamella.compile`
 
 The mathematics, shapes and optimizers are those of the peers' file (see `bench.compare`): float32,
 THREADS threads (2 by default), BUDGET_S seconds of timed steps (12 by default). A step is forward,
@@ -11,6 +12,7 @@ backward and update, with the loss read; or one forward. `plan_peak_bytes` is wh
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import resource
@@ -48,8 +50,9 @@ class Case:
         self.step, self.plan = step, plan
 
 
-def case(name: str) -> Case:
-    """The workload of that name, ready to run."""
+def case(name: str, compiled: bool = True) -> Case:
+    """The workload of that name, ready to run; `compiled` is for training steps."""
+    training = functools.partial(_training, compiled)
     w, rng, key = WORK[name], np.random.default_rng(0), lamella.random.key(0)
     if name == "mlp_train":
         x = rng.standard_normal((w["batch"], w["sizes"][0]), "float32")
@@ -80,7 +83,7 @@ def case(name: str) -> Case:
                      x, g, b)
 
 
-def training(model, opt, x, y, running=None) -> Case:
+def _training(compiled: bool, model, opt, x, y, running=None) -> Case:
     """Forward, backward, update; with `running` statistics the model takes and returns them."""
     def loss_fn(model, running, x, y):
         if running is None:
@@ -88,12 +91,13 @@ def training(model, opt, x, y, running=None) -> Case:
         logits, running = model(x, running)
         return nn.losses.cross_entropy(logits, y), running
 
-    @lamella.compile(donate=("model", "state", "running"))
-    def run(model, state, running, x, y):
+    def update(model, state, running, x, y):
         (loss, running), grads = lamella.value_and_grad(loss_fn, has_aux=True)(model, running, x, y)
         model, state = opt.update(model, grads, state)
         return model, state, running, loss
 
+    compiled_update = lamella.compile(update, donate=("model", "state", "running"))
+    run = compiled_update if compiled else update
     x, y = lamella.asarray(x), lamella.asarray(y)
     held = [model, opt.init(model), running]
     evaluate(held)
@@ -102,7 +106,7 @@ def training(model, opt, x, y, running=None) -> Case:
         *held[:], loss = run(*held, x, y)
         return float(loss)
 
-    return Case(step, lambda: lamella.plan(run, *held, x, y))
+    return Case(step, lambda: lamella.plan(compiled_update, *held, x, y))
 
 
 def inference(f, *args, held=()) -> Case:
@@ -140,14 +144,16 @@ def main(arguments: list[str]) -> None:
     if arguments == ["list"]:
         print(*WORK)
         return
-    if len(arguments) != 1 or arguments[0] not in WORK:
-        sys.exit(f"usage: python -m bench.ours list | {' | '.join(WORK)}")
+    compiled = arguments[1:] != ["uncompiled"]
+    if len(arguments) != 2 - compiled or arguments[0] not in WORK:
+        sys.exit(f"usage: python -m bench.ours list | {' | '.join(WORK)} [uncompiled]")
     began = time.perf_counter()
-    found = case(arguments[0])
+    found = case(arguments[0], compiled)
     setup = time.perf_counter() - began
     figures = timed(found.step, float(os.environ.get("BUDGET_S", "12")))
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"peer": "lamella", "work": arguments[0], "setup_s": round(setup, 2),
+    name = "lamella" if compiled else "lamella uncompiled"
+    print(json.dumps({"peer": name, "work": arguments[0], "setup_s": round(setup, 2),
                       "peak_rss_mb": round(rss), **figures,
                       "plan_peak_bytes": found.plan().peak}), flush=True)
 

@@ -36,11 +36,19 @@ def least(f: Callable[[], object], runs: int, inner: int = 1) -> float:
     return best
 
 
+@functools.cache
+def bytecode() -> tempfile.TemporaryDirectory:
+    """A folder for bytecode: an installed package has it, a checkout perhaps not."""
+    return tempfile.TemporaryDirectory()
+
+
 def python(code: str, **environment: str) -> str:
     """What a fresh process prints for the code."""
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    settings = {**os.environ, "PYTHONPATH": path, "PYTHONPYCACHEPREFIX": bytecode().name,
+                "PYTHONDONTWRITEBYTECODE": "", **environment}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT,
-                          env={**os.environ, "PYTHONPATH": path, **environment})
+                          env=settings)
     if done.returncode:
         sys.exit(done.stderr)
     return done.stdout
@@ -53,7 +61,9 @@ def importing(quick: bool) -> dict:
     runs = 1 if quick else 7
     names = {"import lamella": "import lamella", "import numpy": "import numpy",
              "import lamella and its arrays": "import lamella; lamella.asarray",
-             "import lamella and nn": "import lamella.nn"}
+             "import lamella, arrays and nn": "import lamella, lamella.nn; lamella.ones(3)"}
+    for code in names.values():
+        python(code)
     return {name: (1e3 * min(float(python(clock.format(c))) for _ in range(runs)), "ms")
             for name, c in names.items()}
 
@@ -237,22 +247,33 @@ def memory(quick: bool) -> dict:
     """`total += loss` over many steps must not keep what the losses came from."""
     import lamella
 
-    step = lamella.compile(lambda x: (x * x).mean())
-    x = lamella.ones((64, 1024))
+    x = lamella.ones((8,))
+    found = {}
+    few, many = (200, 1000) if quick else (20_000, 1_000_000)
+    for name, loss in (("compiled", lamella.compile(_mean_square)), ("uncompiled", _mean_square)):
+        _total(loss, x, few)
+        gc.collect()
+        before = _resident()
+        _total(loss, x, many)
+        found[f"growth over {many} times total += loss, {name}"] = (_resident() - before, "MiB")
+    return found
 
-    def run(steps: int):
-        total = 0.0
-        for _ in range(steps):
-            total += step(x)
-        return float(total)
 
-    few, many = (200, 1000) if quick else (2000, 20000)
-    run(few)
-    gc.collect()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    run(many)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {f"growth over {many} times total += loss": ((after - before) / 1024, "MiB")}
+def _mean_square(x):
+    return (x * x).mean()
+
+
+def _total(loss: Callable, x, steps: int) -> float:
+    total = 0.0
+    for _ in range(steps):
+        total += loss(x)
+    return float(total)
+
+
+def _resident() -> float:
+    """MiB of this process that are in memory now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2 ** 20
 
 
 def size(quick: bool) -> dict:

@@ -8,12 +8,14 @@ from ...ir.node import Node
 
 
 class _State(threading.local):
-    """Per thread: the active scopes, weak references to pending arrays, the bytes they may hold."""
+    """Per thread: the active scopes, weak references to pending arrays, the bytes they may hold, at
+    how many others was looked while some waited."""
 
     def __init__(self):
         self.scopes: list[Scope] = []
         self.pending: list = []
         self.held_bytes = 0
+        self.looks = 0
 
 
 state = _State()

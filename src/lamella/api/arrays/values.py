@@ -16,7 +16,6 @@ import numpy as np
 
 from ...base import knobs, source
 from ...base.errors import LamellaError, TraceError
-from ...engine import eager
 from ...engine.value import Value
 from ...ir.node import INPUT, Node
 from ...ir.types import TensorType
@@ -24,6 +23,7 @@ from ...runtime.available import LARGE, available_bytes
 from .scope import blocking, state
 
 E = TypeVar("E", bound=LamellaError)
+LOOKS = 64  # at others that an array may wait through: `steps += 1` beside a loss that is looked at
 
 
 def error(kind: type[E], text: str) -> E:
@@ -65,14 +65,16 @@ def alias(node: Node) -> Node:
 
 def force(nodes: list[Node]) -> None:
     """Evaluate the nodes; raises TraceError where a value is not known while tracing."""
+    from ...engine.eager import Unknown, evaluate  # planner and compiler load when first needed
+
     wanted = [n for n in nodes if n.data is None]
     if not wanted:
         return
     if not state.scopes:
         wanted = _with_relatives(wanted, _waiting())
     try:
-        eager.evaluate(wanted)
-    except eager.Unknown:
+        evaluate(wanted)
+    except Unknown:
         raise _not_known() from None
     except LamellaError as e:
         locate(e)
@@ -81,7 +83,9 @@ def force(nodes: list[Node]) -> None:
         for node in wanted:
             _settle(node)
         held(sum(_bytes(n.type) for n in wanted))
-        _waiting()
+        state.looks = state.looks + 1 if _waiting() else 0
+        if state.looks >= LOOKS:
+            flush()
 
 
 def _waiting() -> list[Node]:
@@ -102,21 +106,31 @@ def _waiting() -> list[Node]:
 
 def _with_relatives(wanted: list[Node], waiting: list[Node]) -> list[Node]:
     """The nodes, and waiting ones that are computed from some of the same: all at once, so that
-    what they share (a backward pass) is computed once. Large ones wait until they are looked at."""
+    what they share (a backward pass) is computed once; and waiting ones that are computed on the
+    way to these (a counter of steps). Large ones wait until they are looked at."""
     known = set(map(id, wanted))
     others = [n for n in waiting if id(n) not in known and
               _bytes(n.type) <= knobs.pending_bytes.value]
     if not others:
         return wanted
     shared: set[int] = set()
-    stack = list(wanted)
+    _add_way(wanted, shared)
+    reach = _reach(others, shared)
+    joined = [n for n in others if reach[id(n)] == _MEETS]
+    if len(joined) < len(others):
+        _add_way(joined, shared)
+        joined = [n for n in others if id(n) in shared]
+    return wanted + joined
+
+
+def _add_way(nodes: list[Node], way: set[int]) -> None:
+    """Add the nodes, and all that they wait for, to the set."""
+    stack = list(nodes)
     while stack:
         node = stack.pop()
-        if node.data is None and node.inputs and id(node) not in shared:
-            shared.add(id(node))
+        if node.data is None and node.inputs and id(node) not in way:
+            way.add(id(node))
             stack += node.inputs
-    reach = _reach(others, shared)
-    return wanted + [n for n in others if reach[id(n)] == _MEETS]
 
 
 _APART, _MEETS, _UNKNOWN = range(3)
@@ -214,7 +228,7 @@ def settle() -> None:
 def flush() -> None:
     """Evaluate every pending array of this thread that is still in use. One that the memory cannot
     hold stays lazy: the error belongs to the line that looks at it."""
-    references, state.pending, state.held_bytes = state.pending, [], 0
+    references, state.pending, state.held_bytes, state.looks = state.pending, [], 0, 0
     arrays = [a for a in (r() for r in references) if a is not None]
     nodes = list({id(a.node): a.node for a in arrays if a.node.data is None}.values())
     if any(_bytes(n.type) >= LARGE for n in nodes):
