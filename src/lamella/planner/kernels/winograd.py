@@ -14,10 +14,10 @@ from ...base import dtypes
 from ...base.extents import Extent, lower, product, upper
 from ...lang import expr, scalar
 from ...lang.expr import Expr, lit
-from ...lang.loops import LANES, Loop, Set, Store, When, index_var
+from ...lang.loops import LANES, Loop, Prefetch, Set, Store, When, index_var
 from ..groups.fuse import Fusion
 from ..plan import Launch
-from .convolve import choose_tile
+from .convolve import TILES, choose_tile
 from .nest import Builder, Nest, StridedRead, decode
 from .packing import ZERO, Packing, Side, read_through, strides
 from .panel import Target, lay_out
@@ -27,6 +27,7 @@ from .winograd_tiles import F32, POINTS, SKEW, Tiles, of_weights, points, to_pix
 NEAR = 1 << 17          # elements of transformed tiles that a task keeps, about
 MOST_TILES = 48         # of a task
 LEAST_TASKS = 8
+LINE = 16               # elements of a cache line
 STRIP = 64              # channels of a panel that one task lays out
 
 
@@ -58,17 +59,20 @@ class _Winograd:
         self.segments = ((across + 1) // 2 + (self.segment - 1)) // self.segment
         self.tall = (down + 1) // 2
         self.units = product(a.attr[1] for a in self.others) * self.tall * self.segments
-        self.group = self._group()
-        self.tile = choose_tile(self.group * self.segment, self.n, target)
+        self.tile = choose_tile(MOST_TILES, self.n, target)
         self.width = self.tile[1] * LANES
         self.panels = -(-self.n // self.width)
+        self.group = self._group()
+        self.tile = choose_tile(self.group * self.segment, self.n, target, [
+            tile for tile in TILES if tile[1] == self.tile[1]])
 
     def _group(self) -> int:
         """Units of a task: as many tiles as stay near, and enough tasks."""
-        tiles = max(self.segment, min(MOST_TILES, NEAR // (POINTS * self.depth)))
+        near = max(self.segment, min(MOST_TILES, NEAR // (POINTS * self.depth)))
         outer = product(a.attr[1] for a in self.batch)
-        enough = max(1, (lower(self.units) or 1) * max(1, lower(outer)) // LEAST_TASKS)
-        return max(1, min(tiles // self.segment, enough))
+        units, others = max(1, lower(self.units)), self.panels * max(1, lower(outer))
+        group = min(near // self.segment, max(1, units * others // LEAST_TASKS))
+        return -(-units // -(-units // group))
 
     def launches(self) -> list[Launch]:
         packed = self._pack()
@@ -202,7 +206,9 @@ class _Winograd:
             Store(self.sums, point * (self.slots * self.width + SKEW) + (i0 + r) * self.width +
                   v * LANES, c)
             for v, c in enumerate(line)]) for r, line in enumerate(registers)]
-        chain = Loop(k, ZERO, self.channels, sums)
+        ahead = Prefetch(name, weights + self.channels * self.width + (
+            i0 // rows * self.channels + k) * LINE)
+        chain = Loop(k, ZERO, self.channels, [ahead, *sums])
         return [Loop(point, ZERO, lit(POINTS, dtypes.index), [
             Loop(i0, ZERO, tiles, [*before, *zero, chain, *store], "serial", rows)])]
 
