@@ -25,6 +25,9 @@ from lamella.runtime.walker import set_threads
 
 from .peak import Peak
 
+ROUNDS = 3              # of turns
+PAUSE = 0.05            # seconds between turns of several threads
+
 
 class Shape(NamedTuple):
     """[batch, m, k] by [batch, k, n]; `layout`: which operands lie transposed."""
@@ -44,7 +47,8 @@ class Shape(NamedTuple):
         return f"{batch}{self.m}x{self.k}x{self.n} {self.layout}"
 
 
-def _shapes() -> list[Shape]:
+def shapes() -> list[Shape]:
+    """What training and inference multiply."""
     found = [Shape(1, n, n, n) for n in (64, 128, 256, 512, 1024, 2048)]
     found += [Shape(1, n, n, n, layout) for n in (256, 1024) for layout in ("nt", "tn", "tt")]
     found += [Shape(1, n, n, n) for n in (17, 100, 257, 500, 1000, 1023, 1537)]
@@ -115,20 +119,22 @@ def limit(threads: int) -> None:
 
 def least(systems: dict[str, Callable[[], object]], flops: int, threads: int,
           seconds: float) -> dict[str, float]:
-    """The least seconds of a call of each system, in turns for `seconds` each."""
+    """The least seconds of a call of each system, in turns for `seconds` each. Before a turn of
+    several threads there is a pause: idle workers of the library before may spin for a while."""
     clock = time.thread_time if threads == 1 else time.perf_counter
     inner = max(1, int(2e6 / flops))
     found = dict.fromkeys(systems, math.inf)
-    end = time.perf_counter() + seconds * len(systems)
-    rounds = 0
-    while rounds < 5 or time.perf_counter() < end:
+    for _ in range(ROUNDS):
         for name, call in systems.items():
+            time.sleep(PAUSE if threads > 1 else 0.0)
             call()  # its operands into the caches that the system before has used
-            began = clock()
-            for _ in range(inner):
-                call()
-            found[name] = min(found[name], (clock() - began) / inner)
-        rounds += 1
+            end, count = time.perf_counter() + seconds / ROUNDS, 0
+            while count < 3 or time.perf_counter() < end:
+                began = clock()
+                for _ in range(inner):
+                    call()
+                found[name] = min(found[name], (clock() - began) / inner)
+                count += 1
     return found
 
 
@@ -138,16 +144,16 @@ def main() -> None:
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--seconds", type=float, default=0.25)
     options = parser.parse_args()
-    shapes = [s for s in _shapes() if options.only in str(s)]
-    systems = {s: calls(s) for s in shapes}
-    result: dict[str, object] = {"shapes": len(shapes)}
+    chosen = [s for s in shapes() if options.only in str(s)]
+    systems = {s: calls(s) for s in chosen}
+    result: dict[str, object] = {"shapes": len(chosen)}
     for threads in map(int, options.threads.split(",")):
         limit(threads)
         peak = Peak().multiply_adds(threads, 20)
         print(f"{threads} threads, peak {peak:.0f} GFLOP/s\n{'m x k x n':<24}"
               f"{'lamella us':>11} {'best us':>10} {'library':>8} {'peak':>6} {'theirs':>6} ratio")
         logs = []
-        for s in shapes:
+        for s in chosen:
             t = least(systems[s], s.flops, threads, options.seconds)
             own = t.pop("lamella")
             best = min(t, key=t.__getitem__)

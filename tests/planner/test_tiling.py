@@ -4,12 +4,22 @@ import pytest
 
 from lamella.codegen.target import ALL, AVX512
 from lamella.lang.loops import LANES
-from lamella.planner.kernels.tiling import LEAST_TASKS, Layout, Product, choose_tiling
+from lamella.planner.kernels.tiling import (
+    BEFORE,
+    LEAST_TASKS,
+    PLACE,
+    TASK,
+    WAYS,
+    Layout,
+    Product,
+    choose_tiling,
+    tilings,
+)
 
 
-def product(m, k, n, left=None, panels=True):
-    return Product(1, m, k, n, Layout(k, 1, 4) if left is None else left, Layout(1, n, 4), panels,
-                   True)
+def product(m, k, n, left=None, ways=(BEFORE, TASK, PLACE), steady=False):
+    return Product(1, m, k, n, Layout(k, 1, 4) if left is None else left, Layout(1, n, 4), ways,
+                   steady, True)
 
 
 @pytest.mark.parametrize("target", ALL, ids=str)
@@ -29,11 +39,34 @@ def test_large_products_have_tasks_for_every_thread():
     assert tasks >= LEAST_TASKS
 
 
-def test_rows_that_drive_each_other_out_are_laid_out():
-    assert choose_tiling(product(1024, 1024, 1024), AVX512).packed
-    assert choose_tiling(product(1024, 1000, 1024, Layout(1, 1024, 4)), AVX512).packed
+def test_rows_that_drive_each_other_out_are_laid_out_or_few():
+    for left in (Layout(1024, 1, 4), Layout(1, 1024, 4)):
+        t = choose_tiling(product(1024, 1024, 1024, left), AVX512)
+        assert t.packed or t.rows <= WAYS
 
 
 def test_few_columns_do_not_make_up_for_laying_out_rows():
     t = choose_tiling(product(4096, 1000, 16), AVX512)
     assert not t.packed and t.width == LANES
+
+
+def test_a_task_with_all_rows_packs_what_it_reads():
+    turned = product(64, 512, 512)._replace(right=Layout(512, 1, 4), ways=(BEFORE, TASK))
+    assert choose_tiling(turned, AVX512).right == TASK
+
+
+def test_what_stays_the_same_is_packed_before():
+    assert choose_tiling(product(128, 512, 512, ways=(BEFORE, TASK), steady=True),
+                         AVX512).right == BEFORE
+
+
+def test_a_row_by_a_matrix_reads_it_as_a_stream():
+    t = choose_tiling(product(1, 4096, 4096), AVX512)
+    assert t.streams and t.rows == 1
+
+
+def test_a_cut_that_was_found_the_fastest_is_taken():
+    p = product(300, 300, 300)
+    worst = max(tilings(p, AVX512), key=lambda t: t.rows)
+    assert choose_tiling(p, AVX512.with_tuned({p: worst})) == worst
+    assert not AVX512.tuned

@@ -40,6 +40,17 @@ def report_of(source: str, changes: Sequence[str] = (), budget: int | None = Non
     return trainer.plan(*(Spec((rows, *a.shape[1:]), str(a.dtype)) for a in (x, y)))
 
 
+def tune(source: str, changes: Sequence[str], say: Say, seconds: float) -> None:
+    """Find the fastest cuts of the products of a recipe's training step, or of a model file's
+    inference, for later plans on this machine."""
+    from ..engine.tune import tune as run
+    plan = report_of(source, changes).plan
+    say(f"{'batch x m x k x n':<24} {'planned':>13} {'fastest':>13} {'ratio':>6}  tile")
+    found = run([(plan.program, plan.fixed)], say, seconds)
+    better = sum(t.better for t in found)
+    say(f"{len(found)} products timed, {better} of them remembered with another cut")
+
+
 def draw_curve(source: str, changes: Sequence[str], say: Say, as_json: bool = False) -> None:
     """Print time against memory: the plans that memory budgets choose from, by falling peak."""
     plan = report_of(source, changes).plan

@@ -87,6 +87,14 @@ def calibrate() -> None:
 
 
 @app.command()
+def tune(source: Source, change: Change = None,
+         seconds: Annotated[float, typer.Option(help="For each product.")] = 10.0) -> None:
+    """Time the cuts of a model's products on this machine, and remember the fastest."""
+    from .explaining import tune as run
+    run(source, change or (), typer.echo, seconds)
+
+
+@app.command()
 def serve(models: Annotated[list[str], typer.Argument(metavar="MODEL.lamella...")],
           host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
           port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8000,

@@ -16,6 +16,7 @@ from ..codegen.target import Target, detect
 from ..lang.loops import Kernel, structure
 from ..lang.order import VERSION
 from ..runtime import cache, llvm
+from .cuts import remembered
 
 _lock = threading.RLock()
 _known: dict[tuple, Compiled] = {}
@@ -35,7 +36,8 @@ def target() -> Target:
     """The target of this machine (or the knob's); raises where the processor is not supported."""
     global _target
     if _target is None:
-        _target = detect(llvm.host().features, knobs.target.value)
+        found = detect(llvm.host().features, knobs.target.value)
+        _target = found.with_tuned(remembered(found.name))
     return _target
 
 

@@ -72,7 +72,8 @@ def _distinct(plan: Plan) -> list:
 def _key(program: Program, donated: frozenset[int], fixed: frozenset[int] = frozenset(),
          budget: Budget | None = None) -> str:
     parts = ("plan", to_text(program), str(sorted(donated)), str(sorted(fixed)), repr(budget),
-             kernels.target().name, str(VERSION), llvm.version(), _own_files())
+             kernels.target().name, str(kernels.target().tuned), str(VERSION), llvm.version(),
+             _own_files())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -74,7 +74,7 @@ def _planned(program: Program, target, donated: frozenset[int], fixed: frozenset
     """The plan in its first order of steps, before any two values share bytes."""
     arguments = [Buffer(n.dtype, n.type.size, "argument", n.params["name"] or f"argument {k}", k)
                  for k, n in enumerate(program.inputs)]
-    steps, results = region(program, arguments, donated, target, fused, worth)
+    steps, results = region(program, arguments, donated, fixed, target, fused, worth)
     for k, b in enumerate(results):
         if b.role == "temporary":
             b.role, b.index = "result", k
@@ -84,11 +84,12 @@ def _planned(program: Program, target, donated: frozenset[int], fixed: frozenset
     return plan
 
 
-def region(program: Program, given: list[Buffer], owned: frozenset[int], target,
-           fused: bool, worth: float | None) -> tuple[list[Step], list[Buffer]]:
+def region(program: Program, given: list[Buffer], owned: frozenset[int], steady: frozenset[int],
+           target, fused: bool, worth: float | None) -> tuple[list[Step], list[Buffer]]:
     """(the steps of a program over its inputs' buffers, its outputs' buffers). `owned` numbers the
-    inputs that it may overwrite; `worth` says how much room is worth where maps may be computed
-    again (see `partition`). Programs inside of nodes are regions of their own."""
+    inputs that it may overwrite, `steady` those that are the same whenever the steps run again;
+    `worth` says how much room is worth where maps may be computed again (see `partition`).
+    Programs inside of nodes are regions of their own."""
     tags: dict[int, int] | None = None if fused else {}
     program = expand(prune(program), tags)
     if tags is None:  # composites may bring loops; pruning would lose the tags
@@ -99,6 +100,7 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], target,
     if tags is None and worth is not None:
         program, second = partition(program, worth)
     fusion = fusing.fuse(program, tags, target.room, second)
+    fusion.steady = _steady(program, steady)
     kept = _kept(fusion)
     buffers = _buffers(program, given, fusion, kept)
     steps: list[Step] = []
@@ -107,10 +109,19 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], target,
             steps.append(schedule_host(group, fusion, buffers, kept))
         elif group.kind == "step":
             steps += schedule_control(group, fusion, buffers,
-                                      lambda p, b, o: region(p, b, o, target, fused, None))
+                                      lambda p, b, o, s: region(p, b, o, s, target, fused, None))
         elif any(id(s.node) in kept for s in group.seeds):
             steps += _steps(group, fusion, kept, buffers, target)
     return steps, [buffers[id(fusion.access[id(o)].base)] for o in fusion.outputs]
+
+
+def _steady(program: Program, inputs: frozenset[int]) -> set[int]:
+    """The nodes (by id) whose values follow from these inputs alone."""
+    found = {id(n) for k, n in enumerate(program.inputs) if k in inputs}
+    for n in program.nodes():
+        if n.inputs and found.issuperset(map(id, n.inputs)):
+            found.add(id(n))
+    return found
 
 
 def _has_parts(program: Program) -> bool:

@@ -16,8 +16,10 @@ from ..ir.types import TensorType, tensors
 from .groups.fuse import Fusion, Group, producer
 from .plan import Branch, Buffer, Copy, Launch, Loop, Order, Step
 
-# (program, its inputs' buffers, which of these it may overwrite) -> (steps, its outputs' buffers)
-Region = Callable[[Program, list[Buffer], frozenset[int]], tuple[list[Step], list[Buffer]]]
+# (program, its inputs' buffers, which of these it may overwrite, which stay the same whenever it
+# runs again) -> (steps, its outputs' buffers)
+Region = Callable[[Program, list[Buffer], frozenset[int], frozenset[int]],
+                  tuple[list[Step], list[Buffer]]]
 
 
 def schedule_control(group: Group, fusion: Fusion, buffers: dict[int, Buffer],
@@ -68,7 +70,7 @@ def _scan(node: Node, operands: list[Buffer], results: list[Buffer], region: Reg
     slices = [window(b, t) for b, t in zip(operands[n + count:], body.input_types[n + count:],
                                            strict=True)]
     given = [*operands[:n], *carried, *slices]
-    steps, ends = region(body, given, frozenset(range(n, n + count)))
+    steps, ends = region(body, given, frozenset(range(n, n + count)), frozenset(range(n)))
     own = _Own(given)
     early: list[Step] = []
     late: list[Step] = []
@@ -89,8 +91,9 @@ def _while(node: Node, operands: list[Buffer], results: list[Buffer], region: Re
     n = p["consts"]
     loop = Loop(None, f"while of {p['body'].name}", node.source)
     given = [*operands[:n], *results]
-    loop.head, (loop.flag,) = region(p["condition"], given, frozenset())
-    steps, ends = region(p["body"], given, frozenset(range(n, len(given))))
+    still = frozenset(range(n))
+    loop.head, (loop.flag,) = region(p["condition"], given, frozenset(), frozenset())
+    steps, ends = region(p["body"], given, frozenset(range(n, len(given))), still)
     early: list[Step] = []
     carrying = _carrying(loop, results, ends, _Own(given), early)
     once, steps = _apart(steps, results)
@@ -101,7 +104,7 @@ def _while(node: Node, operands: list[Buffer], results: list[Buffer], region: Re
 def _cond(node: Node, operands: list[Buffer], results: list[Buffer], region: Region) -> list[Step]:
     arms: list[list[Step]] = []
     for branch in node.params["branches"]:
-        steps, ends = region(branch, operands[1:], frozenset())
+        steps, ends = region(branch, operands[1:], frozenset(), frozenset())
         own = _Own(operands)
         for result, end in zip(results, ends, strict=True):
             if own.takes(end):

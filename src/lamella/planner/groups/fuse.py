@@ -72,13 +72,15 @@ class Group:
 
 
 class Fusion:
-    """The outcome: groups, and how every node that is not substituted is reached."""
+    """The outcome: groups, and how every node that is not substituted is reached. `steady`: nodes
+    (by id) that keep their values while what reads them runs again."""
 
-    __slots__ = ("access", "groups", "outputs", "second")
+    __slots__ = ("access", "groups", "outputs", "second", "steady")
 
     def __init__(self, groups: list[Group], access: dict[int, Access], outputs: list[Node],
                  second: Second = NO_SECOND):
         self.groups, self.access, self.outputs, self.second = groups, access, outputs, second
+        self.steady: set[int] = set()
 
 
 def fuse(p: Program, tags: dict[int, int] | None = None, room: int = 8,

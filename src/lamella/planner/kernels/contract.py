@@ -18,7 +18,7 @@ from ...base import dtypes
 from ...base.extents import Extent, product, upper
 from ...lang import expr, scalar
 from ...lang.expr import Expr, lit
-from ...lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index
+from ...lang.loops import LANES, Loop, Prefetch, Set, Store, When, index_var, lane_index
 from ...lang.order import CONTRACT_CHUNK
 from ..groups.fuse import Fusion
 from ..plan import Launch
@@ -27,7 +27,7 @@ from .packing import ZERO, Packing, Side, contiguous, read_through
 from .panel import Target, lay_out, pitch_of, slack
 from .rows import levels_of
 from .tile import Span, Tree, cheap, direct_epilogue, epilogue, fetches
-from .tiling import Product, choose_tiling
+from .tiling import BEFORE, PLACE, STREAM_AHEAD, TASK, Product, choose_tiling
 
 DIRECT_ROWS = 32        # up to so many rows the right operand is not worth packing
 
@@ -54,40 +54,47 @@ class _Contraction:
         self.rows = [a for a in self.axes if a not in both and a not in self.columns]
         self.count = product(a.attr[1] for a in self.bound)
         self.m = product(a.attr[1] for a in self.rows)
-        self.in_place = self._right_in_place()
-        self.n = product(a.attr[1] for a in self.columns)
         self.acc = accumulator(self.dot.dtype)
         self.written_out = target.level == "loops"  # vectors may be turned, masked, called for
-        self.tiling = choose_tiling(self._measures(), target)
-        self.packed = self.tiling.packed
+        ways = self._ways()
+        self.n = product(a.attr[1] for a in self.columns)
+        self.tiling = choose_tiling(self._measures(ways, id(self.right.read.base) in fusion.steady),
+                                    target)
+        self.packed, self.way = self.tiling.packed, self.tiling.right
 
-    def _measures(self) -> Product:
+    def _measures(self, ways: tuple[str, ...], steady: bool) -> Product:
         left, right = self.left.layout(self.rows), self.right.layout(self.columns)
         return Product(product(a.attr[1] for a in self.batch), self.m, self.count, self.n,
-                       left, right, not self.in_place,
-                       self.written_out and len(self.left.runs(self.rows)) == 1 and
-                       self.left.dtype.part is self.left.dtype)
+                       left, right, ways, steady, self._lies_flat(self.left, self.rows))
+
+    def _lies_flat(self, side: Side, axes) -> bool:
+        """Whether a task can lay out the operand: one stride steps through these axes."""
+        return self.written_out and len(side.runs(axes)) == 1 and side.dtype.part is side.dtype
 
     def _oriented(self, a: Side, b: Side) -> tuple[Side, Side]:
-        """The operand that owns the result's last axis goes to the right (columns)."""
-        for x in reversed(self.axes):
+        """The operand that owns the result's last axis (of several places) goes to the right."""
+        for x in reversed([x for x in self.axes if x.attr[1] != 1]):
             if (x in a.axes) != (x in b.axes):
                 return (b, a) if x in a.axes else (a, b)
         return a, b
 
-    def _right_in_place(self) -> bool:
-        """Whether the right operand is read where it lies; its outer columns become batch axes."""
+    def _ways(self) -> tuple[str, ...]:
+        """How the right operand may be read. Where it has to be read in place, its outer columns
+        become batch axes."""
         side, runs = self.right, self.right.runs(self.columns)
+        packed = (BEFORE, TASK) if self._lies_flat(side, self.columns) else (BEFORE,)
         if not contiguous(side, self.columns):
-            return False
+            return packed
         copy = product(a.attr[1] for a in (*self.batch_of(side), *self.bound, *self.columns))
         windows = upper(copy) >= 2 * upper(side.read.base.type.size)
-        if upper(self.m) > DIRECT_ROWS and not windows:
-            return False
+        if not windows and upper(self.m) > DIRECT_ROWS:
+            return (*packed, PLACE) if len(runs) == 1 else packed
+        if not windows and len(runs) == 1:
+            return (*packed, PLACE)
         hoisted = [a for run, _, _ in runs[:-1] for a in run]
         self.batch += hoisted
         self.columns = [a for a in self.columns if a not in hoisted]
-        return True
+        return (PLACE,)
 
     def batch_of(self, side: Side) -> list[Expr]:
         """The batch axes that the operand has."""
@@ -95,7 +102,7 @@ class _Contraction:
 
     def launches(self) -> list[Launch]:
         self.panel_stride: Extent = 0
-        if not self.in_place:
+        if self.way == BEFORE:
             self._pack_right()
         self.tables = {side: self.packing.offsets(side) for side in (self.left, self.right)
                        if len(side.summed) > 1}
@@ -149,18 +156,22 @@ class _Contraction:
             pitch = pitch_of(t.rows)
             deep = scalar.minimum(b.size(("k",), self.count), t.block)
             self.laid = b.scratch(self.acc, deep * (t.group * pitch) + slack(pitch))
+        if self.way == TASK:
+            deep = scalar.minimum(b.size(("k",), self.count), t.block)
+            self.panel_laid = b.scratch(self.right.dtype, deep * t.width)
         self.right_load = self._right_loads()
         count = b.size(("k",), self.count)
         if upper(self.count) > t.block:
             return self._blocks(count)
         tile = "" if self._direct() else b.scratch(self.acc, lit(t.size, dtypes.index))
         return [*self._lay_out_rows(ZERO, count), self._tiles(
-            [*self._fetches(), *self._chain(ZERO, count), *self._end(tile, ZERO, False)])]
+            [*self._fetches(), *self._chain(ZERO, count), *self._end(tile, ZERO, False)],
+            self._lay_out_panel(ZERO, count))]
 
-    def _tiles(self, body: list) -> Loop:
-        """The body for every tile of the task, panel by panel."""
+    def _tiles(self, body: list, before=()) -> Loop:
+        """The body for every tile of the task, panel by panel; `before` for each panel."""
         rows = Loop(self.i0, *self.row_span, body, "serial", self.tiling.rows)
-        return Loop(self.panel, *self.panel_span, [rows])
+        return Loop(self.panel, *self.panel_span, [*before, rows])
 
     def _blocks(self, count: Expr) -> list:
         """The tiles where all of them run over a block of positions before the next, so that what
@@ -183,7 +194,8 @@ class _Contraction:
         def blocks(start: Expr, end: Expr) -> Loop:
             high = scalar.minimum(low + t.block, end)
             return Loop(low, start, end, [*self._lay_out_rows(low, high), self._tiles(
-                [*self._chain(low, high, [When(low > start, load)]), *store])], "serial", t.block)
+                [*self._chain(low, high, [When(low > start, load)]), *store],
+                self._lay_out_panel(low, high))], "serial", t.block)
 
         direct = self._direct()
         ending = self._end("" if direct else sums, number * t.size, True)
@@ -201,11 +213,13 @@ class _Contraction:
         them to."""
         k = index_var("k")
         before, left = self._packed_left(low, high) if self.packed else self._left_loads()
-        columns = [self.right_load(k, v) for v in range(self.tiling.vectors)]
+        columns = [self.right_load(k, v, low) for v in range(self.tiling.vectors)]
         sums = []
         for r, line in enumerate(self.registers):
             value = left(k, r)
             sums += [Set(x, self._fma(value, y, x)) for x, y in zip(line, columns, strict=True)]
+        if self.tiling.streams:
+            sums += self._fetch_ahead(k)
         zero = [Set(x, lit(0, self.acc)) for line in self.registers for x in line]
         return [*before, *zero, *begin, Loop(k, low, high, sums, "serial")]
 
@@ -224,6 +238,16 @@ class _Contraction:
         to = Target(self.laid, self.acc, self._panel_of(low, high), pitch_of(t.rows))
         body = lay_out(source, to, self.i0, self.row_count, low, high)
         return [Loop(self.i0, *self.row_span, body, "serial", t.rows)]
+
+    def _lay_out_panel(self, low: Expr, high: Expr) -> list:
+        """The panel at the positions low..high into scratch, if the task reads it there."""
+        if self.way != TASK:
+            return []
+        t, side = self.tiling, self.right
+        axis = side.runs(self.columns)[0][2]
+        source = read_through(self.b, side, axis, self.places, self.tables.get(side))
+        to = Target(self.panel_laid, side.dtype, ZERO, t.width)
+        return lay_out(source, to, self.panel * t.width, self.column_count, low, high)
 
     def _panel_of(self, low: Expr, high: Expr) -> Expr:
         """Where the laid out rows of the tile begin."""
@@ -282,22 +306,36 @@ class _Contraction:
         return k * self.b.size((name, "sum"), step)
 
     def _right_loads(self):
-        """right(k, v): vector v of the panel at position k."""
+        """right(k, v, low): vector v of the panel at position k; what a task lays out begins at
+        position low."""
         side, b = self.right, self.b
         width = self.tiling.width
+        if self.way == TASK:
+            return lambda k, v, low: expr.load(
+                self.panel_laid, (k - low) * width + v * LANES, side.dtype, LANES)
         name = b.operand(side.read.base, side.read.offset, side.dtype)
         start = b.address(name, {a: side.stride(a) for a in self.batch_of(side)}, self.places)
-        if not self.in_place:
+        if self.way == BEFORE:
             start = start + self.panel * b.size((name, "panel"), self.panel_stride)
-            return lambda k, v: expr.load(name, start + k * width + v * LANES, side.dtype, LANES)
+            return lambda k, v, low: expr.load(name, start + k * width + v * LANES, side.dtype,
+                                               LANES)
 
-        def right(k: Expr, v: int) -> Expr:
+        def right(k: Expr, v: int, low: Expr) -> Expr:
             column = self.panel * width + v * LANES
             inside = column + lane_index() < self.column_count
             return expr.load(name, start + column + self._summed(name, side, k), side.dtype, LANES,
                              inside, 0)
 
         return right
+
+    def _fetch_ahead(self, k: Expr) -> list:
+        """The lines of the panel some positions behind k, called for: they lie rows apart."""
+        side, b, t = self.right, self.b, self.tiling
+        name = b.operand(side.read.base, side.read.offset, side.dtype)
+        start = b.address(name, {a: side.stride(a) for a in self.batch_of(side)}, self.places)
+        at = start + self.panel * t.width + self._summed(name, side, k + STREAM_AHEAD)
+        return [Prefetch(name, at + v * LANES) for v in range(t.vectors)] \
+            if side not in self.tables else []
 
     # -- the epilogue --
 

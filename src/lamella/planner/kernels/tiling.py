@@ -14,15 +14,24 @@ from ...lang.order import CONTRACT_CHUNK
 
 LEAST_TASKS = 16        # of a product, where it has so much work
 TASK_WORK = 1 << 21     # operations that are worth a task of their own
-BLOCK = 1024            # positions that all tiles of a task run over together, at most
+READ_ROWS = 24          # rows whose operations take as long as reading the right operand
+BLOCK, NEAR_BLOCK = 1024, 256   # positions that all tiles of a task run over together, at most
 STREAM_ROWS = 4         # up to so many rows the right operand is a stream, read row by row
-STREAM_BLOCK = 16       # positions of it that are read side by side
+STREAM_BLOCK = 32       # positions of it that are read side by side
+STREAM_AHEAD = 4        # positions that are called for early: each lies in another page
+
+PLACE, TASK, BEFORE = "in place", "packed by the task", "packed before"
 
 LATENCY = 4             # cycles until a sum can be added to again
-CORE_RATE = 24          # bytes a cycle from the second cache
-LINE, PAGE = 64, 4096
-END = 3.0               # cycles for a vector of results
-POINTERS = 8            # rows whose places have registers of their own
+CORE_RATE = 64          # bytes a cycle from the second cache: what lies side by side,
+STRIDED_RATE = 28       # what lies a stride apart,
+LINE_RATE = 24          # and whole lines, of which one element is used
+BLEND = 0.03            # the part of such cycles that arithmetic does not hide
+LATE = 1.0              # cycles until an element of another page of memory is there
+LINE, PAGE, WAYS = 64, 4096, 8
+END = 0.1               # cycles for a vector of results
+STORED = 0.2            # cycles for an element that goes through memory
+LAUNCH = 4000           # cycles of a step of its own
 COPY, TURN, GATHER = 0.2, 0.6, 2.0  # cycles to lay out an element: side by side, turned, scattered
 
 
@@ -42,14 +51,15 @@ class Layout(NamedTuple):
         """Whether so many places a stride apart drive each other out of the first cache."""
         if not isinstance(stride, int):
             return stride is not None
-        places = near_bytes // 8 // LINE
+        places = near_bytes // WAYS // LINE
         used = {k * stride * self.itemsize // LINE % places for k in range(lines)}
-        return lines > 4 * len(used)
+        return lines > WAYS * len(used)
 
 
 class Product(NamedTuple):
-    """What is to be cut: extents, and how the operands lie. `panels`: the right operand is packed
-    in panels, not read in place; `may_pack`: a task may lay out its rows of the left operand."""
+    """What is to be cut: extents, and how the operands lie. `ways`: how the right operand may be
+    read; `steady`: it stays the same while the product runs again and again, so that it is packed
+    once; `may_pack`: a task may lay out its rows of the left operand."""
 
     batch: Extent
     m: Extent
@@ -57,18 +67,20 @@ class Product(NamedTuple):
     n: Extent
     left: Layout
     right: Layout
-    panels: bool
+    ways: tuple[str, ...]
+    steady: bool
     may_pack: bool
 
 
 class Tiling(NamedTuple):
     """A tile of `rows` by `vectors`; a task has `group` tiles of rows and `panels` of columns, and
     runs over `block` summed positions of all of them before it goes on to the next; `packed`: it
-    lays out its rows of the left operand before."""
+    lays out its rows of the left operand before; `right`: how it reads the right one."""
 
     rows: int
     vectors: int
     packed: bool
+    right: str
     group: int
     panels: int
     block: int
@@ -79,47 +91,71 @@ class Tiling(NamedTuple):
         return self.vectors * LANES
 
     @property
+    def streams(self) -> bool:
+        """Whether the right operand is read once, row by row."""
+        return self.right == PLACE and self.block == STREAM_BLOCK
+
+    @property
     def size(self) -> int:
         """The elements of a tile."""
         return self.rows * self.width
 
 
 def choose_tiling(p: Product, target) -> Tiling:
-    """The cut with the least estimated time."""
-    choices = [(tile, packed) for tile in target.contract_tiles for packed in (False, True)
-               if not packed or (p.may_pack and tile[0] <= LANES)]
-    (rows, vectors), packed = min(choices, key=lambda c: _cycles(p, c[0], c[1], target))
-    return _tasks(p, rows, vectors, packed, target)
+    """The cut that was found the fastest on this machine, or has the least estimated time."""
+    return target.tuned.get(p) or min(tilings(p, target), key=lambda t: cycles(p, t, target))
 
 
-def _cycles(p: Product, tile: tuple[int, int], packed: bool, target) -> float:
-    """What the whole product takes with a tile."""
+def tilings(p: Product, target) -> list[Tiling]:
+    """The cuts that are worth a thought."""
+    found = [_tasks(p, rows, vectors, packed, right, block, target)
+             for block in (BLOCK, NEAR_BLOCK) if block == BLOCK or block < upper(p.k)
+             for rows, vectors in target.contract_tiles for right in p.ways
+             for packed in (False, True) if not packed or (p.may_pack and rows <= LANES)]
+    return [t for t in dict.fromkeys(found) if t.right != TASK or
+            min(t.block, max(1, upper(p.k))) * t.width * p.right.itemsize <= target.core_bytes // 8]
+
+
+def cycles(p: Product, t: Tiling, target) -> float:
+    """What the whole product takes with a cut."""
     m, k, n = (max(1, upper(e)) for e in (p.m, p.k, p.n))
-    rows, width, parts = tile[0], tile[1] * LANES, 512 // target.vector_bits
-    vectors = tile[1] * parts
-    far, late = 0.0, 0.0
-    if packed:
-        far += rows * p.left.itemsize
-    elif p.left.along != 1:
-        far += LINE * (1 + (rows - 1) // LANES)
-        late += 2 * _new_page(p.left)
-    elif p.left.collides(p.left.step, rows, target.near_bytes):
-        far += rows * LINE
+    vectors = t.vectors * (512 // target.vector_bits)
+    far = _left_far(p.left, t, target) + _right_far(p.right, t, min(k, t.block), target)
+    late = LATE * (not t.packed and p.left.along != 1 and _new_page(p.left))
     split = 1
-    if not p.panels:
-        late += 2 * _new_page(p.right)
+    if t.right == PLACE:
+        late += LATE * _new_page(p.right)
         split = 1 if isinstance(p.right.along, int) and p.right.along % LANES == 0 else 2
-    if k * width * p.right.itemsize > target.near_bytes // 2 or not p.panels and \
-            p.right.collides(p.right.along, k, target.near_bytes):
-        far += width * p.right.itemsize
-    far /= CORE_RATE
-    loads = rows + split * vectors
-    if not packed and rows > POINTERS:  # the places of the rows are read again at each position
-        loads += rows
-    position = max(rows * vectors / 2, loads / 2, LATENCY, far) + far / 10 + late
-    tiles = -(-m // rows) * -(-n // width)
-    layout = m * k * p.left.copying() if packed else 0.0
-    return tiles * (k * position + rows * vectors * END + 10) + layout
+    position = max(t.rows * vectors / 2, (t.rows + split * vectors) / 2, LATENCY, far)
+    position += far * BLEND + late
+    blocks = -(-k // t.block)
+    ends = t.rows * vectors * (END + (blocks if blocks > 1 else 0)) + 1
+    rows, panels = -(-m // t.rows), -(-n // t.width)
+    layout = 0.0
+    if t.packed:
+        layout += m * k * p.left.copying() * -(-panels // t.panels)
+    if t.right == TASK:
+        layout += n * k * p.right.copying() * -(-rows // t.group)
+    elif t.right == BEFORE and not p.steady:
+        layout += n * k * (p.right.copying() + STORED) + LAUNCH / max(1, upper(p.batch))
+    return rows * panels * (k * position + ends) + layout
+
+
+def _left_far(x: Layout, t: Tiling, target) -> float:
+    """Cycles in which a position's elements of the left operand come from the second cache."""
+    if t.packed:
+        return t.rows * x.itemsize / CORE_RATE
+    if x.along != 1:
+        return LINE * (1 + (t.rows - 1) // LANES) / STRIDED_RATE
+    return t.rows * LINE / LINE_RATE if x.collides(x.step, t.rows, target.near_bytes) else 0.0
+
+
+def _right_far(x: Layout, t: Tiling, deep: int, target) -> float:
+    """As `_left_far`, of the panel's elements."""
+    wide = t.width * x.itemsize
+    if t.right == PLACE and x.along != t.width and x.collides(x.along, deep, target.near_bytes):
+        return wide / STRIDED_RATE
+    return wide / CORE_RATE if deep * wide > 0.75 * target.near_bytes else 0.0
 
 
 def _new_page(x: Layout) -> bool:
@@ -127,19 +163,20 @@ def _new_page(x: Layout) -> bool:
     return not isinstance(x.along, int) or x.along * x.itemsize >= PAGE // 2
 
 
-def _tasks(p: Product, rows: int, vectors: int, packed: bool, target) -> Tiling:
+def _tasks(p: Product, rows: int, vectors: int, packed: bool, right: str, block: int,
+           target) -> Tiling:
     """Tasks for every thread, each with tiles enough to use again what it has read."""
     k, width = max(1, upper(p.k)), vectors * LANES
     tiles = max(1, -(-max(1, lower(p.m) or upper(p.m)) // rows))
     panels = -(-max(1, upper(p.n)) // width)
     others = max(1, upper(p.batch))
-    stream = not p.panels and upper(p.m) <= STREAM_ROWS
-    block = STREAM_BLOCK if stream and panels > 1 else min(BLOCK, CONTRACT_CHUNK)
+    stream = right == PLACE and upper(p.m) <= STREAM_ROWS
+    block = STREAM_BLOCK if stream and panels > 1 else min(block, CONTRACT_CHUNK)
     group = max(1, min(tiles, target.core_bytes // 2 // (rows * min(block, k) * 4)))
     wide = panels
     if k > block:  # the sums of all tiles wait while a block is run over
         wide = max(1, min(panels, target.core_bytes // 2 // (rows * width * 4 * group)))
-    work = 2 * rows * width * k
+    work = 2 * (rows if tiles > 1 else max(rows, READ_ROWS)) * width * k
     least = 8 if packed else 1          # panels that make up for laying out the rows
     while others * -(-tiles // group) * -(-panels // wide) < LEAST_TASKS and \
             group * wide * work > TASK_WORK:
@@ -149,4 +186,4 @@ def _tasks(p: Product, rows: int, vectors: int, packed: bool, target) -> Tiling:
             group = -(-group // 2)
         else:
             break
-    return Tiling(rows, vectors, packed, group, wide, block)
+    return Tiling(rows, vectors, packed, right, group, wide, block)
