@@ -336,6 +336,32 @@ def test_the_gradient_of_a_convolution_for_its_weight(stride):
         assert_bits(found, expected)
 
 
+@pytest.mark.parametrize(("shape", "stride"), (((70, 9, 8, 20), 1), ((2, 7, 10, 33), 2)))
+def test_a_convolution_of_each_channel_alone_and_its_gradient_for_the_weight(shape, stride):
+    channels = shape[-1]
+    x, w = normal(*shape, seed=5), normal(channels, 3, 3, 1, seed=6)
+    found = list(windows(x, w, stride, 1))
+    size = found[0][1].shape
+    g = normal(*size, seed=7)
+    out = rule_g([(part, w[:, r, s, 0], there) for (r, s), part, there in found], size)
+    gradient = np.zeros(w.shape, f32)
+    for (r, s), part, there in found:
+        gradient[:, r, s, 0] = rule_g([(part[i], g[i], there[i]) for i in np.ndindex(size[:3])],
+                                      (channels,))
+
+    def both_results(x, w, g):
+        y, pull = lamella.vjp(lambda w: F.conv2d(x, w, stride=stride, padding=1, groups=channels),
+                              w)
+        return y, pull(g)[0]
+
+    def results(f):
+        return f(*map(lamella.asarray, (x, w, g)))
+
+    for y, dw in (results(both_results), results(lamella.compile(both_results))):
+        assert_bits(y, out)
+        assert_bits(dw, gradient)
+
+
 @pytest.mark.parametrize("spread", (1.0, 60.0))
 def test_the_exponential_and_the_logarithm(spread):
     x = normal(3000, spread=spread)

@@ -1,7 +1,8 @@
 """Convolution of each channel alone: vectors of channels, for each pixel a chain over its taps.
 
-Images are read in place, the weights as [tap, channel]; a branch leaves out the taps that are
-outside of the image.
+A task is a row of pixels. Images are read in place, the weights, as [tap, channel], stay in
+registers along the row. Pixels near the row's ends ask for each tap whether it is inside of the
+image; those between ask only for the axes that the row does not move along.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from ...base import dtypes
 from ...base.extents import product, upper
 from ...lang import expr, scalar
 from ...lang.expr import Expr, lit
-from ...lang.loops import LANES, Loop, Set, When, index_var
+from ...lang.loops import LANES, Loop, Set, When, index_var, lane_index
 from ...lang.order import CONTRACT_CHUNK
 from ..groups.fuse import Fusion
 from ..plan import Launch
 from .nest import Builder, Nest, accumulator, decode, merged_axes
 from .packing import ZERO, Packing, Side
-from .tile import Span, epilogue
-from .windows import Window, inside, part, reach
+from .tile import Span, direct_epilogue
+from .windows import Window, all_inside, parts_of, whole
 
 WORK = 1 << 15          # multiply-adds that are worth claiming at a time
 MOST_TAPS = 49          # that are written out
@@ -70,70 +71,82 @@ class _Depthwise:
                                                "weights by tap")
         self.nest.access = self.access
         b = self.b = Builder(self.nest, self.buffers)
-        rows = product(a.attr[1] for a in self.pixels)
-        task, j = index_var("task"), index_var("j")
-        sizes = [(a, b.size(("pixel", k), a.attr[1])) for k, a in enumerate(self.pixels)]
-        places = dict.fromkeys(self.units, ZERO) | decode(task, sizes)
-        channels = b.size(("channels",), self.width)
-        acc, i = expr.var("acc", self.acc), index_var("i")
-        loops = epilogue(b, self.dot, acc, (i, j), (
-            Span([], ZERO, lit(1, dtypes.index), "rows"),
-            Span(self.channels, ZERO, channels, "channels")), places)
-        loops[0].body = self._pixel(acc, places, loops[0].body[0])
-        grain = max(1, WORK // max(1, upper(self.width) * upper(self.count)))
-        launch = b.launch("depthwise", [Loop(task, ZERO, b.size(("tasks",), rows), loops,
-                                             "parallel")], rows, grain)
-        launch.flops = 2 * rows * self.width * self.count
+        *lines, self.along = self.pixels or [expr.axis("pixel", 1)]
+        rows = product(a.attr[1] for a in lines)
+        task, first, pixel = index_var("task"), index_var("first"), index_var("pixel")
+        across, channels = b.size(("across",), self.along.attr[1]), b.size(
+            ("channels",), self.width)
+        places = dict.fromkeys(self.units, ZERO) | decode(task, [
+            (a, b.size(("line", k), a.attr[1])) for k, a in enumerate(lines)])
+        limits = list(enumerate(self.window.limits))
+        moved = [(k, x) for k, x in limits if self.along in x.form.terms]
+        fixed = [(k, x) for k, x in limits if self.along not in x.form.terms]
+        inside = () if isinstance(self.width, int) and self.width % LANES == 0 else (
+            first + lane_index() < channels, 0)
+        here = {**places, self.along: pixel}
+        columns = Span(self.channels, first, channels, "channels")
+        before, outer, middle = self._row(here, first, inside, columns, fixed, limits)
+        split, parts = parts_of(ZERO, across, *whole(b, moved, self.along, self.bound, places))
+        pixels = [Loop(pixel, low, high, body) for (low, high), body in zip(
+            parts, (outer, middle, outer), strict=True)]
+        if not moved:
+            split, pixels = [], [Loop(pixel, ZERO, across, middle)]
+        vectors = Loop(first, ZERO, channels, [*before, *pixels], "serial", LANES)
+        grain = max(1, WORK // max(1, upper(self.width) * upper(self.count) *
+                                   upper(self.along.attr[1])))
+        launch = b.launch("depthwise", [Loop(task, ZERO, b.size(("tasks",), rows),
+                                             [*split, vectors], "parallel")], rows, grain)
+        launch.flops = 2 * rows * self.along.attr[1] * self.width * self.count
         return [*self.packing.before, launch]
 
-    def _pixel(self, acc: Expr, places: dict[Expr, Expr], vector: Loop) -> list:
-        """The vector loop behind the chain: written out for a pixel with all taps inside."""
-        b, whole = self.b, index_var("whole")
-        zero, stores, j = Set(acc, lit(0, self.acc)), vector.body, vector.var
-        vector.body = [zero, *self._taps(acc, j, places, 0, {}), *stores]
+    def _row(self, at: dict[Expr, Expr], first: Expr, inside: tuple, columns: Span, fixed,
+             limits) -> tuple[list, list, list]:
+        """(what stands before a row's pixels, one of its outer pixels and one of the others)."""
+        acc = expr.var("acc", self.acc, LANES)
+        one = Span([], ZERO, lit(1, dtypes.index), "rows")
+        zero = Set(acc, lit(0, self.acc))
+        ends = direct_epilogue(self.b, self.dot, [[acc]], (one, columns), at)
         if upper(self.count) > MOST_TAPS or not all(isinstance(a.attr[1], int) for a in self.bound):
-            return [vector]
-        there: Expr = lit(True, dtypes.bool_)
-        for k, limit in enumerate(self.window.limits):
-            at = part(b, limit, places, ("limit", k)) + b.size(
-                ("constant", k), limit.form.constant)
-            low, high = reach(limit, self.bound)
-            there = scalar.and_(there, inside(
-                at + b.size(("least", k), low), at + b.size(("most", k), high),
-                b.size(("extent", k), limit.extent)))
-        chain = [self._tap(acc, j, {**places, **{a: lit(t, dtypes.index) for a, t in zip(
-            self.bound, tap, strict=True)}}) for tap in ndindex(*(a.attr[1] for a in self.bound))]
-        straight = Loop(j, vector.low, vector.high, [zero, *chain, *stores], "vector")
-        return [Set(whole, scalar.cast(there, dtypes.index)), When(whole > 0, [straight]),
-                When(whole < 1, [vector])]
+            body = [zero, *self._taps(acc, at, first, inside, {}), *ends]
+            return [], body, body
+        taps = [{a: lit(k, dtypes.index) for a, k in zip(self.bound, tap, strict=True)}
+                for tap in ndindex(*(a.attr[1] for a in self.bound))]
+        weights = [expr.var(f"w{k}", self.acc, LANES) for k in range(len(taps))]
+        before = [Set(w, self._vector(self.weights, {**at, **tap}, first, inside))
+                  for w, tap in zip(weights, taps, strict=True)]
 
-    def _tap(self, acc: Expr, j: Expr, at: dict[Expr, Expr]) -> Set:
-        """The chain's next multiply-add, at these places of pixels and taps."""
-        factors = []
-        for side in (self.window, self.weights):
-            name = self.b.operand(side.read.base, side.read.offset, side.dtype)
-            strides = {a: s for a, s in side.read.strides.items() if a in at}
-            start = self.b.address(name, strides, at)
-            if side is self.window:
-                start = start + self.b.size((name, "start"), self.window.start)
-            factors.append(scalar.cast(expr.load(name, start + j, side.dtype), self.acc))
-        x, w = factors
+        def chain(asked) -> list:
+            out: list = [zero]
+            for w, tap in zip(weights, taps, strict=True):
+                here = {**at, **tap}
+                step = self._tap(acc, self._vector(self.window, here, first, inside), w)
+                out += [When(all_inside(self.b, asked, here), [step])] if asked else [step]
+            return [*out, *ends]
+
+        return before, chain(limits), chain(fixed)
+
+    def _vector(self, side: Side, at: dict[Expr, Expr], first: Expr, inside: tuple) -> Expr:
+        """The side's channels from `first` on."""
+        name = self.b.operand(side.read.base, side.read.offset, side.dtype)
+        start = self.b.address(name, {a: s for a, s in side.read.strides.items() if a in at}, at)
+        if side is self.window:
+            start = start + self.b.size((name, "start"), self.window.start)
+        return scalar.cast(expr.load(name, start + first, side.dtype, LANES, *inside), self.acc)
+
+    def _tap(self, acc: Expr, x: Expr, w: Expr) -> Set:
+        """The chain's next multiply-add."""
         return Set(acc, scalar.fma(x, w, acc) if self.acc.is_float else x * w + acc)
 
-    def _taps(self, acc: Expr, j: Expr, places: dict, depth: int, taps: dict[Expr, Expr]) -> list:
-        """The chain over the taps from the summed axis `depth` on."""
-        b, side = self.b, self.window
+    def _taps(self, acc: Expr, at: dict[Expr, Expr], first: Expr, inside: tuple,
+              taps: dict[Expr, Expr]) -> list:
+        """The chain over the taps from the next summed axis on."""
+        b, depth = self.b, len(taps)
         if depth == len(self.bound):
-            return [self._tap(acc, j, {**places, **taps})]
-        axis = self.bound[depth]
-        t = index_var(f"tap{depth}")
-        here = {**taps, axis: t}
-        body = self._taps(acc, j, places, depth + 1, here)
-        done = set(self.bound[depth + 1:])
-        for k, limit in enumerate(side.limits):
-            if axis in limit.form.terms and done.isdisjoint(limit.form.terms):
-                index = part(b, limit, {**places, **here}, ("limit", k)) + b.size(
-                    ("constant", k), limit.form.constant)
-                there = inside(index, index, b.size(("extent", k), limit.extent))
-                body = [When(there, body)]
-        return [Loop(t, ZERO, b.size(("tap", depth), axis.attr[1]), body)]
+            here = {**at, **taps}
+            step = self._tap(acc, self._vector(self.window, here, first, inside),
+                             self._vector(self.weights, here, first, inside))
+            limits = list(enumerate(self.window.limits))
+            return [When(all_inside(b, limits, here), [step])] if limits else [step]
+        axis, t = self.bound[depth], index_var(f"tap{depth}")
+        return [Loop(t, ZERO, b.size(("tap", depth), axis.attr[1]), self._taps(
+            acc, at, first, inside, {**taps, axis: t}))]

@@ -8,6 +8,7 @@ from .contract import schedule_contraction
 from .convolve import schedule_convolution
 from .correlate import correlates, schedule_correlation
 from .depthwise import is_depthwise, schedule_depthwise
+from .depthwise_weights import is_depthwise_gradient, schedule_depthwise_gradient
 from .nest import Nest
 from .windows import windowed
 from .winograd import schedule_winograd
@@ -24,8 +25,10 @@ def schedule_product(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch
     windows = windowed(nest)
     if windows is None:
         return schedule_contraction(nest, buffers, fusion, target)
-    if correlates(nest, windows):
-        return schedule_correlation(nest, windows, buffers, fusion, target)
     if is_depthwise(nest, windows):
         return schedule_depthwise(nest, windows, buffers, fusion)
+    if is_depthwise_gradient(nest, windows):
+        return schedule_depthwise_gradient(nest, windows, buffers, fusion)
+    if correlates(nest, windows):
+        return schedule_correlation(nest, windows, buffers, fusion, target)
     return schedule_convolution(nest, windows, buffers, fusion, target)

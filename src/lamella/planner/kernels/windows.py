@@ -12,6 +12,7 @@ from ...base import dtypes
 from ...base.extents import Extent, upper
 from ...lang import scalar
 from ...lang.expr import Expr, lit
+from ...lang.loops import Set, index_var
 from ..groups.linear import Linear, linear
 from .nest import Builder, Nest, StridedRead
 from .packing import Side
@@ -117,3 +118,44 @@ def part(b: Builder, limit: Limit, at: dict[Expr, Expr], key: tuple) -> Expr:
 def inside(low: Expr, high: Expr, extent: Expr) -> Expr:
     """Whether an index between low and high is in 0..extent."""
     return scalar.and_(low >= 0, high < extent)
+
+
+def index_at(b: Builder, k: int, limit: Limit, at: dict[Expr, Expr]) -> Expr:
+    """The index that a window has in its dimension at these places."""
+    return part(b, limit, at, ("limit", k)) + b.size(("constant", k), limit.form.constant)
+
+
+def all_inside(b: Builder, limits: list[tuple[int, Limit]], at: dict[Expr, Expr]) -> Expr:
+    """Whether none of the numbered limits is left at these places."""
+    there: Expr = lit(True, dtypes.bool_)
+    for k, limit in limits:
+        index = index_at(b, k, limit, at)
+        there = scalar.and_(there, inside(index, index, b.size(("extent", k), limit.extent)))
+    return there
+
+
+def whole(b: Builder, limits: list[tuple[int, Limit]], along: Expr, taps: list[Expr],
+          at: dict[Expr, Expr]) -> tuple[Expr, Expr]:
+    """The places of the axis `along`, from .. to, at which no tap leaves one of the limits, all of
+    which it moves; none where it does not move forwards."""
+    least: Expr = lit(0, dtypes.index)
+    most = b.size(("across",), along.attr[1])
+    for k, limit in limits:
+        step = limit.form.terms[along]
+        if not isinstance(step, int) or step < 1:
+            return least, least
+        low, high = reach(limit, taps)
+        start = index_at(b, k, limit, at)
+        first, last = start + b.size(("least", k), low), start + b.size(("most", k), high)
+        extent = b.size(("extent", k), limit.extent)
+        least = scalar.maximum(least, (step - 1 - first) // step)       # first + step p >= 0
+        most = scalar.minimum(most, (extent + (step - 1) - last) // step)   # last + step p < extent
+    return least, most
+
+
+def parts_of(low: Expr, high: Expr, least: Expr, most: Expr) -> tuple[list, list]:
+    """low..high in three parts, the middle one inside of least..most: (statements, the bounds)."""
+    left, right = index_var("left"), index_var("right")
+    return [Set(left, scalar.maximum(low, scalar.minimum(high, least))),
+            Set(right, scalar.maximum(left, scalar.minimum(high, most)))], [
+                (low, left), (left, right), (right, high)]
