@@ -10,7 +10,7 @@ from .correlate import correlates, schedule_correlation
 from .depthwise import is_depthwise, schedule_depthwise
 from .depthwise_weights import is_depthwise_gradient, schedule_depthwise_gradient
 from .nest import Nest
-from .windows import windowed
+from .windows import moves, windowed
 from .winograd import schedule_winograd
 from .winograd_weights import schedule_winograd_weights
 
@@ -29,6 +29,8 @@ def schedule_product(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch
         return schedule_depthwise(nest, windows, buffers, fusion)
     if is_depthwise_gradient(nest, windows):
         return schedule_depthwise_gradient(nest, windows, buffers, fusion)
+    if correlates(nest, windows) and not moves(nest, windows):
+        return schedule_contraction(nest, buffers, fusion, target)
     if correlates(nest, windows):
         return schedule_correlation(nest, windows, buffers, fusion, target)
     return schedule_convolution(nest, windows, buffers, fusion, target)

@@ -92,6 +92,14 @@ def _is_window(index: Linear | None, bound: set[Expr]) -> bool:
     return bool(taps) and bool(places) and min(places) <= sum(taps)
 
 
+def moves(nest: Nest, e: Expr) -> bool:
+    """Whether an index of the operand joins axes, or may leave the operand: windows of more than
+    one tap, or at a border."""
+    return e.attr[1] is not None or any(
+        len([a for a in form.terms if a.attr[1] != 1]) > 1
+        for form in map(linear, e.args) if form is not None)
+
+
 def reach(limit: Limit, axes: list[Expr]) -> tuple[Extent, Extent]:
     """The least and the greatest that the axes add to the limit's index."""
     low: Extent = 0
