@@ -16,7 +16,7 @@ from ..plan import Launch
 from .nest import Builder, accumulator, decode, merged_axes, strides_of, widened
 from .rows import COMBINE, identity, levels_of
 
-BLOCK = 64      # columns of one task
+BLOCK = 32      # columns of one task
 
 
 def schedule_columns(nest, buffers, bound: Expr) -> Launch:
