@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...base import dtypes
+from ...base.extents import Extent
 from ...lang import expr, scalar
 from ...lang.expr import Expr, lit
-from ...lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index
+from ...lang.loops import LANES, Loop, Prefetch, Set, Store, When, index_var, lane_index
 from ..groups.linear import linear
 from .nest import ZERO, Builder, Nest
 from .windows import Window, inside
@@ -94,9 +95,11 @@ class Tiles:
         self.border, self.channels = b.scratch(F32, channels * POINTS), channels
 
     def moved(self, b: Builder, at: dict[Expr, Expr], tile: tuple[Expr, Expr],
-              span: tuple[Expr, Expr], to: Callable[[int, Expr, Expr], Store]) -> list:
+              span: tuple[Expr, Expr], to: Callable[[int, Expr, Expr], Store],
+              ahead: Extent = 0) -> list:
         """The channels low..high (`span`) of a tile, transformed: `to(point, c, value)` stores a
-        vector of them from c - low on; `at` has the places of the other axes."""
+        vector of them from c - low on; `at` has the places of the other axes. The pixels so many
+        lines `ahead` are called for."""
         name = b.operand(self.window.read.base, self.window.read.offset, F32)
         steps, ends = [], []
         start = b.address(name, {a: self.window.stride(a) for a in at}, at)
@@ -116,12 +119,16 @@ class Tiles:
             lanes = low + c if step is lit(1, dtypes.index) else (low + c + lane_index()) * step
             return expr.load(name, here + i * steps[0] + j * steps[1] + lanes, F32, LANES)
 
+        calls = [] if isinstance(ahead, int) and ahead == 0 else [
+            Prefetch(name, here + (b.size(("ahead",), ahead) + i) * steps[0] + j * steps[1] +
+                     low + c) for i in (2, 3) for j in (2, 3)]
+
         def channels(body: list) -> Loop:
             return Loop(c, ZERO, high - low, body, "serial", LANES)
 
         def moved(read) -> Loop:
             sets, values = transformed(points(read), of_image)
-            return channels([*sets, *(to(p, c, x) for p, x in enumerate(values))])
+            return channels([*calls, *sets, *(to(p, c, x) for p, x in enumerate(values))])
 
         straight = moved(lambda p: vector(*(lit(k, dtypes.index) for k in divmod(p, 4))))
         around = moved(lambda p: expr.load(self.border, self.channels * p + c, F32, LANES))

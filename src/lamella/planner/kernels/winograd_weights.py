@@ -15,7 +15,7 @@ from ...ir.node import Node, placeholder
 from ...ir.types import tensor
 from ...lang import expr, scalar
 from ...lang.expr import Expr, lit
-from ...lang.loops import LANES, Loop, Set, Store, index_var, lane_index
+from ...lang.loops import LANES, Loop, Prefetch, Set, Store, index_var, lane_index
 from ...lang.order import WINOGRAD_CHUNK
 from ..groups.access import stored
 from ..groups.fuse import Fusion
@@ -62,6 +62,9 @@ class _Weights:
         self.moved_step, self.turned_step, self.waiting_step = (
             n + SKEW for n in (BLOCK * self.width, BLOCK * self.pitch, self.rows * self.width))
         self.groups, self.panels = -(-self.m // self.rows), -(-self.n // self.width)
+        # Lines to the next block, where no other task will have brought it near.
+        self.ahead = -(-BLOCK // max(1, lower(self.sizes[2]))) * 2 \
+            if self.groups * self.panels == 1 else 0
         self.chunks = (self.count + (WINOGRAD_CHUNK - 1)) // WINOGRAD_CHUNK
         most_parts = -(-LEAST_TASKS // (self.groups * self.panels))
         chunks = max(1, upper(self.chunks))
@@ -157,7 +160,7 @@ class _Weights:
         at = {**self.places, self.image: n}
         slot = t - low
         image = self.tiles.moved(b, at, (ty, tx), self.columns, lambda p, c, x: Store(
-            self.moved, slot * self.width + p * self.moved_step + c, x))
+            self.moved, slot * self.width + p * self.moved_step + c, x), self.ahead)
         return [Loop(t, low, high, [*(Set(x, found[x]) for x in names), *image,
                                     *self._cotangent(at, ty, tx, slot)])]
 
@@ -178,7 +181,12 @@ class _Weights:
         sets, values = transformed(table, of_cotangent)
         stores = [Store(self.turned, slot * self.pitch + p * self.turned_step + v, x)
                   for p, x in enumerate(values)]
-        return [Set(here, start), Loop(v, ZERO, lit(self.pitch, dtypes.index), [*sets, *stores],
+        lines = b.size(("ahead",), self.ahead)
+        calls = [] if self.ahead == 0 else [
+            Prefetch(name, here + (lines + i) * steps[0] + steps[1] * j + self.first + v)
+            for i in range(2) for j in range(2)]
+        return [Set(here, start), Loop(v, ZERO, lit(self.pitch, dtypes.index),
+                                       [*calls, *sets, *stores],
                                        "serial", LANES)]
 
     def _added(self, tiles: Expr) -> list:
