@@ -175,8 +175,9 @@ class _Winograd:
         b, size = self.b, self.slots * self.channels + SKEW
         at = {a: self.places[a] for a in self.batch} | decode(n, [
             (a, b.size(("other", k), a.attr[1])) for k, a in enumerate(self.others)])
+        ahead = 4 * self.group if self.panels == 1 else 0  # lines, to the task after the next one
         return [*self.image.moved(b, at, (ty, tx), (ZERO, self.channels), lambda p, c, x: Store(
-            self.moved, tiles * self.channels + size * p + c, x)), Set(tiles, tiles + 1)]
+            self.moved, tiles * self.channels + size * p + c, x), ahead), Set(tiles, tiles + 1)]
 
     # -- products --
 
