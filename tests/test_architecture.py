@@ -20,7 +20,7 @@ ROOT = "lamella"
 # fmt: off
 FLOORS = [
     "base", "ir", "lang", "transform", "ops", "codegen", "planner", "runtime", "engine", "api",
-    "nn", "optim", "data", "train", "dist", "formats", "serve", "cli",
+    "nn", "optim", "data", "formats", "train", "dist", "serve", "cli",
 ]
 # fmt: on
 ONLY = {"runtime": {"base", "runtime"}}  # knows bytes, not IR
@@ -33,7 +33,7 @@ SHELVES = {  # packages whose folders have an order too, lowest first
 ROOT_MAY = {"base", *FLOORS[FLOORS.index("api") :]}  # lamella/__init__.py
 ROOT_NAMES = {"__version__"}  # what the floors may take from lamella/__init__.py
 
-EVERYWHERE = {"numpy", "ml_dtypes", "optree", "msgspec", "rich", "safetensors"}
+EVERYWHERE = {"numpy", "ml_dtypes", "optree", "msgspec", "rich"}
 HOMES = {  # third party: the one file, or the one package (ending in /), that may import it
     "llvmlite": "runtime/llvm.py",
     "typer": "cli/",

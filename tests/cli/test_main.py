@@ -14,10 +14,12 @@ from typer.testing import CliRunner
 
 import lamella
 from lamella.base.errors import BudgetError
+from lamella.cli.commands import app
 from lamella.cli.explaining import report_of
-from lamella.cli.main import app, main
+from lamella.cli.main import main
 from lamella.formats import lamella_file
 from lamella.serve import server
+from lamella.serve.registry import Served
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits.toml"
 
@@ -156,6 +158,41 @@ def test_an_interrupted_run_resumes_with_the_same_bits(tmp_path, monkeypatch):
     resumed = lamella_file.load(tmp_path / "b")
     for name, value in whole.weights.items():
         assert value.tobytes() == resumed.weights[name].tobytes()
+
+
+def test_what_cannot_train_well_is_told(capsys, tmp_path):
+    target = tmp_path / "m.lamella"
+    small = ["--set", f"output.file={target}", "--set", "train.epochs=1"]
+    def told(*changes: str) -> str:
+        return failed(capsys, "train", str(EXAMPLE), *small,
+                      *(x for c in changes for x in ("--set", c)))[1]
+    assert "the model tells 5 classes apart, and the data has 10" in told("model.sizes=[64, 5]")
+    assert "must have 32 values in its last axis" in told("model.sizes=[32, 10]")
+    assert "the loss is nan after epoch 1, and no file" in told("optim.lr=1e6", "optim.kind='sgd'",
+                                                                "model.sizes=[64, 99, 99, 10]")
+    assert os.listdir(tmp_path) == []
+
+
+def test_lines_are_those_of_layers_where_there_is_no_user():
+    """A command has no code of the user's; the argument parser's would say nothing."""
+    done = CliRunner().invoke(app, ["explain", str(EXAMPLE)])
+    assert "# layers.py:" in done.output and "# losses.py:" in done.output
+    assert "# core.py:" not in done.output and "# main.py:" not in done.output
+
+
+def test_a_file_name_of_any_letters_gives_a_name_that_serves(tmp_path):
+    target = tmp_path / ".. my größe!.lamella"
+    small = ["--set", f"output.file={target}", "--set", "train.epochs=1", "--set",
+             "model.sizes=[64, 10]"]
+    assert CliRunner().invoke(app, ["train", str(EXAMPLE), *small]).exit_code == 0
+    served = Served(lamella_file.load(target), lambda arrays: arrays)
+    assert served.name == "my-gr-e-"
+
+
+def test_a_trace_that_cannot_be_written_is_told_before_training(capsys, tmp_path):
+    missing = tmp_path / "none" / "x"
+    assert "cannot write" in failed(capsys, "train", str(EXAMPLE), "--trace", str(missing))[1]
+    assert "cannot write" in failed(capsys, "explain", str(EXAMPLE), "--html", str(missing))[1]
 
 
 def test_an_unwritable_folder_is_told_before_training(capsys, tmp_path):

@@ -31,6 +31,12 @@ WRONG = {
     "type": ({**GOOD, "train": {"epochs": "x"}}, "Expected `int`, got `str` - at `train.epochs`"),
     "bounds": ({**GOOD, "train": {"epochs": 0}}, ">= 1"),
     "rate": ({**GOOD, "optim": {"lr": -1.0}}, "optim.lr"),
+    "endless rate": ({**GOOD, "optim": {"lr": float("inf")}}, "optim.lr"),
+    "no rate": ({**GOOD, "optim": {"lr": float("nan")}}, "optim.lr"),
+    "no folder": ({**GOOD, "data": {"name": "mnist"}}, "data.name 'mnist' needs data.folder"),
+    "no text": ({**GOOD, "data": {"name": "text"}}, "data.name 'text' needs data.file"),
+    "no file": ({**GOOD, "output": {"file": ""}}, "output.file '' names no file"),
+    "a folder": ({**GOOD, "output": {"file": "x/"}}, "output.file 'x/' names no file"),
     "choice": ({**GOOD, "data": {"name": "digit"}}, "Invalid enum value 'digit'"),
     "kind": ({**GOOD, "model": {"kind": "mpl"}}, "model.kind is 'mpl'; did you mean mlp?; it"),
     "sizes": ({**GOOD, "model": {"kind": "mlp"}}, "an mlp needs model.sizes"),
@@ -61,6 +67,6 @@ def test_changes_and_files_that_cannot_be_read(tmp_path):
 def test_bytes():
     assert [recipe.read_bytes(t) for t in ("1000", "64MiB", "1.5 GiB", "2kB")] == [
         1000, 64 << 20, 3 << 29, 2000]
-    for text in ("", "MiB", "64 miles", "infGiB", "nan"):
+    for text in ("", "MiB", "64 miles", "infGiB", "nan", "-5", "0"):
         with pytest.raises(RecipeError, match="write it as 64MiB"):
             recipe.read_bytes(text)

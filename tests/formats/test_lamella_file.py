@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import warnings
 import zipfile
 from pathlib import Path
@@ -19,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lamella
-from lamella.base.errors import FormatError, LamellaError, ProgramError
+from lamella.base.errors import AllocationError, FormatError, LamellaError, ProgramError
 from lamella.formats import container, lamella_file, safetensors
 from lamella.formats.atomic import replacing
 from lamella.formats.export import export
@@ -253,12 +252,28 @@ def test_what_is_no_file_is_refused(tmp_path):
 
 def test_a_pipe_is_refused(tmp_path):
     path = tmp_path / "pipe"
-    os.mkfifo(path)
-    writer = threading.Thread(target=lambda: path.open("wb").close())
-    writer.start()
+    os.mkfifo(path)     # and nobody writes to it
     with pytest.raises(FormatError, match="no regular file"):
         lamella_file.load(path)
-    writer.join()
+
+
+def test_what_is_too_large_is_refused_before_it_is_read(tmp_path):
+    """Holes of 1 TiB: as a file of anything, and as weights with sound heads."""
+    path, size = tmp_path / "large.lamella", 1 << 40
+    with path.open("wb") as stream:
+        stream.truncate(size)
+    with pytest.raises(FormatError, match="damaged, or no Lamella file"):
+        lamella_file.load(path)
+    parts = [container.Part(MANIFEST, 2, 0), container.Part(PROGRAM, 2, 0),
+             container.Part(WEIGHTS, size, 0)]
+    heads, tail = container.layout(parts)
+    with path.open("wb") as stream:
+        for head, part in zip(heads, parts, strict=True):
+            stream.write(head)
+            stream.seek(part.size, os.SEEK_CUR)
+        stream.write(tail)
+    with pytest.raises(AllocationError, match="large.lamella: the file takes 1024.0 GiB"):
+        lamella_file.load(path)
 
 
 def test_loading_executes_nothing():

@@ -34,7 +34,7 @@ def test_a_trace_has_the_steps_the_batches_and_the_checkpoints(tmp_path):
     names = {(tracks[e["tid"]].split("_")[0], e["name"]) for e in spans}
     assert ("checkpoints", "write a checkpoint") in names
     assert any(track == "steps" and "contract" in name for track, name in names)
-    calls = [e for e in spans if tracks[e["tid"]] == "calls" and e["name"] == "_step"]
+    calls = [e for e in spans if tracks[e["tid"]] == "calls" and e["name"] == "train_step"]
     assert len(calls) == 12 and all(e["dur"] > 0 for e in calls)
     assert len([e for e in spans if e["name"] == "load a batch"]) == 12
 

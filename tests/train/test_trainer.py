@@ -140,6 +140,44 @@ def test_wrong_files(tmp_path):
         t.restore(tmp_path / "d")
 
 
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    t, path = trainer(), tmp_path / "c"
+    t.save(path)
+    data = path.read_bytes()
+    for at in [*range(0, len(data), 97), len(data) - 1]:
+        path.write_bytes(data[:at])
+        with pytest.raises(L.errors.FormatError, match="c: "):
+            t.restore(path)
+        flipped = bytearray(data)
+        flipped[at] ^= 1 << at % 8
+        path.write_bytes(flipped)
+        with pytest.raises(L.errors.FormatError, match="c: "):
+            t.restore(path)
+
+
+def test_a_checkpoint_of_other_numerics_says_so(tmp_path, monkeypatch):
+    t = trainer()
+    monkeypatch.setattr(train.checkpoint, "NUMERICS", 0)
+    t.save(tmp_path / "c")
+    with pytest.warns(UserWarning, match="numerics version 0"):
+        t.restore(tmp_path / "c")
+
+
+def test_sigterm_saves_after_the_step(tmp_path):
+    t = trainer()
+    step = t.step
+
+    def ended(*batch):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return step(*batch)
+
+    t.step = ended
+    with pytest.raises(SystemExit) as e:
+        t.fit(loader(), 3, checkpoint=tmp_path / "c")
+    assert e.value.code == 143 and train.read_checkpoint(tmp_path / "c")[1]["steps"] == 1
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 def test_low_precision_checkpoints(tmp_path):
     t = train.Trainer(nn.Linear(6, 2, key=L.random.key(0), dtype="bfloat16"), optim.AdamW(0.01),
                       lambda m, x, y: loss_fn(m, x.astype("bfloat16"), y))

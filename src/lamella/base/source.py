@@ -6,14 +6,35 @@ import os
 import sys
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_USER, _OURS, _MODEL, _COMMAND = range(1, 5)
+_KIND_OF = {"nn": _MODEL, "optim": _MODEL, "cli": _COMMAND}     # by our packages; others: _OURS
+_kinds: dict[str, int] = {}     # of files
 
 
 def here() -> tuple[str, int]:
-    """(file, line) of the innermost frame outside of the package; ("", 0) when there is none."""
+    """(file, line) of the innermost frame outside of the package. Under the command line, which has
+    none, that of the layer, loss or optimizer; ("", 0) when there is neither."""
     frame = sys._getframe(2)    # this function is called inside the package
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    model = ("", 0)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        kind = _kinds.get(file) or _kind(file)
+        if kind == _USER:
+            return file, frame.f_lineno
+        if kind == _COMMAND:
+            break
+        if kind == _MODEL and not model[0]:
+            model = file, frame.f_lineno
         frame = frame.f_back  # type: ignore[assignment]
-    return ("", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+    return model
+
+
+def _kind(file: str) -> int:
+    kind = _USER
+    if file.startswith(_PACKAGE):
+        kind = _KIND_OF.get(file[len(_PACKAGE):].split(os.sep)[0], _OURS)
+    _kinds[file] = kind
+    return kind
 
 
 def at_line(text: str) -> str:

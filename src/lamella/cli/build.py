@@ -14,6 +14,7 @@ from .. import data, nn, optim
 from ..api.randomness import random
 from ..base.errors import RecipeError
 from ..base.extents import symbol
+from ..formats.export import inference
 from ..ir.types import TensorType, tensor
 from .recipe import ModelPart, Recipe
 
@@ -79,6 +80,15 @@ def optimizer(recipe: Recipe) -> Any:
 def loss(model: Any, x: Any, y: Any) -> Any:
     """Mean cross-entropy of the model's logits."""
     return nn.losses.cross_entropy(model(x), y)
+
+
+def check_labels(model: Any, x: np.ndarray, y: np.ndarray) -> None:
+    """RecipeError where the data has more classes than the model; a loss would not notice."""
+    program, _ = inference(model, {"x": tensor(str(x.dtype), (1, *x.shape[1:]))})
+    classes, needed = program.outputs[0].type.shape[-1], int(y.max()) + 1
+    if classes < needed:
+        raise RecipeError(f"the model tells {classes} classes apart, and the data has {needed}; "
+                          f"change the end of model.sizes, or model.vocabulary")
 
 
 def input_type(recipe: Recipe, x: np.ndarray) -> TensorType:

@@ -1,126 +1,33 @@
-"""The `lamella` command: its arguments, and errors as one line each."""
+"""The `lamella` command: errors are one line each, a signal ends it with what is written whole."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
 
-import typer
-
-from .. import __version__
-
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
-                  help="Train, plan, explain and serve models, with costs known before they run.")
-
-Source = Annotated[str, typer.Argument(metavar="RECIPE.toml|MODEL.lamella")]
-Change = Annotated[list[str] | None, typer.Option(
-    "--set", metavar="KEY=VALUE", help="Change a key of the recipe, such as optim.lr=3e-4.")]
-Memory = Annotated[str, typer.Option(metavar="BYTES", help="A memory budget, such as 64MiB.")]
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"lamella {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
-                                                help="Print the version and exit.")] = False):
-    pass
-
-
-@app.command()
-def train(recipe: Annotated[str, typer.Argument(metavar="RECIPE.toml")], change: Change = None,
-          resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
-          memory: Memory = "",
-          trace: Annotated[str, typer.Option(metavar="FILE", help="Record steps, loading and "
-                                             "checkpoints for Perfetto or Chrome.")] = "") -> None:
-    """Train a model as a recipe says, and write its file."""
-    from .recipe import read, read_bytes
-    wanted, budget = read(recipe, change or ()), read_bytes(memory) if memory else None
-    from contextlib import nullcontext
-
-    from ..base.events import recording
-    from .training import train as run
-    with recording(trace) if trace else nullcontext():
-        run(wanted, resume=resume, memory=budget, say=typer.echo)
-
-
-@app.command()
-def plan(source: Source, change: Change = None, memory: Memory = "",
-         curve: Annotated[bool, typer.Option("--memory-curve", help="Draw time against memory: the "
-                                             "plans that budgets choose from.")] = False,
-         solve: Annotated[str, typer.Option(metavar="batch", help="Find the largest batch that "
-                                            "keeps the memory budget.")] = "",
-         json: Annotated[bool, typer.Option(help="Print the curve as JSON.")] = False,
-         device: Annotated[str, typer.Option(metavar="NAME|FILE.json", help="Price it for this "
-                                             "device, such as h200.")] = "") -> None:
-    """Print bytes, operations and time of a recipe's training step or a model's inference."""
-    from .explaining import draw_curve, largest_batch
-    from .explaining import plan as run
-    from .recipe import read_bytes
-    budget = read_bytes(memory) if memory else None
-    if solve:
-        largest_batch(source, change or (), typer.echo, solve, budget)
-    elif curve:
-        draw_curve(source, change or (), typer.echo, json)
-    else:
-        run(source, change or (), typer.echo, budget, device)
-
-
-@app.command()
-def explain(source: Source, change: Change = None,
-            code: Annotated[bool, typer.Option(help="Show loops and generated code too.")] = False,
-            html: Annotated[str, typer.Option(metavar="FILE", help="Draw a page instead.")] = ""
-            ) -> None:
-    """Print the program, its plan, its kernels and where every byte lies."""
-    from .explaining import explain as run
-    run(source, change or (), typer.echo, code, html)
-
-
-@app.command()
-def calibrate() -> None:
-    """Measure this machine for a few seconds, so that predicted times are its own."""
-    from ..engine.calibrate import calibrate as run
-    typer.echo(run())
-
-
-@app.command()
-def tune(source: Source, change: Change = None,
-         seconds: Annotated[float, typer.Option(help="For each product.")] = 10.0) -> None:
-    """Time the cuts of a model's products on this machine, and remember the fastest."""
-    from .explaining import tune as run
-    run(source, change or (), typer.echo, seconds)
-
-
-@app.command()
-def serve(models: Annotated[list[str], typer.Argument(metavar="MODEL.lamella...")],
-          host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-          port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8000,
-          window: Annotated[float, typer.Option(help="Milliseconds to wait for a batch.")] = 1.0,
-          waiting: Annotated[int, typer.Option(help="Rows that may wait.")] = 1024,
-          timeout: Annotated[float, typer.Option(help="Seconds until an answer.")] = 30.0,
-          insecure: Annotated[bool, typer.Option(help="Allow any address, without a password.")]
-          = False) -> None:
-    """Serve model files over the Open Inference Protocol v2 (REST)."""
-    from ..serve.app import Limits
-    from ..serve.server import serve as run
-    limits = Limits(waiting=waiting, window=window / 1000, timeout=timeout)
-    run(models, host, port, limits=limits, insecure=insecure)
+from . import signals
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command; an error of ours is one line and exit status 1, Ctrl-C is 130."""
+    """Run the command; an error of ours is one line and exit status 1, Ctrl-C is 130, SIGTERM 143,
+    a command that is not understood 2."""
+    try:
+        with signals.caught():
+            code = _run(arguments)
+    except KeyboardInterrupt:
+        code = _say("interrupted", 130)
+    sys.exit(code or 0)
+
+
+def _run(arguments: list[str] | None) -> int:
+    """The exit status; libraries load here, so that Ctrl-C while they do is an ordinary end."""
     from ..base.errors import LamellaError
+    from .commands import app
     try:
         code = app(arguments, standalone_mode=False)
         if code == 130:  # the argument parser turns Ctrl-C into this
             _say("interrupted", code)
     except LamellaError as e:
         code = _say(str(e), 1)
-    except KeyboardInterrupt:
-        code = _say("interrupted", 130)
     except (OSError, MemoryError) as e:
         code = _say(str(e) or type(e).__name__, 1)
     except Exception as e:
@@ -128,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
         if shown is None:
             raise
         code = _say(shown(), 2) if shown() else 2    # without a command, the help was shown
-    sys.exit(code or 0)
+    return code
 
 
 def _say(message: str, code: int) -> int:

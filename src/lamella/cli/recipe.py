@@ -63,8 +63,8 @@ class OptimPart(msgspec.Struct):
     """The optimizer and its rates."""
 
     kind: typing.Literal["adamw", "sgd"] = "adamw"
-    lr: Annotated[float, msgspec.Meta(gt=0)] = 1e-3
-    weight_decay: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    lr: Annotated[float, msgspec.Meta(gt=0, le=1e6)] = 1e-3
+    weight_decay: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 0.0
     momentum: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
 
 
@@ -126,6 +126,11 @@ def check(raw: dict, where: str = "recipe") -> Recipe:
         near = _near(kind, ["mlp", "gpt"])
         raise RecipeError(f"{where}: model.kind is {kind!r}{near}; it is mlp, gpt, or "
                           f"file.py:function")
+    needed = {"mnist": "folder", "text": "file"}.get(recipe.data.name)
+    if needed and not getattr(recipe.data, needed):
+        raise RecipeError(f"{where}: data.name {recipe.data.name!r} needs data.{needed}")
+    if not os.path.basename(recipe.output.file):
+        raise RecipeError(f"{where}: output.file {recipe.output.file!r} names no file")
     if recipe.train.memory:
         read_bytes(recipe.train.memory, f"{where}: train.memory")
     if kind == "mlp" and len(recipe.model.sizes) < 2:
@@ -174,6 +179,9 @@ def read_bytes(text: str, name: str = "--memory") -> int:
     digits = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
     unit = text.strip()[len(digits):].strip().lower()
     try:
-        return int(float(digits) * units[unit])
+        size = int(float(digits) * units[unit])
     except (ValueError, KeyError, OverflowError):
-        raise RecipeError(f"{name} {text!r}: write it as 64MiB or 2GiB") from None
+        size = 0
+    if size <= 0:
+        raise RecipeError(f"{name} {text!r}: write it as 64MiB or 2GiB")
+    return size

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ from ..base.errors import LamellaError
 from ..data import Loader
 from ..formats.export import export
 from ..train import Trainer
-from . import build
+from . import build, signals
 from .recipe import Recipe
 
 
@@ -25,7 +27,9 @@ def train(recipe: Recipe, *, resume: bool = False, memory: int | None = None,
     check_writable(target)
     x, y = build.arrays(recipe)
     loader = Loader((x, y), batch_size=recipe.train.batch_size, seed=recipe.train.seed)
-    trainer = Trainer(build.model(recipe), build.optimizer(recipe), build.loss,
+    model = build.model(recipe)
+    build.check_labels(model, x, y)
+    trainer = Trainer(model, build.optimizer(recipe), build.loss,
                       memory=recipe.budget if memory is None else memory,
                       seed=recipe.train.seed)
     if resume:
@@ -33,19 +37,31 @@ def train(recipe: Recipe, *, resume: bool = False, memory: int | None = None,
             raise LamellaError(f"--resume: there is no {checkpoint}")
         trainer.restore(checkpoint, loader=loader)
     while loader.epoch < recipe.train.epochs:
+        signals.check()
         epoch = loader.epoch + 1
         loss = trainer.fit(loader, epoch, checkpoint=checkpoint, progress=False)
         shown = "" if loss is None else f": loss {float(loss):.4f}"
         say(f"epoch {epoch}/{recipe.train.epochs}{shown}")
-    export(target, trainer.model, {"x": build.input_type(recipe, x)}, name=target.stem, batch="B",
+        if loss is not None and not math.isfinite(float(loss)):
+            checkpoint.unlink(missing_ok=True)
+            raise LamellaError(f"the loss is {float(loss)} after epoch {epoch}, and no file is "
+                               f"written; train with an optim.lr below {recipe.optim.lr:g}")
+    signals.check()
+    export(target, trainer.model, {"x": build.input_type(recipe, x)}, name=_name(target), batch="B",
            outputs=["y"], notes={"recipe": msgspec.json.encode(recipe).decode()})
     checkpoint.unlink(missing_ok=True)
     say(f"wrote {target} ({target.stat().st_size:,} bytes)")
     return target
 
 
-def check_writable(target: Path) -> None:
+def _name(target: Path) -> str:
+    """The file's name, as one by which a server may call the model."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", target.stem).lstrip("._-")[:64] or "model"
+
+
+def check_writable(path: str | os.PathLike) -> None:
     """Raise before an hour of training, not after it."""
+    target = Path(path)
     try:
         if target.is_dir():
             raise IsADirectoryError(0, "it is a folder")

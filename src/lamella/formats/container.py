@@ -46,12 +46,30 @@ def write(stream: BinaryIO, parts: Sequence[tuple[str, Sequence[bytes | memoryvi
     stream.write(tail)
 
 
+def check_size(stream: BinaryIO, size: int, names: Sequence[str]) -> None:
+    """Raise unless a file of `size` bytes is what the parts' stated sizes add up to: what is not
+    one of ours is refused before any of it is held."""
+    at, table = 0, []
+    for name in names:
+        start = _data_offset(at, name)
+        stream.seek(at)
+        table.append(Part(name, _stated_size(memoryview(stream.read(start - at)), at, name), 0))
+        at = start + table[-1].size
+        if at > size:
+            raise FormatError(f"{name} should hold {table[-1].size} bytes, but the file ends "
+                              f"before: it is truncated")
+    expected = at + len(layout(table)[1])
+    if size != expected:
+        raise FormatError(f"the file has {size} bytes where {expected} are expected: it is "
+                          f"{'truncated' if size < expected else 'damaged'}")
+
+
 def read(data: memoryview, names: Sequence[str]) -> dict[str, memoryview]:
     """The parts of those names, as views of `data`."""
     at, found, table = 0, {}, []
     for name in names:
         start = _data_offset(at, name)
-        size = _stated_size(data, at, name)
+        size = _stated_size(data[at:start], at, name)
         if size > len(data) - start:
             raise FormatError(f"{name} should hold {size} bytes, but the file ends before: it is "
                               f"truncated")
@@ -108,10 +126,11 @@ def _entry(at: int, part: Part) -> bytes:
 
 
 def _stated_size(data: memoryview, at: int, name: str) -> int:
-    where = at + _LOCAL.size + len(name)
+    """The size in the entry's head, which begins at byte `at` of the file."""
+    where = _LOCAL.size + len(name)
     if len(data) < where + _SIZES.size:
         raise FormatError(f"the file ends before {name}: it is truncated, or no Lamella file")
-    if data[at:at + 4] != b"PK\x03\x04" or data[where - len(name):where] != name.encode("ascii"):
+    if data[:4] != b"PK\x03\x04" or data[where - len(name):where] != name.encode("ascii"):
         raise FormatError(f"{name} is expected at byte {at}: damaged, or no Lamella file")
     return _SIZES.unpack_from(data, where)[2]
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from .. import ops  # noqa: F401  (defines the ops that program texts name)
 from ..base.dtypes import as_dtype
-from ..base.errors import FormatError, LamellaError, ProgramError
+from ..base.errors import AllocationError, FormatError, LamellaError, ProgramError
 from ..base.extents import Symbol, symbols
 from ..ir.node import Node
 from ..ir.parser import parse
@@ -34,6 +34,7 @@ from ..ir.program import Program
 from ..ir.types import TensorType, tensor
 from ..ir.verify import verify
 from ..lang.order import VERSION
+from ..runtime.available import require
 from . import container, safetensors
 from .atomic import replacing
 
@@ -159,24 +160,31 @@ def _symbols(program: Program) -> list[Symbol]:
 def load(path: str | os.PathLike, *, copy: bool = True) -> Model:
     """The model in the file. With `copy=False` the weights stay in the mapped file, which must then
     neither change nor shrink while they are used."""
-    data = _bytes_of(path, copy)
     try:
-        return _read(data)
+        return _read(_bytes_of(path, copy))
+    except OSError as e:
+        raise FormatError(f"{os.fspath(path)}: cannot be read: {e.strerror}") from None
     except LamellaError as e:
-        raise FormatError(f"{os.fspath(path)}: {e}") from None
+        kind = AllocationError if isinstance(e, AllocationError) else FormatError
+        raise kind(f"{os.fspath(path)}: {e}") from None
 
 
 def _bytes_of(path: str | os.PathLike, copy: bool) -> memoryview:
-    try:
-        with open(path, "rb") as stream:
-            info = os.fstat(stream.fileno())
-            if not stat.S_ISREG(info.st_mode):
-                raise FormatError(f"{os.fspath(path)}: is no regular file")
-            if copy or info.st_size == 0:
-                return _aligned(stream, info.st_size)
+    with open(path, "rb", opener=_at_once) as stream:
+        info = os.fstat(stream.fileno())
+        if not stat.S_ISREG(info.st_mode):
+            raise FormatError("is no regular file")
+        container.check_size(stream, info.st_size, (MANIFEST, PROGRAM, WEIGHTS))
+        stream.seek(0)
+        if not copy:
             return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-    except OSError as e:
-        raise FormatError(f"{os.fspath(path)}: cannot be read: {e.strerror}") from None
+        require(info.st_size, "the file")
+        return _aligned(stream, info.st_size)
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _aligned(stream: BinaryIO, size: int) -> memoryview:

@@ -38,14 +38,17 @@ class _Entry(msgspec.Struct):
 
 
 _ENTRY = msgspec.json.Decoder(_Entry)
+_NOTES = msgspec.json.Decoder(dict[str, str])
 _ENTRIES = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def chunks(arrays: Mapping[str, np.ndarray]) -> Iterable[memoryview]:
-    """The file's bytes, in pieces: the table, then each array, those of wide dtypes first."""
+def chunks(arrays: Mapping[str, np.ndarray],
+           notes: Mapping[str, str] | None = None) -> Iterable[memoryview]:
+    """The file's bytes, in pieces: the table, then each array, those of wide dtypes first. `notes`
+    are the table's `__metadata__`."""
     named = {n: np.asarray(a, order="C") for n, a in arrays.items()}
     order = sorted(named, key=lambda n: (-named[n].dtype.itemsize, n))
-    table: dict[str, dict] = {}
+    table: dict[str, Mapping] = {"__metadata__": notes} if notes else {}
     at = 0
     for name in order:
         a = named[name]
@@ -68,11 +71,16 @@ def _raw(a: np.ndarray) -> memoryview:
 
 def read(data: memoryview | bytes) -> dict[str, np.ndarray]:
     """The arrays by name, as read-only views of `data`; checks every bound."""
+    return read_all(data)[0]
+
+
+def read_all(data: memoryview | bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """(the arrays by name, the notes in `__metadata__`)."""
     view = memoryview(data).toreadonly()
     length = int.from_bytes(view[:8], "little")
     if len(view) < 8 or length > min(MOST_TABLE, len(view) - 8):
         raise FormatError(f"weights: the table of {length} bytes does not fit into {len(view)}")
-    table = _table(bytes(view[8:8 + length]))
+    table, notes = _table(bytes(view[8:8 + length]))
     view = view[8 + length:]
     at, out = 0, {}
     for name, e in sorted(table.items(), key=lambda item: item[1].data_offsets):
@@ -84,18 +92,18 @@ def read(data: memoryview | bytes) -> dict[str, np.ndarray]:
         at = stop
     if at != len(view):
         raise FormatError(f"weights: {len(view) - at} bytes follow after the last array")
-    return out
+    return out, notes
 
 
-def _table(text: bytes) -> dict[str, _Entry]:
-    """The table, without its `__metadata__`; a name may stand in it once."""
+def _table(text: bytes) -> tuple[dict[str, _Entry], dict[str, str]]:
+    """The table, and its `__metadata__`; a name may stand in it once."""
     try:
         raw = _ENTRIES.decode(text)
-        raw.pop("__metadata__", None)
+        notes = _NOTES.decode(raw.pop("__metadata__", b"{}"))
         table = {n: _ENTRY.decode(v) for n, v in raw.items()}
     except (msgspec.MsgspecError, ValueError, RecursionError) as e:
         raise FormatError(f"weights: the table cannot be read: {e}") from None
-    return table
+    return table, notes
 
 
 def _checked(name: str, e: _Entry) -> DType:

@@ -1,7 +1,7 @@
-"""Floor 11: the training loop and its checkpoints.
+"""Floor 13: the training loop and its checkpoints.
 
 Purpose: one object that owns model, state, key and step, stops and resumes with the same bits.
-May import: everything from base to api, nn, optim, data.
+May import: everything from base to api, nn, optim, data, formats.
 Read first: `trainer.Trainer`.
 """
 

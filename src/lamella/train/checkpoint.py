@@ -1,45 +1,47 @@
 """A checkpoint: one safetensors file of named arrays with a JSON manifest among its metadata.
 
 It is written beside its place and renamed, so that a reader, or a run that was stopped at any
-moment, finds the old checkpoint or the whole new one.
+moment, finds the old checkpoint or the whole new one; a hash of all of it tells damage.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-from safetensors.numpy import save_file
 
 from ..base.errors import FormatError
 from ..base.events import span
+from ..formats import safetensors
+from ..formats.atomic import replacing
+from ..lang.order import VERSION as NUMERICS
 
-_KEY, _FORMAT, _VERSION = "lamella", "lamella.checkpoint", 1
+_KEY, _FORMAT, _VERSION = "lamella", "lamella.checkpoint", 2
 
 
 def write_checkpoint(path: str | os.PathLike, arrays: Mapping[str, np.ndarray],
                      manifest: Mapping[str, Any]) -> None:
     """Write the arrays and the manifest (JSON values) to one file, whole or not at all."""
-    target = Path(path)
-    text = json.dumps({"format": _FORMAT, "version": _VERSION, **manifest})
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    try:
-        save_file({n: np.ascontiguousarray(a).reshape(a.shape) for n, a in arrays.items()},
-                  temporary, {_KEY: text})
-        with open(temporary, "rb+") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    told = {"format": _FORMAT, "version": _VERSION, "numerics": NUMERICS, **manifest}
+    told["sha256"] = _digest(arrays, told)
+    with replacing(path) as stream:
+        for piece in safetensors.chunks(arrays, {_KEY: json.dumps(told)}):
+            stream.write(piece)
+
+
+def _digest(arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> str:
+    """A hash of the manifest, and of names and bytes of the arrays."""
+    digest = sha256(json.dumps(manifest, sort_keys=True).encode())
+    for name in sorted(arrays):
+        digest.update(name.encode() + b"\0")
+        digest.update(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 class Behind:
@@ -78,12 +80,11 @@ class Behind:
 
 
 def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """(arrays by name, manifest); raises FormatError for a file that is no checkpoint."""
+    """(arrays by name, manifest); raises FormatError for a file that is no whole checkpoint."""
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            manifest = json.loads((file.metadata() or {}).get(_KEY, "null"))
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, json.JSONDecodeError) as e:
+        arrays, notes = safetensors.read_all(Path(path).read_bytes())
+        manifest = json.loads(notes.get(_KEY, "null"))
+    except (FormatError, json.JSONDecodeError) as e:
         raise FormatError(f"{path}: no readable checkpoint: {e}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
         raise FormatError(f"{path}: a safetensors file, but no checkpoint of a training run")
@@ -91,4 +92,6 @@ def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dic
         raise FormatError(
             f"{path}: checkpoint version {manifest.get('version')}, this Lamella reads "
             f"{_VERSION}")
+    if manifest.pop("sha256", None) != _digest(arrays, manifest):
+        raise FormatError(f"{path}: the checkpoint is damaged: it has not the hash that it states")
     return arrays, manifest

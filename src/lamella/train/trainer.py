@@ -6,6 +6,7 @@ import inspect
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..api.transforms.gradients import value_and_grad
 from ..base import tree
 from ..base.errors import FormatError, LamellaError
 from ..base.events import span
+from ..lang.order import VERSION as NUMERICS
 from .checkpoint import Behind, read_checkpoint, write_checkpoint
 from .progress import Progress
 
@@ -52,14 +54,14 @@ class Trainer:
     def _compiled(self) -> Any:
         from ..api.programs.compile import compile
 
-        return compile(self._step, donate=("model", "state"), memory=self.memory)
+        return compile(self.train_step, donate=("model", "state"), memory=self.memory)
 
     def plan(self, *batch) -> Any:
         """What a step on a batch of these types (arrays or specs) needs; nothing is compiled."""
         return self._compiled().plan(self.model, self.state, self.key, batch)
 
-    def _step(self, model, state, key, batch):
-        """One step as a pure function: (model, state, key, batch) -> (model, state, loss)."""
+    def train_step(self, model, state, key, batch):
+        """The step as a pure function: (model, state, key, batch) -> (model, state, loss)."""
         extra = {}
         if self._wants_key:
             extra["key"] = random.fold_in(key, state["optimizer"]["step"])
@@ -72,7 +74,7 @@ class Trainer:
         return model, {"optimizer": optimizer, "model": new}, loss
 
     def _uncompiled(self, *args):
-        result = self._step(*args)
+        result = self.train_step(*args)
         force([a.node for a in tree.leaves(result)])
         return result
 
@@ -100,6 +102,9 @@ class Trainer:
         Raises FormatError naming the array that is missing, left over, or of another type.
         """
         given, manifest = read_checkpoint(path)
+        if manifest["numerics"] != NUMERICS:
+            warnings.warn(f"{path}: was written with numerics version {manifest['numerics']}, this "
+                          f"is {NUMERICS}; the run goes on, with other bits", stacklevel=2)
         mine = self._arrays()
         for name in sorted(set(given) ^ set(mine)):
             side = "the file" if name in given else "this trainer"
@@ -136,8 +141,8 @@ class Trainer:
         """Train until the loader has finished `epochs` epochs; the last loss.
 
         checkpoint: a file written after each epoch, of a copy, while the next one runs; and when
-        Ctrl-C stops the run after its step (a second Ctrl-C stops at once; the file is then the one
-        before). progress: None shows it where there is a terminal.
+        Ctrl-C or SIGTERM stops the run after its step (a second one stops at once; the file is then
+        the one before). progress: None shows it where there is a terminal.
         """
         if epochs < 0:
             raise error(LamellaError, f"fit: {epochs} epochs")
@@ -155,27 +160,35 @@ class Trainer:
                 if checkpoint is not None:
                     arrays = {n: a.numpy() for n, a in self._arrays().items()}
                     behind.write(checkpoint, arrays, self._manifest(loader))
-                if stop.asked:
-                    raise KeyboardInterrupt
+                stop.leave()
         return loss
 
 
 class _Interrupts:
-    """Turns the first Ctrl-C into `asked`, and lets a second one through."""
+    """Turns the first Ctrl-C or SIGTERM into `asked`, and lets a second one through."""
 
     def __init__(self):
-        self.asked, self._before = False, None
+        self.asked = 0      # the signal's number
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> _Interrupts:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._note)
+            self._before = {s: signal.signal(s, self._note)
+                            for s in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *_) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
-    def _note(self, *_) -> None:
-        if self.asked:
+    def leave(self) -> None:
+        """Raise what the signal that came stands for."""
+        if self.asked == signal.SIGINT:
             raise KeyboardInterrupt
-        self.asked = True
+        if self.asked:
+            raise SystemExit(128 + self.asked)
+
+    def _note(self, number: int, _) -> None:
+        before, self.asked = self.asked, number
+        if before:
+            self.leave()
