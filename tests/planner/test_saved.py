@@ -41,7 +41,7 @@ def test_the_second_process_plans_and_emits_nothing(monkeypatch, tmp_path):
         monkeypatch.setattr(cache, "_process", [cache.Cache(tmp_path)])
         monkeypatch.setattr(kernels, "_known", {})
     monkeypatch.setattr(plans, "build_plan", lambda *a: pytest.fail("planned again"))
-    monkeypatch.setattr(kernels, "emit_module", lambda *a: pytest.fail("emitted again"))
+    monkeypatch.setattr(kernels, "emit", lambda *a: pytest.fail("emitted again"))
     assert np.array_equal(first, np.array(lamella.compile(f)(x, w)))
 
 

@@ -30,13 +30,6 @@ def test_kept_across_caches(folder):
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_fetch_makes_once(folder):
-    made = []
-    for _ in range(2):
-        Cache(folder).fetch("k", lambda: made.append(1) or b"code")
-    assert made == [1]
-
-
 @pytest.mark.parametrize("harm", ["flip", "cut", "empty", "grow"])
 def test_damaged_entries_are_none_and_removed(folder, harm):
     Cache(folder).put("k", b"x" * 100)

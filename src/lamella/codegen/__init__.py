@@ -9,5 +9,5 @@ May import: base, ir, lang. Assembling and loading the text is the runtime's.
 Read first: `emit.emit`, `target.Target`.
 """
 
-from .emit import Source, emit, emit_module
+from .emit import Source, emit, module
 from .target import AVX2, AVX512, Target, by_name, detect

@@ -7,7 +7,7 @@ common subexpressions shared here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -49,12 +49,6 @@ def emit(kernel: Kernel, target: Target, name: str | None = None) -> Source:
         name = "k_" + hashlib.sha256(f"{target.name}\n{lines}".encode()).hexdigest()[:20]
     body = f"{_HEAD.format(name)}entry:\n{lines}\n}}\n"
     return Source(name, body, list(e.declarations), target)
-
-
-def emit_module(kernels: Iterable[Kernel], target: Target) -> tuple[str, list[Source]]:
-    """(one module with the code of several kernels, equal ones once; each kernel's Source)."""
-    sources = [emit(k, target) for k in kernels]
-    return module(sources), sources
 
 
 def module(sources: Sequence[Source]) -> str:

@@ -7,16 +7,19 @@ their text is made again. What is new is compiled as one module, through the obj
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..base import knobs
-from ..codegen.emit import emit_module
+from ..codegen.emit import Source, emit, module
 from ..codegen.target import Target, detect
 from ..lang.loops import Kernel, structure
 from ..lang.order import VERSION
 from ..runtime import cache, llvm
+from ..runtime.cores import cores
 from .cuts import remembered
+
+WORTH = 400_000         # characters of LLVM text that are worth a process of their own
 
 _lock = threading.RLock()
 _known: dict[tuple, Compiled] = {}
@@ -61,19 +64,36 @@ def compile_kernels(kernels: Sequence[Kernel]) -> list[Compiled]:
 
 def _compile(missing: dict[tuple, Kernel]) -> None:
     t = target()
-    text, sources = emit_module(missing.values(), t)
     options: dict[str, Any] = {"cpu": t.cpu, "features": frozenset(t.features), "level": 1,
                                "numerics": str(VERSION)}
-    code, module = cache.compiled(text, **options), cache.key(text, **options)
-    names = dict.fromkeys(s.name for s in sources)
-    found = llvm.load(code, names)
-    for key, source in zip(missing, sources, strict=True):
-        _known[key] = Compiled(source.name, module, found[source.name])
-    counters["kernels"] += len(names)
-    counters["modules"] += 1
+    sources = {key: emit(kernel, t) for key, kernel in missing.items()}
+    parts = _parts({s.name: s for s in sources.values()}.values())
+    texts = [module(part) for part in parts]
+    found: dict[str, Compiled] = {}
+    for part, text, code in zip(parts, texts, cache.compiled_all(texts, **options), strict=True):
+        place = cache.key(text, **options)
+        for name, address in llvm.load(code, [s.name for s in part]).items():
+            found[name] = Compiled(name, place, address)
+    for key, source in sources.items():
+        _known[key] = found[source.name]
+    counters["kernels"] += len(found)
+    counters["modules"] += len(parts)
     if knobs.logs("compile"):
-        print(f"lamella: compiled {len(names)} kernels: "
+        print(f"lamella: compiled {len(found)} kernels: "
               f"{', '.join(k.name for k in missing.values())}")
+
+
+def _parts(sources: Iterable[Source]) -> list[list[Source]]:
+    """The sources as modules of much the same length, where they are long one for each core."""
+    ordered = sorted(sources, key=lambda s: -len(s.body))
+    total = sum(len(s.body) for s in ordered)
+    parts: list[list[Source]] = [[] for _ in range(max(1, min(cores(), total // WORTH)))]
+    lengths = [0] * len(parts)
+    for s in ordered:
+        k = lengths.index(min(lengths))
+        parts[k].append(s)
+        lengths[k] += len(s.body)
+    return parts
 
 
 def names_of(kernels: Sequence[Kernel]) -> list[tuple[str, str]]:

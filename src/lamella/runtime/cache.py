@@ -14,11 +14,12 @@ import logging
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 from lamella.base import knobs
 from lamella.runtime import llvm
+from lamella.runtime.assembler import assemble_all
 
 _log = logging.getLogger("lamella.cache")
 _MAGIC = b"lamella object 1\n"
@@ -137,14 +138,6 @@ class Cache:
             used -= size
         self._used = used
 
-    def fetch(self, key: str, make: Callable[[], bytes]) -> bytes:
-        """The bytes under `key`, made and kept when there are none."""
-        found = self.get(key)
-        if found is None:
-            found = make()
-            self.put(key, found)
-        return found
-
 
 _process: list[Cache] = []
 
@@ -173,8 +166,19 @@ def compiled(text: str, *, cpu: str = "", features=(), level: int = 1, numerics:
     """
     if not cpu:
         cpu, features, _ = llvm.host()
-    features = frozenset(features)
-    name = key(text, cpu=cpu, features=features, level=level, numerics=numerics)
-    return process_cache().fetch(
-        name, lambda: llvm.assemble(text, cpu=cpu, features=features, level=level)
-    )
+    code, = compiled_all([text], cpu=cpu, features=features, level=level, numerics=numerics)
+    return code
+
+
+def compiled_all(texts: Sequence[str], *, cpu: str, features, level: int,
+                 numerics: str) -> list[bytes]:
+    """Object bytes of each text; those that the cache lacks are made at once."""
+    features, cache = frozenset(features), process_cache()
+    names = [key(t, cpu=cpu, features=features, level=level, numerics=numerics) for t in texts]
+    found = {name: cache.get(name) for name in names}
+    missing = {name: text for name, text in zip(names, texts, strict=True) if found[name] is None}
+    made = assemble_all(list(missing.values()), cpu=cpu, features=features, level=level)
+    for name, code in zip(missing, made, strict=True):
+        cache.put(name, code)
+        found[name] = code
+    return [done for name in names if (done := found[name]) is not None]
