@@ -58,14 +58,14 @@ class _Contraction:
         self.written_out = target.level == "loops"  # vectors may be turned, masked, called for
         ways = self._ways()
         self.n = product(a.attr[1] for a in self.columns)
-        self.tiling = choose_tiling(self._measures(ways, id(self.right.read.base) in fusion.steady),
-                                    target)
+        self.steady = id(self.right.read.base) in fusion.steady
+        self.tiling = choose_tiling(self._measures(ways), target)
         self.packed, self.way = self.tiling.packed, self.tiling.right
 
-    def _measures(self, ways: tuple[str, ...], steady: bool) -> Product:
+    def _measures(self, ways: tuple[str, ...]) -> Product:
         left, right = self.left.layout(self.rows), self.right.layout(self.columns)
         return Product(product(a.attr[1] for a in self.batch), self.m, self.count, self.n,
-                       left, right, ways, steady, self._lies_flat(self.left, self.rows))
+                       left, right, ways, self.steady, self._lies_flat(self.left, self.rows))
 
     def _lies_flat(self, side: Side, axes) -> bool:
         """Whether a task can lay out the operand: one stride steps through these axes."""
@@ -220,6 +220,8 @@ class _Contraction:
             sums += [Set(x, self._fma(value, y, x)) for x, y in zip(line, columns, strict=True)]
         if self.tiling.streams:
             sums += self._fetch_ahead(k)
+        elif self.way == BEFORE and self.steady:
+            sums += self._fetch_next(k)
         zero = [Set(x, lit(0, self.acc)) for line in self.registers for x in line]
         return [*before, *zero, *begin, Loop(k, low, high, sums, "serial")]
 
@@ -336,6 +338,14 @@ class _Contraction:
         at = start + self.panel * t.width + self._summed(name, side, k + STREAM_AHEAD)
         return [Prefetch(name, at + v * LANES) for v in range(t.vectors)] \
             if side not in self.tables else []
+
+    def _fetch_next(self, k: Expr) -> list:
+        """The place of position k in the next panel, called for: weights come from far away."""
+        side, b, t = self.right, self.b, self.tiling
+        name = b.operand(side.read.base, side.read.offset, side.dtype)
+        start = b.address(name, {a: side.stride(a) for a in self.batch_of(side)}, self.places)
+        at = start + (self.panel + 1) * b.size((name, "panel"), self.panel_stride) + k * t.width
+        return [Prefetch(name, at + v * LANES) for v in range(t.vectors)]
 
     # -- the epilogue --
 
