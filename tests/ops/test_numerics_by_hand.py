@@ -319,15 +319,16 @@ def test_what_is_outside_of_an_image_takes_no_part():
 
 
 @pytest.mark.parametrize("stride", (1, 2))
-def test_the_gradient_of_a_convolution_for_its_weight(stride):
-    x, w = normal(70, 8, 8, 3, seed=5), normal(4, 3, 3, 3, seed=6)
+@pytest.mark.parametrize("channels", (3, 9))
+def test_the_gradient_of_a_convolution_for_its_weight(stride, channels):
+    x, w = normal(70, 8, 8, channels, seed=5), normal(4, 3, 3, channels, seed=6)
     size = (8 + 2 - 3) // stride + 1
     g = normal(70, size, size, 4, seed=7)
-    expected = np.zeros((4, 3, 3, 3), f32)
+    expected = np.zeros((4, 3, 3, channels), f32)
     for (r, s), part, there in windows(x, w, stride, 1):
         triples = ((part[n, y, z], g[n, y, z, :, None], there[n, y, z])
                    for n, y, z in np.ndindex(70, size, size))
-        expected[:, r, s] = rule_g(triples, (4, 3))
+        expected[:, r, s] = rule_g(triples, (4, channels))
 
     def gradient(x, w, g):
         return lamella.vjp(lambda w: F.conv2d(x, w, stride=stride, padding=1), w)[1](g)[0]

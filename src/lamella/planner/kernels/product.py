@@ -8,8 +8,8 @@ from .contract import schedule_contraction
 from .convolve import schedule_convolution
 from .correlate import correlates, schedule_correlation
 from .depthwise import is_depthwise, schedule_depthwise
-from .depthwise_weights import is_depthwise_gradient, schedule_depthwise_gradient
 from .nest import Nest
+from .taps import schedule_taps, sums_taps
 from .windows import moves, windowed
 from .winograd import schedule_winograd
 from .winograd_weights import schedule_winograd_weights
@@ -27,8 +27,8 @@ def schedule_product(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch
         return schedule_contraction(nest, buffers, fusion, target)
     if is_depthwise(nest, windows):
         return schedule_depthwise(nest, windows, buffers, fusion)
-    if is_depthwise_gradient(nest, windows):
-        return schedule_depthwise_gradient(nest, windows, buffers, fusion)
+    if sums_taps(nest, windows):
+        return schedule_taps(nest, windows, buffers, fusion, target)
     if correlates(nest, windows) and not moves(nest, windows):
         return schedule_contraction(nest, buffers, fusion, target)
     if correlates(nest, windows):

@@ -10,27 +10,25 @@ joined to the nine taps, by the task itself or, where there are parts, in a seco
 from __future__ import annotations
 
 from ...base import dtypes
-from ...base.extents import Extent, lower, product, upper
-from ...ir.node import Node, placeholder
-from ...ir.types import tensor
+from ...base.extents import lower, product
+from ...ir.node import Node
 from ...lang import expr, scalar
 from ...lang.expr import Expr, lit
 from ...lang.loops import LANES, Loop, Prefetch, Set, Store, index_var, lane_index
 from ...lang.order import WINOGRAD_CHUNK
-from ..groups.access import stored
 from ..groups.fuse import Fusion
-from ..plan import Buffer, Launch
+from ..plan import Launch
 from .convolve import choose_tile
 from .nest import Builder, Nest, decode
 from .packing import ZERO, Side
+from .parts import Parts
 from .rows import levels_of
-from .tile import Span, Tree, epilogue, tree_sum
+from .tile import Span, Tree, epilogue
 from .winograd_tiles import F32, POINTS, SKEW, Tiles, of_cotangent, points, to_weights, transformed
 
 TAPS = 9
 BLOCK = 48              # tiles that all points and filters of a task run over together
 MOST_ROWS = 66          # filters of a task
-LEAST_TASKS = 16
 
 
 def schedule_winograd_weights(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch]:
@@ -65,21 +63,13 @@ class _Weights:
         # Lines to the next block, where no other task will have brought it near.
         self.ahead = -(-BLOCK // max(1, lower(self.sizes[2]))) * 2 \
             if self.groups * self.panels == 1 else 0
-        self.chunks = (self.count + (WINOGRAD_CHUNK - 1)) // WINOGRAD_CHUNK
-        most_parts = -(-LEAST_TASKS // (self.groups * self.panels))
-        chunks = max(1, upper(self.chunks))
-        parts = most_parts if lower(self.count) > 0 else 1      # no tiles are a part too
-        self.share = 1 << (-(-chunks // parts) - 1).bit_length()
-        self.parts: Extent = 1 if chunks <= self.share else (
-            self.chunks + (self.share - 1)) // self.share
+        self.parts = Parts(self.count, WINOGRAD_CHUNK, self.groups * self.panels)
 
     def launches(self) -> list[Launch]:
-        if upper(self.parts) <= 1:
+        if not self.parts.several:
             return [self._sums(None)]
         outer = product(a.attr[1] for a in self.batch)
-        node = placeholder(tensor(F32, (self.parts, outer, self.m, POINTS, self.n)), "parts")
-        self.buffers[id(node)] = Buffer(F32, node.type.size, "temporary", "parts of a sum of tiles")
-        self.access[id(node)] = stored(node)
+        node = self.parts.node((outer, self.m, POINTS, self.n), F32, self.buffers, self.access)
         return [self._sums(node), self._join(node)]
 
     # -- tasks --
@@ -87,7 +77,7 @@ class _Weights:
     def _sums(self, partial: Node | None) -> Launch:
         b = self.b = Builder(self.nest, self.buffers)
         task, outer = index_var("task"), product(a.attr[1] for a in self.batch)
-        sizes = [b.size((k,), e) for k, e in (("parts", self.parts), ("panels", self.panels),
+        sizes = [b.size((k,), e) for k, e in (("parts", self.parts.count), ("panels", self.panels),
                                               ("groups", self.groups))]
         self.part, self.panel = task % sizes[0], task // sizes[0] % sizes[1]
         self.first = task // sizes[0] // sizes[1] % sizes[2] * self.rows
@@ -101,7 +91,7 @@ class _Weights:
         self.turned = b.scratch(F32, lit(POINTS * self.turned_step, dtypes.index))
         self.waiting = b.scratch(F32, lit(POINTS * self.waiting_step, dtypes.index))
         self.tiles.scratch(b, lit(self.width, dtypes.index))
-        tasks = outer * self.groups * self.panels * self.parts
+        tasks = outer * self.groups * self.panels * self.parts.count
         end = self._joined() if partial is None else self._kept(partial)
         body = [*self._cleared(), *self._chunks(), *end]
         launch = b.launch("winograd", [Loop(task, ZERO, b.size(("tasks",), tasks), body,
@@ -119,20 +109,17 @@ class _Weights:
 
     def _chunks(self) -> list:
         """The sums over the part's tiles, in scratch."""
-        b = self.b
-        c, low = index_var("chunk"), index_var("low")
-        count = b.size(("tiles",), self.count)
-        start = (self.part * self.share + c) * WINOGRAD_CHUNK
-        stop = scalar.minimum(start + WINOGRAD_CHUNK, count)
-        chunks = scalar.minimum(b.size(("chunks",), self.chunks) - self.part * self.share,
-                                lit(self.share, dtypes.index))
-        end = scalar.minimum(low + BLOCK, stop)
-        blocks = Loop(low, start, stop, [*self._block(low, end), *self._added(end - low)],
-                      "serial", BLOCK)
-        if self.share == 1:
-            return [self._zeros(), Loop(c, ZERO, chunks, [blocks])]
-        depth, x, k = levels_of(self.share, 1), expr.var("c", F32, LANES), index_var("k")
-        vectors = POINTS * self.waiting_step // LANES
+        b, low, k = self.b, index_var("low"), index_var("k")
+
+        def chunk(start: Expr, stop: Expr) -> list:
+            end = scalar.minimum(low + BLOCK, stop)
+            return [self._zeros(), Loop(low, start, stop, [
+                *self._block(low, end), *self._added(end - low)], "serial", BLOCK)]
+
+        if self.parts.share == 1:
+            return [self._zeros(), self.parts.loop(b, self.part, chunk, lambda c: [])]
+        x, vectors = expr.var("c", F32, LANES), POINTS * self.waiting_step // LANES
+        depth = levels_of(self.parts.share, 1)
         tree = Tree(b.scratch(F32, lit(vectors * depth * LANES, dtypes.index)), k * depth, depth,
                     [x])
 
@@ -140,8 +127,9 @@ class _Weights:
             return Loop(k, ZERO, lit(vectors, dtypes.index), body)
 
         load = Set(x, expr.load(self.waiting, k * LANES, F32, LANES))
-        return [Loop(c, ZERO, chunks, [self._zeros(), blocks, each([load, *tree.push(c)])]),
-                each([*tree.joined(chunks, F32), Store(self.waiting, k * LANES, x)])]
+        return [self.parts.loop(b, self.part, chunk, lambda c: [each([load, *tree.push(c)])]),
+                each([*tree.joined(self.parts.number(b, self.part), F32),
+                      Store(self.waiting, k * LANES, x)])]
 
     def _zeros(self) -> Loop:
         k = index_var("k")
@@ -252,15 +240,13 @@ class _Weights:
         b = Builder(self.nest, self.buffers)
         task, v, tap, p, j = (index_var(k) for k in ("task", "v", "tap", "p", "j"))
         m, n = b.size(("m",), self.m), b.size(("n",), self.n)
-        parts = b.size(("parts",), self.parts)
         outer = product(a.attr[1] for a in self.batch)
         places = {self.filter: task % m} | decode(task // m, [
             (a, b.size(("batch", k), a.attr[1])) for k, a in enumerate(self.batch)])
         name, step = b.operand(partial, 0, F32), b.size(("part",), outer * self.m * POINTS * self.n)
         out = b.scratch(F32, n * TAPS)
-        found = points(lambda k: tree_sum(
-            lambda q: expr.load(name, (task * POINTS + k) * n + v + q * step, F32, LANES),
-            parts, self.parts))
+        found = points(lambda k: self.parts.joined(b, name, (task * POINTS + k) * n + v, step,
+                                                   F32, LANES))
         sets, values = transformed(found, to_weights)
         join = Loop(v, ZERO, n, [*sets, *(Store(out, n * k + v, x) for k, x in enumerate(values))],
                     "serial", LANES)
