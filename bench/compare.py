@@ -6,13 +6,16 @@
 FILE (or LAMELLA_BENCH_PEERS) is a script that prints one JSON line for `FILE PEER WORKLOAD`. Each
 measurement is a process of its own; the systems take turns within a workload, so that a slow hour
 of the machine strikes all. The ratio is a peer's least step time over Lamella's: above 1 Lamella is
-faster. Without FILE only Lamella is measured. The last line of output is JSON.
+faster. Without FILE only Lamella is measured. `--picture FILE.svg` draws ratios and roofline. The
+last line of output is JSON: all results, for each workload the ratio to the best peer, and the
+geometric mean of those.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -96,6 +99,7 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     p.add_argument("--budget", type=float, default=12.0, help="seconds of timed steps")
     p.add_argument("--rounds", type=int, default=1)
     p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--picture", default="", help="draw ratios and roofline into this SVG file")
     p.add_argument("--limit", type=float, default=900.0, help="seconds until a process is ended")
     options = p.parse_args(arguments)
     unknown = set(options.workloads) - set(WORKLOADS)
@@ -106,10 +110,30 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
+def summary(results: Sequence[dict]) -> dict:
+    """For each workload the best peer and its time over ours, and the geometric mean of those."""
+    best: dict[str, tuple[float, str]] = {}
+    ours = {r["work"]: r["min_ms"] for r in results if r["peer"] == "lamella" and "min_ms" in r}
+    for r in results:
+        if r["peer"] not in OURS and "min_ms" in r and r["work"] in ours:
+            found = r["min_ms"] / ours[r["work"]], r["peer"]
+            best[r["work"]] = min(best.get(r["work"], found), found)
+    logs = [math.log(ratio) for ratio, _ in best.values()]
+    return {"ratios": {w: {"peer": peer, "ratio": round(x, 3)} for w, (x, peer) in best.items()},
+            "geomean": round(math.exp(sum(logs) / len(logs)), 3) if logs else None}
+
+
 def main(arguments: Sequence[str]) -> None:
-    results = compare(options_of(arguments))
+    options = options_of(arguments)
+    results = compare(options)
     print(table(results))
-    print(json.dumps({"results": results}), flush=True)
+    if options.picture:
+        from .peak import Peak
+        from .picture import picture
+        peak = Peak()
+        Path(options.picture).write_text(picture(
+            results, peak.multiply_adds(options.threads), peak.bandwidth(options.threads)))
+    print(json.dumps({"results": results, **summary(results)}), flush=True)
 
 
 if __name__ == "__main__":

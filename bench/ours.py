@@ -152,10 +152,11 @@ def main(arguments: list[str]) -> None:
     setup = time.perf_counter() - began
     figures = timed(found.step, float(os.environ.get("BUDGET_S", "12")))
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    name = "lamella" if compiled else "lamella uncompiled"
+    name, plan = "lamella" if compiled else "lamella uncompiled", found.plan()
     print(json.dumps({"peer": name, "work": arguments[0], "setup_s": round(setup, 2),
                       "peak_rss_mb": round(rss), **figures,
-                      "plan_peak_bytes": found.plan().peak}), flush=True)
+                      "plan_peak_bytes": plan.peak, "flops": plan.flops,
+                      "traffic": plan.traffic}), flush=True)
 
 
 if __name__ == "__main__":
