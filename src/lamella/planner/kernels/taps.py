@@ -10,7 +10,7 @@ second launch.
 from __future__ import annotations
 
 from ...base import dtypes
-from ...base.extents import product, upper
+from ...base.extents import lower, product, upper
 from ...ir.node import Node
 from ...lang import expr, scalar
 from ...lang.expr import Expr, lit
@@ -31,16 +31,20 @@ FEW = LANES // 2        # channels, below which lanes are filters
 
 
 def sums_taps(nest: Nest, windows: Expr) -> bool:
-    """Whether the result is taps of few channels or of single ones, with contiguous lanes."""
+    """Whether the result is taps of few channels or of single ones, fewer than there are pixels to
+    sum over, with contiguous lanes. (A convolution has the same form, with many pixels of the
+    result and few taps to sum over, or with channels.)"""
     found = _Axes(nest, windows)
-    taps, lanes = [a.attr[1] for a in found.taps], found.lanes
-    if lanes is None or not taps or not all(isinstance(e, int) for e in taps):
+    taps, lanes, window = [a.attr[1] for a in found.taps], found.lanes, found.window
+    if lanes is None or not taps or not all(isinstance(e, int) for e in taps) or \
+            not 0 < product(taps) < lower(product(a.attr[1] for a in found.bound)) or \
+            any(a not in window.limited and window.stride(a) == 1 for a in found.bound):
         return False
     if found.alone:
         return product(taps) <= MOST_TAPS and upper(lanes.attr[1]) >= FEW and \
-            lanes not in found.window.limited
-    channels = product(a.attr[1] for a in found.taps if a not in found.window.limited)
-    return bool(found.window.limited) and upper(channels) < FEW
+            lanes not in window.limited
+    channels = product(a.attr[1] for a in found.taps if a not in window.limited)
+    return bool(window.limited) and upper(channels) < FEW
 
 
 def schedule_taps(nest: Nest, windows: Expr, buffers, fusion: Fusion, target) -> list[Launch]:
