@@ -121,6 +121,7 @@ REFUSED = {
     "negative": (PATH, _with(shape=[-2, 8]), 400, "bad shape"),
     "rank": (PATH, _with(shape=[1] * 99), 400, "bad shape"),
     "text": (PATH, _with(data=["a"] * 16), 400, "the data cannot be read as FP32"),
+    "floats": (PATH, _with(datatype="INT32", data=[0.5] * 16), 400, "Expected `int`, got `float`"),
     "ragged": (PATH, _with(data=[[1, 2], [3]]), 400, "the lists do not nest as [2, 8]"),
     "no data": (PATH, {"inputs": [{"name": "x", "shape": [2, 8], "datatype": "FP32"}]}, 400,
                 "the data cannot be read"),
@@ -154,6 +155,11 @@ def test_a_large_body_is_refused_stated_or_streamed(client):
     assert client.post(PATH, content=b" " * 100_001).status_code == 413
     answer = client.post(PATH, content=(b" " * 1000 for _ in range(200)))
     assert answer.status_code == 413 and "larger than 100000 bytes" in answer.json()["error"]
+
+
+def test_a_coded_body_is_refused(client):
+    answer = client.post(PATH, content=b"{}", headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 415 and "'gzip'; send it as it is" in answer.json()["error"]
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) |
@@ -263,6 +269,33 @@ def test_a_fault_fails_its_request_only(model):
             assert (await c.post(PATH, json=body(golden.rows(1)))).status_code == 200
 
     asyncio.run(scenario())
+
+
+def test_bodies_of_all_requests_together_are_bounded(model):
+    async def run():
+        text, whole = json.dumps(body(golden.rows(2))).encode(), asyncio.Event()
+
+        async def slowly():
+            yield text[:100]
+            await whole.wait()
+            yield text[100:]
+
+        async with serving(Interpreted(model.program), model, bodies=450) as (c, api):
+            first = asyncio.create_task(c.post(PATH, content=slowly()))
+            while api.bodies.held < 100:
+                await asyncio.sleep(0.001)
+            refused = await c.post(PATH, content=b" " * 400)
+            assert refused.status_code == 503 and refused.headers["retry-after"] == "1"
+            assert "requests of 100 bytes are in progress" in refused.json()["error"]
+            whole.set()
+            assert (await first).status_code == 200 and api.bodies.held == 0
+            late = asyncio.Event()
+            api.limits = Limits(timeout=0.05)
+            whole = late
+            answer = await c.post(PATH, content=slowly())
+            assert answer.status_code == 408 and "did not come within 0.05 s" in answer.text
+            assert api.bodies.held == 0
+    asyncio.run(run())
 
 
 def test_draining_answers_those_that_wait(model):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -11,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
@@ -29,9 +32,37 @@ class Limits:
     """What a server admits."""
 
     body: int = 16 << 20  # bytes of one request
+    bodies: int = 256 << 20  # bytes of all requests in progress together
     waiting: int = 1024  # rows that may wait for each model
     window: float = 0.001  # seconds that the first of a batch waits for others
-    timeout: float = 30.0  # seconds until an answer
+    timeout: float = 30.0  # seconds until a body is whole, and from then until an answer
+    connections: int = 1000  # open at a time; further requests are told to come later
+
+
+class Bodies:
+    """The bytes of all bodies in progress, at most `most`."""
+
+    def __init__(self, most: int):
+        self.most, self.held = most, 0
+
+    @contextlib.contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """While entered, the function that is given adds bytes of one body; RequestError where
+        there is no room."""
+        mine = 0
+
+        def add(size: int) -> None:
+            nonlocal mine
+            if self.held + size > self.most:
+                raise RequestError(503, f"requests of {self.held} bytes are in progress; try again "
+                                        f"later")
+            self.held += size
+            mine += size
+
+        try:
+            yield add
+        finally:
+            self.held -= mine
 
 
 class Api:
@@ -39,6 +70,7 @@ class Api:
 
     def __init__(self, registry: Registry, limits: Limits):
         self.registry, self.limits = registry, limits
+        self.bodies = Bodies(self.limits.bodies)
         self.lanes: dict[tuple[str, str], Lane] = {}
         self.leaving = False
 
@@ -76,11 +108,12 @@ class Api:
     async def infer(self, http: HttpRequest) -> Response:
         """Read, check, wait for the batch, answer."""
         served = self.served(http)
-        body = await _body(http, self.limits.body)
-        request, arrays = protocol.read_request(body, http.headers.get(protocol.HEADER), served)
-        protocol.check_outputs(request, served)
-        lane = self.lanes[served.name, served.version]
-        outputs = await lane.infer(arrays, _timeout(request))
+        with self.bodies.share() as add:
+            body = await _body(http, self.limits, add)
+            request, arrays = protocol.read_request(body, http.headers.get(protocol.HEADER), served)
+            protocol.check_outputs(request, served)
+            lane = self.lanes[served.name, served.version]
+            outputs = await lane.infer(arrays, _timeout(request))
         answer, length = protocol.write_response(request, served, outputs)
         if length is None:
             return Response(answer, media_type="application/json")
@@ -98,17 +131,25 @@ def _timeout(request: protocol.Request) -> float | None:
     return given / 1e6
 
 
-async def _body(http: HttpRequest, most: int) -> bytes:
-    """The body, refused as soon as it is known to be too large."""
+async def _body(http: HttpRequest, limits: Limits, add: Callable[[int], None]) -> bytes:
+    """The body, refused as soon as it is known to be too large or too slow."""
     stated = http.headers.get("content-length", "0")
-    too_large = RequestError(413, f"the body is larger than {most} bytes")
-    if stated.isdecimal() and int(stated[:20]) > most:
+    too_large = RequestError(413, f"the body is larger than {limits.body} bytes")
+    if stated.isdecimal() and int(stated[:20]) > limits.body:
         raise too_large
+    coding = http.headers.get("content-encoding", "identity")
+    if coding != "identity":
+        raise RequestError(415, f"the body is coded as {coding[:32]!r}; send it as it is")
     body = bytearray()
-    async for chunk in http.stream():
-        body += chunk
-        if len(body) > most:
-            raise too_large
+    try:
+        async with asyncio.timeout(limits.timeout):
+            async for chunk in http.stream():
+                if len(body) + len(chunk) > limits.body:
+                    raise too_large
+                add(len(chunk))
+                body += chunk
+    except TimeoutError:
+        raise RequestError(408, f"the body did not come within {limits.timeout:g} s") from None
     return bytes(body)
 
 
@@ -125,6 +166,11 @@ async def _not_found(http: HttpRequest, e: Exception) -> Response:
     status = getattr(e, "status_code", 500)
     return _json({"error": f"{http.method} {http.url.path}: {getattr(e, 'detail', '')}"}, status,
                  getattr(e, "headers", None))
+
+
+async def _gone(_: HttpRequest, e: Exception) -> Response:
+    """The client left before its request was whole: nobody reads this."""
+    return Response(status_code=400)
 
 
 async def _fault(_: HttpRequest, e: Exception) -> Response:
@@ -145,6 +191,7 @@ def application(registry: Registry, limits: Limits | None = None,
                    Route(f"{path}/infer", api.infer, methods=["POST"])]
     guard = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts)] if hosts else []
     app = Starlette(routes=routes, lifespan=api.lifespan, middleware=guard, exception_handlers={
-        LamellaError: _refused, HTTPException: _not_found, Exception: _fault})
+        LamellaError: _refused, HTTPException: _not_found, ClientDisconnect: _gone,
+        Exception: _fault})
     app.state.api = api
     return app

@@ -129,7 +129,10 @@ def _from_json(t: Tensor, dtype: DType) -> np.ndarray:
         try:
             flat = _FLAT[dtype.kind].decode(t.data)
         except msgspec.ValidationError:
-            flat = _flattened(msgspec.json.decode(t.data), t.shape)
+            nested = msgspec.json.decode(t.data)
+            if not isinstance(nested, list) or not any(isinstance(i, list) for i in nested):
+                raise
+            flat = _flattened(nested, t.shape)
             flat = msgspec.convert(flat, _LISTS[dtype.kind])
         if len(flat) != math.prod(t.shape):
             raise ValueError(f"{len(flat)} numbers for the shape {t.shape}")

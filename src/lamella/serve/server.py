@@ -46,8 +46,10 @@ def serve(paths: list[str], host: str = "127.0.0.1", port: int = 8000, *,
         app = application(registry, limits, hosts)
         for m in registry:
             say(describe(m))
+        bound = (limits or Limits()).connections
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False,
-                                timeout_graceful_shutdown=DRAIN, lifespan="on")
+                                timeout_graceful_shutdown=DRAIN, lifespan="on",
+                                limit_concurrency=bound)
         _Server(config, app.state.api, sock, say).run(sockets=[sock])
 
 
