@@ -22,13 +22,14 @@ LEAST_TASKS = 16
 
 
 class Parts:
-    """`count` positions in chunks of `chunk`; `others` tasks there are for each part."""
+    """`count` positions in chunks of `chunk`. Each part has `others` tasks; there are as many parts
+    as give enough tasks, or as `wanted`."""
 
-    def __init__(self, count: Extent, chunk: int, others: Extent):
+    def __init__(self, count: Extent, chunk: int, others: Extent, wanted: int = 1):
         self.positions, self.chunk = count, chunk
         self.chunks = (count + (chunk - 1)) // chunk
         most = max(1, upper(self.chunks))
-        wanted = -(-LEAST_TASKS // max(1, lower(others)))
+        wanted = max(wanted, -(-LEAST_TASKS // max(1, lower(others))))
         parts = wanted if lower(count) > 0 else 1  # no positions are a part too: a sum of 0
         self.share = 1 << (-(-most // parts) - 1).bit_length()
         self.count: Extent = 1 if most <= self.share else (

@@ -9,6 +9,7 @@ from .convolve import schedule_convolution
 from .correlate import correlates, schedule_correlation
 from .depthwise import is_depthwise, schedule_depthwise
 from .nest import Nest
+from .stem import is_stem, schedule_stem
 from .taps import schedule_taps, sums_taps
 from .windows import moves, windowed
 from .winograd import schedule_winograd
@@ -33,4 +34,6 @@ def schedule_product(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch
         return schedule_contraction(nest, buffers, fusion, target)
     if correlates(nest, windows):
         return schedule_correlation(nest, windows, buffers, fusion, target)
+    if is_stem(nest, windows):
+        return schedule_stem(nest, windows, buffers, fusion, target)
     return schedule_convolution(nest, windows, buffers, fusion, target)

@@ -27,6 +27,7 @@ from .parts import Parts
 from .tile import Span, epilogue
 from .windows import Window, all_inside, parts_of, whole
 
+NEAR_PARTS = 32         # where several tiles read the same pixels one after another
 FEW = LANES // 2        # channels, below which lanes are filters
 
 
@@ -92,7 +93,8 @@ class _Taps:
         *self.lines, self.along = found.bound or [expr.axis("pixel", 1)]
         self.pixels = product(a.attr[1] for a in found.bound)
         self.outer = product(a.attr[1] for a in found.others)
-        self.parts = Parts(self.pixels, CONTRACT_CHUNK, self.panels * self.tiles * self.outer)
+        self.parts = Parts(self.pixels, CONTRACT_CHUNK, self.panels * self.tiles * self.outer,
+                           NEAR_PARTS if self.tiles > 1 else 1)
 
     def launches(self) -> list[Launch]:
         if not self.parts.several:
@@ -106,12 +108,12 @@ class _Taps:
     def _sums(self, partial: Node | None) -> Launch:
         b = self.b = Builder(self.nest, self.buffers)
         task, rest = index_var("task"), []
-        for name, n in (("parts", self.parts.count), ("tiles", self.tiles),
+        for name, n in (("tiles", self.tiles), ("parts", self.parts.count),
                         ("panels", self.panels)):
             count = b.size((name,), n)
             rest.append(task % count)
             task = task // count
-        part, tile, panel = rest
+        tile, part, panel = rest
         self.at = self._others(b, task)
         width, low = b.size(("width",), self.width), tile * self.rows
         self.first = panel * (self.vectors * LANES)
