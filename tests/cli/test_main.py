@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -187,6 +188,29 @@ def test_a_file_name_of_any_letters_gives_a_name_that_serves(tmp_path):
     assert CliRunner().invoke(app, ["train", str(EXAMPLE), *small]).exit_code == 0
     served = Served(lamella_file.load(target), lambda arrays: arrays)
     assert served.name == "my-gr-e-"
+
+
+def test_a_full_disk_is_told_with_the_file(capsys, tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    target = tmp_path / "m.lamella"
+    monkeypatch.setattr(os, "fsync", full)
+    small = ["--set", f"output.file={target}", "--set", "model.sizes=[64, 10]"]
+    with pytest.raises(SystemExit):
+        main(["train", str(EXAMPLE), *small])
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == f"lamella: {target}.checkpoint: No space left on device"
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_wrong_setting_is_one_line():
+    for setting, told in (("LAMELLA_THREADS=two", "expected a whole number"),
+                          ("LAMELLA_TARGET=arm", "known: avx512, avx2")):
+        name, value = setting.split("=")
+        done = subprocess.run([sys.executable, "-m", "lamella", "plan", str(EXAMPLE)], text=True,
+                              capture_output=True, env={**os.environ, name: value,
+                                                        "PYTHONPATH": os.pathsep.join(sys.path)})
+        assert done.returncode == 1 and done.stderr.count("\n") == 1 and told in done.stderr
 
 
 def test_a_trace_that_cannot_be_written_is_told_before_training(capsys, tmp_path):

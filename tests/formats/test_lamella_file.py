@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lamella
+from lamella.base.atomic import replacing
 from lamella.base.errors import AllocationError, FormatError, LamellaError, ProgramError
 from lamella.formats import container, lamella_file, safetensors
-from lamella.formats.atomic import replacing
 from lamella.formats.export import export
 from lamella.formats.lamella_file import MANIFEST, PROGRAM, WEIGHTS
 from lamella.ir.interpret import interpret

@@ -47,6 +47,10 @@ class AllocationError(LamellaError, MemoryError):
     """A value that does not fit into the machine's memory."""
 
 
+class SettingError(LamellaError, ValueError):
+    """An environment variable with a value that it cannot have."""
+
+
 class FormatError(LamellaError, ValueError):
     """A file that is damaged, too large, or of another format."""
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from .atomic import replace_text
+
 now: list[Recorder] = []    # those that record
 
 
@@ -62,5 +64,4 @@ def recording(path: str | os.PathLike) -> Iterator[Recorder]:
         yield recorder
     finally:
         now.remove(recorder)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(recorder.to_json())
+        replace_text(path, recorder.to_json())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from .errors import SettingError
+
 
 class Knob:
     """One setting: its environment variable, type, default and one line of help."""
@@ -19,7 +21,14 @@ class Knob:
         try:
             return self.parse(raw)
         except ValueError as e:
-            raise ValueError(f"{self.name}={raw!r}: {self.help} ({e})") from None
+            raise SettingError(f"{self.name}={raw!r}: {self.help} ({e})") from None
+
+
+def _count(raw: str) -> int:
+    """A whole number, not negative."""
+    if not (raw.isascii() and raw.isdecimal()):
+        raise ValueError("expected a whole number, 0 or more")
+    return int(raw)
 
 
 def _topics(raw: str) -> frozenset[str]:
@@ -32,15 +41,15 @@ def _flag(raw: str) -> bool:
     return raw.lower() in ("1", "true", "on")
 
 
-threads = Knob("LAMELLA_THREADS", int, 0, "threads of the team; 0 takes the cores available")
+threads = Knob("LAMELLA_THREADS", _count, 0, "threads of the team; 0 takes the cores available")
 cache = Knob("LAMELLA_CACHE", str, "", "folder of the object cache, or 'off'")
-cache_bytes = Knob("LAMELLA_CACHE_BYTES", int, 512 << 20, "bound of the object cache in bytes")
-pool_bytes = Knob("LAMELLA_POOL_BYTES", int, 64 << 20, "idle bytes the block pool may keep")
+cache_bytes = Knob("LAMELLA_CACHE_BYTES", _count, 512 << 20, "bound of the object cache in bytes")
+pool_bytes = Knob("LAMELLA_POOL_BYTES", _count, 64 << 20, "idle bytes the block pool may keep")
 log = Knob("LAMELLA_LOG", _topics, frozenset(),
            "topics to print: graph,fuse,plan,kernel,cache,compile")
 target = Knob("LAMELLA_TARGET", str, "", "target to generate for: avx512 or avx2; empty detects")
-pending_nodes = Knob("LAMELLA_PENDING_NODES", int, 512, "lazy nodes held before evaluation")
-pending_bytes = Knob("LAMELLA_PENDING_BYTES", int, 256 << 20, "lazy result bytes held before it")
+pending_nodes = Knob("LAMELLA_PENDING_NODES", _count, 512, "lazy nodes held before evaluation")
+pending_bytes = Knob("LAMELLA_PENDING_BYTES", _count, 256 << 20, "lazy result bytes held before it")
 device_waits = Knob("LAMELLA_DEVICE_WAITS", _flag, False,
                     "wait for each kernel of a GPU, so that an error names the one that failed")
 verify = Knob("LAMELLA_VERIFY", _flag, False, "run the verifier after every stage")

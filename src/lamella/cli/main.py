@@ -28,7 +28,9 @@ def _run(arguments: list[str] | None) -> int:
             _say("interrupted", code)
     except LamellaError as e:
         code = _say(str(e), 1)
-    except (OSError, MemoryError) as e:
+    except OSError as e:
+        code = _say(f"{e.filename}: {e.strerror}" if e.filename else str(e), 1)
+    except MemoryError as e:
         code = _say(str(e) or type(e).__name__, 1)
     except Exception as e:
         shown = getattr(e, "format_message", None)  # a usage error of the argument parser

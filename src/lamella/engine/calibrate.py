@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..base.atomic import replace_text
 from ..base.dtypes import float32, index
 from ..base.errors import LamellaError
 from ..ir.node import Node, make, placeholder
@@ -48,7 +49,7 @@ def calibrate() -> str:
     found = measure_profile()
     found.slack = _slack(found)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file.write_text(found.to_json())
+    replace_text(file, found.to_json())
     kept.forget()
     return f"{found}\nwritten to {file}"
 

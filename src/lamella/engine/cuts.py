@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ..base.atomic import replace_text
 from ..planner.kernels.tiling import Layout, Product, Tiling
 from ..runtime.cache import default_folder
 
@@ -30,7 +31,7 @@ def remember(target: str, found: dict[Product, Tiling]) -> None:
     file = path(target)
     assert file is not None, "asked for only where there is a folder"
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file.write_text(json.dumps([[list(p), list(t)] for p, t in found.items()]))
+    replace_text(file, json.dumps([[list(p), list(t)] for p, t in found.items()]))
 
 
 def _entry(row: list) -> tuple[Product, Tiling]:

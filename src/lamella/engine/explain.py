@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
+from ..base.atomic import replace_text
 from ..codegen.emit import emit
 from ..ir.printer import to_text
 from ..ir.program import Program
@@ -30,7 +30,7 @@ def explain_plan(program: Program, report: Report, code: bool = False) -> str:
 
 def write_page(report: Report, path: str | os.PathLike) -> None:
     """Write a plan as one HTML page that opens in any browser."""
-    Path(path).write_text(page(report), encoding="utf-8")
+    replace_text(path, page(report))
 
 
 def section(title: str, body: str) -> str:

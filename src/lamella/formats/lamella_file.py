@@ -24,6 +24,7 @@ import msgspec
 import numpy as np
 
 from .. import ops  # noqa: F401  (defines the ops that program texts name)
+from ..base.atomic import replacing
 from ..base.dtypes import as_dtype
 from ..base.errors import AllocationError, FormatError, LamellaError, ProgramError
 from ..base.extents import Symbol, symbols
@@ -36,7 +37,6 @@ from ..ir.verify import verify
 from ..lang.order import VERSION
 from ..runtime.available import require
 from . import container, safetensors
-from .atomic import replacing
 
 FORMAT = 1
 NUMERICS = VERSION  # the order of reductions that the file's results were made with

@@ -53,6 +53,7 @@ class Cache:
         self.folder, self.bound = folder, bound
         self.memory: dict[str, bytes] = {}
         self._used: int | None = None  # bytes on disk as far as known; None: not looked yet
+        self._failed = False  # a write has, and was told
         if folder is not None and not self._prepare(folder):
             self.folder = None
 
@@ -105,7 +106,9 @@ class Cache:
             if self.folder.exists() or self._prepare(self.folder):  # deleted under us? once more
                 self._write(self.folder, key, _seal(payload))
         except OSError as error:
-            _log.warning("object cache: cannot write %s: %s", key, error)
+            if not self._failed:
+                _log.warning("object cache: what cannot be written stays in memory: %s", error)
+            self._failed = True
 
     def _write(self, folder: Path, key: str, data: bytes) -> None:
         handle, name = tempfile.mkstemp(dir=folder, prefix=".new-")

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from ..base.atomic import replacing
 from ..base.errors import FormatError
 from ..base.events import span
 from ..formats import safetensors
-from ..formats.atomic import replacing
 from ..lang.order import VERSION as NUMERICS
 
 _KEY, _FORMAT, _VERSION = "lamella", "lamella.checkpoint", 2

@@ -12,8 +12,24 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """A binary stream that becomes `path` when the block ends; after an error nothing stays."""
+    """A binary stream that becomes `path` when the block ends; after an error nothing stays, and an
+    OSError names `path`."""
     target = Path(path)
+    try:
+        with _temporary(target) as stream:
+            yield stream
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as e:
+        raise OSError(e.errno, e.strerror, os.fspath(target)) from None
+
+
+@contextmanager
+def _temporary(target: Path) -> Iterator[BinaryIO]:
+    """A file beside the target, which takes its place."""
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -25,11 +41,12 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     except BaseException:
         os.unlink(temporary)
         raise
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+
+
+def replace_text(path: str | os.PathLike, text: str) -> None:
+    """Write the text as UTF-8, whole or not at all."""
+    with replacing(path) as stream:
+        stream.write(text.encode())
 
 
 def _umask() -> int:
