@@ -11,27 +11,25 @@ from __future__ import annotations
 
 from ...base import dtypes
 from ...base.extents import Extent, lower, product, upper
-from ...ir.node import Node, placeholder
-from ...ir.types import tensor
+from ...ir.node import Node
 from ...lang import expr, scalar
 from ...lang.expr import Expr, lit
 from ...lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index
 from ...lang.order import CONTRACT_CHUNK
-from ..groups.access import stored
 from ..groups.fuse import Fusion
-from ..plan import Buffer, Launch
+from ..plan import Launch
 from .convolve import choose_tile
 from .nest import Builder, Nest, accumulator, advance, decode
 from .packing import ZERO, Side
+from .parts import Parts
 from .rows import levels_of
-from .tile import Span, Tree, epilogue, tree_sum
+from .tile import Span, Tree, epilogue
 from .windows import Window, inside, part
 
 TILES = ((6, 4), (5, 4), (4, 4), (3, 4), (2, 4), (1, 4), (14, 2), (13, 2), (12, 2), (8, 2),
          (16, 1), (8, 1), (6, 1), (4, 1))
 LEAST_TASKS = 4
 BLOCK = 128             # pixels that all taps and filters of a task run over together
-MOST_PARTS = 16         # partial results that meet in the second launch
 WAITING = 1 << 16       # elements of sums that a task keeps in scratch, about
 
 
@@ -98,22 +96,15 @@ class _Correlation:
         self.n = product(a.attr[1] for a in self.columns)
         self.kernel = product(a.attr[1] for a in self.taps)
         self.count = product(a.attr[1] for a in self.bound)
-        self.chunks = (self.count + (CONTRACT_CHUNK - 1)) // CONTRACT_CHUNK
         self.tile = choose_tile(self.m, self.n, target, TILES)
         self.acc = accumulator(self.dot.dtype)
-        most = max(1, upper(self.chunks))
-        parts = MOST_PARTS if lower(self.count) > 0 else 1  # no pixels are a part too: a sum of 0
-        self.share = 1 << (-(-most // parts) - 1).bit_length()
-        self.parts: Extent = 1 if most <= self.share else (
-            self.chunks + (self.share - 1)) // self.share
+        self.parts = Parts(self.count, CONTRACT_CHUNK, 1)
 
     def launches(self) -> list[Launch]:
-        if upper(self.parts) <= 1:
+        if not self.parts.several:
             return [self._product(None)]
-        size = self.parts * product(a.attr[1] for a in self._order())
-        node = placeholder(tensor(self.acc, (size,)), "parts")
-        self.buffers[id(node)] = Buffer(self.acc, size, "temporary", "parts of a sum over pixels")
-        self.access[id(node)] = stored(node)
+        node = self.parts.node((product(a.attr[1] for a in self._order()),), self.acc,
+                               self.buffers, self.access)
         return [self._product(node), self._join(node)]
 
     def _order(self) -> list[Expr]:
@@ -130,10 +121,10 @@ class _Correlation:
         panels: Extent = (self.n + (width - 1)) // width
         tiles: Extent = (self.m + (rows - 1)) // rows
         outer = product(a.attr[1] for a in self.batch)
-        group = self._group(tiles, panels * outer * self.parts)
+        group = self._group(tiles, panels * outer * self.parts.count)
         groups: Extent = (tiles + (group - 1)) // group
         task = index_var("task")
-        sizes = [b.size(("parts",), self.parts), b.size(("panels",), panels),
+        sizes = [b.size(("parts",), self.parts.count), b.size(("panels",), panels),
                  b.size(("groups",), groups)]
         self.part = task % sizes[0]
         self.panel = task // sizes[0] % sizes[1]
@@ -144,7 +135,7 @@ class _Correlation:
         first = g * (group * rows)
         body = self._sums(first, scalar.minimum(first + group * rows, self.row_count), group,
                           partial)
-        tasks = outer * self.parts * panels * groups
+        tasks = outer * self.parts.count * panels * groups
         launch = b.launch("correlate", [Loop(task, ZERO, b.size(("tasks",), tasks), body,
                                              "parallel")], tasks)
         launch.flops = 2 * self.m * self.n * self.kernel * self.count * outer
@@ -170,35 +161,32 @@ class _Correlation:
         size = len(flat) * LANES
         slots = b.size(("taps",), self.kernel) * group
         sums = b.scratch(self.acc, slots * size)
-        depth = levels_of(self.share, 1)
-        i0, tap, c, low = (index_var(x) for x in ("i0", "tap", "c", "low"))
+        i0, tap, low = (index_var(x) for x in ("i0", "tap", "low"))
         number = tap * group + (i0 - first) // rows
         at = [number * size + k * LANES for k in range(len(flat))]
         load = [Set(x, expr.load(sums, o, self.acc, LANES)) for x, o in zip(flat, at, strict=True)]
         store = [Store(sums, o, x) for x, o in zip(flat, at, strict=True)]
-        start = (self.part * self.share + c) * CONTRACT_CHUNK
-        count = b.size(("k",), self.count)
-        stop = scalar.minimum(start + CONTRACT_CHUNK, count)
         zero = [Set(x, lit(0, self.acc)) for x in flat]
-        end = scalar.minimum(low + BLOCK, stop)
-        pixels = self._listed(tap, low, end)
-        block = [*zero, When(low > start, load), *self._chain(self._first(i0)), *store]
-
         def tiles(body: list, before=()) -> Loop:
             inner = Loop(i0, first, high, body, "serial", rows)
             return Loop(tap, ZERO, b.size(("taps",), self.kernel), [*before, inner])
 
-        chunks = scalar.minimum(b.size(("chunks",), self.chunks) - self.part * self.share,
-                                lit(self.share, dtypes.index))
-        blocks = Loop(low, start, stop, [tiles(block, pixels)], "serial",
-                      BLOCK)
-        if self.share == 1:
-            return [Loop(c, ZERO, chunks, [blocks]),
-                    tiles([*zero, When(chunks > 0, load), *self._end(i0, tap, partial)])]
+        def chunk(start: Expr, stop: Expr) -> list:
+            end = scalar.minimum(low + BLOCK, stop)
+            pixels = self._listed(tap, low, end)
+            block = [*zero, When(low > start, load), *self._chain(self._first(i0)), *store]
+            return [Loop(low, start, stop, [tiles(block, pixels)], "serial", BLOCK)]
+
+        parts, number_of_chunks = self.parts, self.parts.number(b, self.part)
+        if parts.share == 1:
+            return [parts.loop(b, self.part, chunk, lambda c: []),
+                    tiles([*zero, When(number_of_chunks > 0, load),
+                           *self._end(i0, tap, partial)])]
+        depth = levels_of(parts.share, 1)
         levels = b.scratch(self.acc, slots * (depth * size))
         tree = Tree(levels, number * depth, depth, flat)
-        return [Loop(c, ZERO, chunks, [blocks, tiles([*load, *tree.push(c)])]),
-                tiles([*tree.joined(chunks, self.acc), *self._end(i0, tap, partial)])]
+        return [parts.loop(b, self.part, chunk, lambda c: [tiles([*load, *tree.push(c)])]),
+                tiles([*tree.joined(number_of_chunks, self.acc), *self._end(i0, tap, partial)])]
 
     def _listed(self, tap: Expr, low: Expr, high: Expr) -> list:
         """The pixels of low..high that the tap takes part in: where their cotangents lie, and
@@ -322,12 +310,11 @@ class _Correlation:
         outer = [*self.batch, *self.taps, *self.rows]
         task, j, p = index_var("task"), index_var("j"), index_var("p")
         places = decode(task, [(a, b.size(("outer", k), a.attr[1])) for k, a in enumerate(outer)])
-        columns, parts = b.size(("n",), self.n), b.size(("parts",), self.parts)
+        columns = b.size(("n",), self.n)
         tasks = product(a.attr[1] for a in outer)
         name = b.operand(partial, 0, self.acc)
         step = b.size(("part",), tasks * self.n)
-        value = tree_sum(lambda k: expr.load(name, task * columns + j + k * step, self.acc),
-                         parts, self.parts)
+        value = self.parts.joined(b, name, task * columns + j, step, self.acc)
         one = Span([], ZERO, lit(1, dtypes.index), "rows")
         body = epilogue(b, self.dot, value, (p, j),
                         (one, Span(self.columns, ZERO, columns, "columns")), places)
