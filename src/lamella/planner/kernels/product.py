@@ -5,15 +5,15 @@ from __future__ import annotations
 from ..groups.fuse import Fusion
 from ..plan import Launch
 from .contract import schedule_contraction
-from .convolve import schedule_convolution
-from .correlate import correlates, schedule_correlation
-from .depthwise import is_depthwise, schedule_depthwise
+from .convolution.correlate import correlates, schedule_correlation
+from .convolution.depthwise import is_depthwise, schedule_depthwise
+from .convolution.direct import schedule_convolution
+from .convolution.stem import is_stem, schedule_stem
+from .convolution.taps import schedule_taps, sums_taps
+from .convolution.windows import moves, windowed
+from .convolution.winograd import schedule_winograd
+from .convolution.winograd_weights import schedule_winograd_weights
 from .nest import Nest
-from .stem import is_stem, schedule_stem
-from .taps import schedule_taps, sums_taps
-from .windows import moves, windowed
-from .winograd import schedule_winograd
-from .winograd_weights import schedule_winograd_weights
 
 WINOGRAD = {"winograd": schedule_winograd, "winograd weights": schedule_winograd_weights}
 

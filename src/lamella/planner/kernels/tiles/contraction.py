@@ -20,9 +20,9 @@ from ....lang.expr import Expr, lit
 from ....lang.loops import Loop, Set, index_var, tile_product
 from ...groups.fuse import Fusion
 from ...plan import Launch
+from ..convolution.windows import read_of
 from ..nest import Builder, Nest, StridedRead, accumulator, merged_axes
 from ..product import schedule_product as on_processor
-from ..windows import read_of
 from .positions import COLUMN, ROW, SUMMED, TASK, ZERO, Positions, grid, power, store_all, tables
 
 GROUP = 8

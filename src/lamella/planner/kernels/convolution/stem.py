@@ -7,16 +7,16 @@ ask but whether a tap's own row is there; near the row's ends pixels run alone, 
 
 from __future__ import annotations
 
-from ...base.extents import product, upper
-from ...lang import expr, scalar
-from ...lang.expr import Expr, lit
-from ...lang.loops import LANES, Loop, Set, Store, When, index_var
-from ..groups.fuse import Fusion
-from ..plan import Launch
-from .convolve import choose_tile
-from .nest import Builder, Nest, accumulator, decode
-from .packing import ZERO, Packing, Side
-from .tile import Span, cheap, direct_epilogue, epilogue
+from ....base.extents import product, upper
+from ....lang import expr, scalar
+from ....lang.expr import Expr, lit
+from ....lang.loops import LANES, Loop, Set, Store, When, index_var
+from ...groups.fuse import Fusion
+from ...plan import Launch
+from ..nest import Builder, Nest, accumulator, decode
+from ..packing import ZERO, Packing, Side
+from ..tile import Span, cheap, direct_epilogue, epilogue
+from .direct import choose_tile
 from .windows import Limit, Window, all_inside, parts_of, whole
 
 FEW = LANES // 2        # channels, below which rows are worth it

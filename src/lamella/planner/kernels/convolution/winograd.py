@@ -10,18 +10,18 @@ Gray, "Fast algorithms for convolutional neural networks", CVPR 2016; docs/numer
 
 from __future__ import annotations
 
-from ...base import dtypes
-from ...base.extents import Extent, lower, product, upper
-from ...lang import expr, scalar
-from ...lang.expr import Expr, lit
-from ...lang.loops import LANES, Loop, Prefetch, Set, Store, When, index_var
-from ..groups.fuse import Fusion
-from ..plan import Launch
-from .convolve import TILES, choose_tile
-from .nest import Builder, Nest, StridedRead, decode
-from .packing import ZERO, Packing, Side, read_through, strides
-from .panel import Target, lay_out
-from .tile import Span, epilogue
+from ....base import dtypes
+from ....base.extents import Extent, lower, product, upper
+from ....lang import expr, scalar
+from ....lang.expr import Expr, lit
+from ....lang.loops import LANES, Loop, Prefetch, Set, Store, When, index_var
+from ...groups.fuse import Fusion
+from ...plan import Launch
+from ..nest import Builder, Nest, StridedRead, decode
+from ..packing import ZERO, Packing, Side, read_through, strides
+from ..panel import Target, lay_out
+from ..tile import Span, epilogue
+from .direct import TILES, choose_tile
 from .winograd_tiles import F32, POINTS, SKEW, Tiles, of_weights, points, to_pixels, transformed
 
 NEAR = 1 << 17          # elements of transformed tiles that a task keeps, about

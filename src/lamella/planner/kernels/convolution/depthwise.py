@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from numpy import ndindex
 
-from ...base import dtypes
-from ...base.extents import product, upper
-from ...lang import expr, scalar
-from ...lang.expr import Expr, lit
-from ...lang.loops import LANES, Loop, Set, When, index_var, lane_index
-from ...lang.order import CONTRACT_CHUNK
-from ..groups.fuse import Fusion
-from ..plan import Launch
-from .nest import Builder, Nest, accumulator, decode, merged_axes
-from .packing import ZERO, Packing, Side
-from .tile import Span, direct_epilogue
+from ....base import dtypes
+from ....base.extents import product, upper
+from ....lang import expr, scalar
+from ....lang.expr import Expr, lit
+from ....lang.loops import LANES, Loop, Set, When, index_var, lane_index
+from ....lang.order import CONTRACT_CHUNK
+from ...groups.fuse import Fusion
+from ...plan import Launch
+from ..nest import Builder, Nest, accumulator, decode, merged_axes
+from ..packing import ZERO, Packing, Side
+from ..tile import Span, direct_epilogue
 from .windows import Window, all_inside, parts_of, whole
 
 WORK = 1 << 15          # multiply-adds that are worth claiming at a time

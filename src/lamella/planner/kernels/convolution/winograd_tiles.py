@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...base import dtypes
-from ...base.extents import Extent
-from ...lang import expr, scalar
-from ...lang.expr import Expr, lit
-from ...lang.loops import LANES, Loop, Prefetch, Set, Store, When, index_var, lane_index
-from ..groups.linear import linear
-from .nest import ZERO, Builder, Nest
+from ....base import dtypes
+from ....base.extents import Extent
+from ....lang import expr, scalar
+from ....lang.expr import Expr, lit
+from ....lang.loops import LANES, Loop, Prefetch, Set, Store, When, index_var, lane_index
+from ...groups.linear import linear
+from ..nest import ZERO, Builder, Nest
 from .windows import Window, inside
 
 POINTS = 16             # places of a transformed tile, each with a matrix product of its own

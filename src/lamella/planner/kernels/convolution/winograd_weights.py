@@ -9,21 +9,21 @@ joined to the nine taps, by the task itself or, where there are parts, in a seco
 
 from __future__ import annotations
 
-from ...base import dtypes
-from ...base.extents import lower, product
-from ...ir.node import Node
-from ...lang import expr, scalar
-from ...lang.expr import Expr, lit
-from ...lang.loops import LANES, Loop, Prefetch, Set, Store, index_var, lane_index
-from ...lang.order import WINOGRAD_CHUNK
-from ..groups.fuse import Fusion
-from ..plan import Launch
-from .convolve import choose_tile
-from .nest import Builder, Nest, decode
-from .packing import ZERO, Side
-from .parts import Parts
-from .rows import levels_of
-from .tile import Span, Tree, epilogue
+from ....base import dtypes
+from ....base.extents import lower, product
+from ....ir.node import Node
+from ....lang import expr, scalar
+from ....lang.expr import Expr, lit
+from ....lang.loops import LANES, Loop, Prefetch, Set, Store, index_var, lane_index
+from ....lang.order import WINOGRAD_CHUNK
+from ...groups.fuse import Fusion
+from ...plan import Launch
+from ..nest import Builder, Nest, decode
+from ..packing import ZERO, Side
+from ..parts import Parts
+from ..rows import levels_of
+from ..tile import Span, Tree, epilogue
+from .direct import choose_tile
 from .winograd_tiles import F32, POINTS, SKEW, Tiles, of_cotangent, points, to_weights, transformed
 
 TAPS = 9

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ...base import dtypes
-from ...base.extents import Extent, upper
-from ...lang import scalar
-from ...lang.expr import Expr, lit
-from ...lang.loops import Set, index_var
-from ..groups.linear import Linear, linear
-from .nest import Builder, Nest, StridedRead
-from .packing import Side
+from ....base import dtypes
+from ....base.extents import Extent, upper
+from ....lang import scalar
+from ....lang.expr import Expr, lit
+from ....lang.loops import Set, index_var
+from ...groups.linear import Linear, linear
+from ..nest import Builder, Nest, StridedRead
+from ..packing import Side
 
 
 class Limit(NamedTuple):

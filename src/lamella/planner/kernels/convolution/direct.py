@@ -10,18 +10,18 @@ over one block before the next, so that what they read of the panel stays near (
 
 from __future__ import annotations
 
-from ...base import dtypes
-from ...base.extents import Extent, lower, product, upper
-from ...lang import expr, scalar
-from ...lang.expr import Expr, lit
-from ...lang.loops import LANES, Loop, Set, Store, When, index_var
-from ...lang.order import CONTRACT_CHUNK
-from ..groups.fuse import Fusion
-from ..plan import Launch
-from .nest import Builder, Nest, accumulator, advance, decode
-from .packing import ZERO, Packing, Side
-from .rows import levels_of
-from .tile import Span, Tree, epilogue
+from ....base import dtypes
+from ....base.extents import Extent, lower, product, upper
+from ....lang import expr, scalar
+from ....lang.expr import Expr, lit
+from ....lang.loops import LANES, Loop, Set, Store, When, index_var
+from ....lang.order import CONTRACT_CHUNK
+from ...groups.fuse import Fusion
+from ...plan import Launch
+from ..nest import Builder, Nest, accumulator, advance, decode
+from ..packing import ZERO, Packing, Side
+from ..rows import levels_of
+from ..tile import Span, Tree, epilogue
 from .windows import Limit, Window, inside, part, reach
 
 TILES = ((6, 4), (5, 4), (4, 4), (8, 3), (8, 2), (6, 2), (8, 1), (6, 1), (4, 1))

@@ -9,22 +9,22 @@ second launch.
 
 from __future__ import annotations
 
-from ...base import dtypes
-from ...base.extents import lower, product, upper
-from ...ir.node import Node
-from ...lang import expr, scalar
-from ...lang.expr import Expr, lit
-from ...lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index
-from ...lang.order import CONTRACT_CHUNK
-from ..groups.fuse import Fusion
-from ..plan import Launch
-from .convolve import choose_tile
+from ....base import dtypes
+from ....base.extents import lower, product, upper
+from ....ir.node import Node
+from ....lang import expr, scalar
+from ....lang.expr import Expr, lit
+from ....lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index
+from ....lang.order import CONTRACT_CHUNK
+from ...groups.fuse import Fusion
+from ...plan import Launch
+from ..nest import Builder, Nest, accumulator, decode
+from ..packing import ZERO, Side
+from ..parts import Parts
+from ..tile import Span, epilogue
 from .correlate import TILES
 from .depthwise import MOST_TAPS
-from .nest import Builder, Nest, accumulator, decode
-from .packing import ZERO, Side
-from .parts import Parts
-from .tile import Span, epilogue
+from .direct import choose_tile
 from .windows import Window, all_inside, parts_of, whole
 
 NEAR_PARTS = 32         # where several tiles read the same pixels one after another

@@ -9,21 +9,21 @@ tasks of their own, whose results meet in a second launch.
 
 from __future__ import annotations
 
-from ...base import dtypes
-from ...base.extents import Extent, lower, product, upper
-from ...ir.node import Node
-from ...lang import expr, scalar
-from ...lang.expr import Expr, lit
-from ...lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index
-from ...lang.order import CONTRACT_CHUNK
-from ..groups.fuse import Fusion
-from ..plan import Launch
-from .convolve import choose_tile
-from .nest import Builder, Nest, accumulator, advance, decode
-from .packing import ZERO, Side
-from .parts import Parts
-from .rows import levels_of
-from .tile import Span, Tree, epilogue
+from ....base import dtypes
+from ....base.extents import Extent, lower, product, upper
+from ....ir.node import Node
+from ....lang import expr, scalar
+from ....lang.expr import Expr, lit
+from ....lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index
+from ....lang.order import CONTRACT_CHUNK
+from ...groups.fuse import Fusion
+from ...plan import Launch
+from ..nest import Builder, Nest, accumulator, advance, decode
+from ..packing import ZERO, Side
+from ..parts import Parts
+from ..rows import levels_of
+from ..tile import Span, Tree, epilogue
+from .direct import choose_tile
 from .windows import Window, inside, part
 
 TILES = ((6, 4), (5, 4), (4, 4), (3, 4), (2, 4), (1, 4), (14, 2), (13, 2), (12, 2), (8, 2),
