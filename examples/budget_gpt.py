@@ -55,6 +55,7 @@ def trained(memory: int | None, tokens: np.ndarray):
 def main(path: Path) -> None:
     tokens = np.random.default_rng(0).integers(
         0, VOCABULARY, (STEPS, BATCH, CONTEXT + 1)).astype(np.int32)
+    print("\n== a small GPT, trained with all the memory it asks for, and with a third of it ==")
     whole, weights, seconds = trained(None, tokens)
     small, again, longer = trained(whole.peak // SHARE, tokens)
     for name, report, digest, spent in (("all it asks for", whole, weights, seconds),
