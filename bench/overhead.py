@@ -276,6 +276,44 @@ def _resident() -> float:
     return pages * resource.getpagesize() / 2 ** 20
 
 
+SIZES = """
+import time
+import numpy as np
+import lamella
+from lamella import nn
+count = {count}
+rng, keys = np.random.default_rng(0), lamella.random.split(lamella.random.key(0), 2)
+B, T = lamella.symbol("B", 1, 256), lamella.symbol("T", 1, 128)
+mlp = nn.MLP([64, 256, 10], key=keys[0])
+gpt = nn.GPT(vocabulary=65, context=128, layers=2, heads=4, width=64, key=keys[1])
+x, labels = rng.standard_normal((256, 64), "float32"), rng.integers(0, 10, 256).astype("int32")
+tokens = rng.integers(0, 65, (256, 128)).astype("int32")
+rows = [(x[:n], labels[:n]) for n in range(1, count + 1)]
+texts = [(t, t) for k in range(count) for t in [tokens[:1 + k % 8, :1 + 37 * k % 128]]]
+def loss(model, x, y):
+    return nn.losses.cross_entropy(model(x), y)
+for model, sizes, given in ((mlp, dict(x=(B, None), y=(B,)), rows),
+                            (gpt, dict(x=(B, T), y=(B, T)), texts)):
+    f = lamella.compile(lamella.value_and_grad(loss), sizes=sizes)
+    began = time.perf_counter()
+    for a in given:
+        float(f(model, *a)[0])
+    print(time.perf_counter() - began, len(f.entries))
+"""
+
+
+def sizes(quick: bool) -> dict:
+    """Forward and gradients at 200 sizes by one compile, with an empty object cache."""
+    count = 10 if quick else 200
+    told = python(SIZES.format(count=count), LAMELLA_CACHE="off").splitlines()
+    found = {}
+    for name, line in zip((f"{count} batch sizes of an MLP", f"{count} batches x lengths of a GPT"),
+                          told, strict=True):
+        seconds, compiles = line.split()
+        found |= {name: (float(seconds), "s"), f"{name}: compiles": (float(compiles), "")}
+    return found
+
+
 def size(quick: bool) -> dict:
     folder = ROOT / "src" / "lamella"
     own = sum(f.stat().st_size for f in folder.rglob("*")
@@ -312,7 +350,8 @@ def _installed(requirements: Iterable[str]) -> dict[str, int]:
 
 
 PARTS = {"import": importing, "call": calls, "latency": latency, "node": nodes,
-         "uncompiled": uncompiled, "compile": compiling, "memory": memory, "size": size}
+         "uncompiled": uncompiled, "compile": compiling, "memory": memory, "sizes": sizes,
+         "size": size}
 
 
 def main(arguments: Sequence[str]) -> None:
