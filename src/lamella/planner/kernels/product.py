@@ -25,6 +25,9 @@ def schedule_product(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch
         return special(nest, buffers, fusion, target)
     windows = windowed(nest)
     if windows is None:
+        for e in nest.bodies[0].args:
+            if is_depthwise(nest, e):  # the last axis is in both operands: lanes, not a batch
+                return schedule_depthwise(nest, e, buffers, fusion)
         return schedule_contraction(nest, buffers, fusion, target)
     if is_depthwise(nest, windows):
         return schedule_depthwise(nest, windows, buffers, fusion)

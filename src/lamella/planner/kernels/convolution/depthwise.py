@@ -33,12 +33,19 @@ def is_depthwise(nest: Nest, windows: Expr) -> bool:
     other, = (nest.reads[e] for e in dot.args if e is not windows)
     long = [a for a in axes if a.attr[1] != 1]
     both = [a for a in long if a in other.strides and a in side.read.strides]
-    runs = merged_axes(both, [side.read.strides], set())
+    channels = _channels(side, both)
     alone = all(a in side.read.strides for a in long if a in other.strides)
     count = product(a.attr[1] for a in dot.attr[1])
-    return bool(runs) and len(runs) == 1 and alone and long[-1] is runs[-1][2] and \
-        side.stride(runs[-1][2]) == 1 and upper(runs[-1][1]) >= LANES // 2 and \
+    return bool(channels) and alone and long[-1] is channels[-1] and \
+        side.stride(channels[-1]) == 1 and \
+        upper(product(a.attr[1] for a in channels)) >= LANES // 2 and \
         upper(count) <= CONTRACT_CHUNK and side.limited.isdisjoint(both)
+
+
+def _channels(side: Side, both: list[Expr]) -> list[Expr]:
+    """Those of the axes that both operands have which end in one run through the image."""
+    runs = merged_axes(both, [side.read.strides], set())
+    return list(runs[-1][0]) if runs else []
 
 
 def schedule_depthwise(nest: Nest, windows: Expr, buffers, fusion: Fusion) -> list[Launch]:
@@ -57,8 +64,9 @@ class _Depthwise:
         weights, = (e for e in self.dot.args if e is not windows)
         read = nest.reads[weights]
         self.weights = Side(read, [a for a in axes if a in read.strides], self.bound)
-        self.channels = [a for a in axes if a in self.weights.axes and a.attr[1] != 1]
-        self.pixels = [a for a in axes if a not in self.channels and a.attr[1] != 1]
+        long = [a for a in axes if a.attr[1] != 1]
+        self.channels = _channels(self.window, [a for a in long if a in self.weights.axes])
+        self.pixels = [a for a in long if a not in self.channels]
         self.units = [a for a in axes if a.attr[1] == 1]
         self.acc = accumulator(self.dot.dtype)
         self.width = product(a.attr[1] for a in self.channels)
@@ -66,12 +74,14 @@ class _Depthwise:
         self.packing = Packing(nest, self.buffers, self.access, self.bound)
 
     def launches(self) -> list[Launch]:
-        if self.weights.stride(self.channels[-1]) != 1:
-            self.weights = self.packing.copied(self.weights, [*self.bound, *self.channels],
-                                               "weights by tap")
+        apart = [a for a in self.pixels if a in self.weights.axes]
+        if self.weights.stride(self.channels[-1]) != 1 or len(self.weights.runs(self.channels)) > 1:
+            self.weights = self.packing.copied(
+                self.weights, [*apart, *self.bound, *self.channels], "weights by tap")
         self.nest.access = self.access
         b = self.b = Builder(self.nest, self.buffers)
-        *lines, self.along = self.pixels or [expr.axis("pixel", 1)]
+        *lines, self.along = self.pixels if self.pixels and self.pixels[-1] not in apart else [
+            *self.pixels, expr.axis("pixel", 1)]
         rows = product(a.attr[1] for a in lines)
         task, first, pixel = index_var("task"), index_var("first"), index_var("pixel")
         across, channels = b.size(("across",), self.along.attr[1]), b.size(
