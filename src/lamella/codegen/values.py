@@ -140,6 +140,8 @@ class Values(Writer):
             return self._trailing_zeros(e)
         if kind == "transposed":
             return self._transposed(e)
+        if kind == "pair":
+            return self._pair(e)
         raise UnsupportedError(f"the loop level has no expression of kind {kind!r}: {e}")
 
     def _counts(self, e: Expr) -> bool:
@@ -252,6 +254,19 @@ class Values(Writer):
         rows = [self.spread(v, a.dtype) for v, a in zip(given, e.args)]
         return Value(transpose(rows, shuffled)[e.attr], LANES, depth,
                      all(v.steady for v in given))
+
+    def _pair(self, e: Expr) -> Value:
+        """The instruction for two products of bfloat16."""
+        given = [self.memo[a] for a in e.args]
+        depth = self.place(max(v.depth for v in given))
+        a, b, start = (self.spread(v, x.dtype) for v, x in zip(given, e.args))
+        words, halves = vector("i32", LANES), vector("bfloat", 2 * LANES)
+        sums, name = vector("float", LANES), "@llvm.x86.avx512bf16.dpbf16ps.512"
+        a, b = (self.once(f"bitcast {words} {x} to {halves}", self.place(v.depth))
+                for x, v in ((a, given[0]), (b, given[1])))
+        self.declare(f"declare {sums} {name}({sums}, {halves}, {halves})")
+        text = self.op(f"call {sums} {name}({sums} {start}, {halves} {a}, {halves} {b})", depth)
+        return Value(text, LANES, depth, all(v.steady for v in given))
 
     def _trailing_zeros(self, e: Expr) -> Value:
         v = self.memo[e.args[0]]

@@ -166,6 +166,13 @@ def transposed(rows: Sequence[Expr], k: int) -> Expr:
     return make("transposed", tuple(rows), k, rows[0].dtype)
 
 
+def pair_product(a: Expr, b: Expr, start: Expr) -> Expr:
+    """start + two products of bfloat16: a and b are words (int32) that hold two each. The upper
+    halves are multiplied and added first, then the lower ones, each with one rounding; what is
+    smaller than 2^-126 may count as zero. Only for targets with `pairs`."""
+    return make("pair", (a, b, start), None, start.dtype)
+
+
 def trailing_zeros(x: Expr) -> Expr:
     """The number of trailing zero bits of a one-lane index that is not zero."""
     return make("ctz", (x,), None, dtypes.index)

@@ -34,10 +34,13 @@ DIRECT_ROWS = 32        # up to so many rows the right operand is not worth pack
 
 def schedule_contraction(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch]:
     """The launches of a contraction and the maps fused behind it."""
-    return _Contraction(nest, buffers, fusion, target).launches()
+    return Contraction(nest, buffers, fusion, target).launches()
 
 
-class _Contraction:
+class Contraction:
+    """A contraction while its launches are written. `steps` are what a chain's loop runs over: the
+    summed positions, `chunk` of them from a fresh sum on."""
+
     def __init__(self, nest: Nest, buffers, fusion: Fusion, target):
         self.nest, self.buffers = nest, dict(buffers)
         self.access = dict(fusion.access)
@@ -53,18 +56,20 @@ class _Contraction:
         self.columns = [a for a in self.axes if a in self.right.axes and a not in both]
         self.rows = [a for a in self.axes if a not in both and a not in self.columns]
         self.count = product(a.attr[1] for a in self.bound)
+        self.steps, self.chunk = self.count, CONTRACT_CHUNK
         self.m = product(a.attr[1] for a in self.rows)
         self.acc = accumulator(self.dot.dtype)
         self.written_out = target.level == "loops"  # vectors may be turned, masked, called for
-        ways = self._ways()
+        self.ways = self._ways()
         self.n = product(a.attr[1] for a in self.columns)
         self.steady = id(self.right.read.base) in fusion.steady
-        self.tiling = choose_tiling(self._measures(ways), target)
+        self.tiling = choose_tiling(self._measures(self.ways), target)
         self.packed, self.way = self.tiling.packed, self.tiling.right
+        self.left_laid, self.right_laid = self.acc, self.right.dtype  # what panels hold
 
     def _measures(self, ways: tuple[str, ...]) -> Product:
         left, right = self.left.layout(self.rows), self.right.layout(self.columns)
-        return Product(product(a.attr[1] for a in self.batch), self.m, self.count, self.n,
+        return Product(product(a.attr[1] for a in self.batch), self.m, self.steps, self.n,
                        left, right, ways, self.steady, self._lies_flat(self.left, self.rows))
 
     def _lies_flat(self, side: Side, axes) -> bool:
@@ -154,14 +159,14 @@ class _Contraction:
         self.i0, self.panel = index_var("i0"), index_var("panel")
         if self.packed:
             pitch = pitch_of(t.rows)
-            deep = scalar.minimum(b.size(("k",), self.count), t.block)
-            self.laid = b.scratch(self.acc, deep * (t.group * pitch) + slack(pitch))
+            deep = scalar.minimum(b.size(("k",), self.steps), t.block)
+            self.laid = b.scratch(self.left_laid, deep * (t.group * pitch) + slack(pitch))
         if self.way == TASK:
-            deep = scalar.minimum(b.size(("k",), self.count), t.block)
-            self.panel_laid = b.scratch(self.right.dtype, deep * t.width)
+            deep = scalar.minimum(b.size(("k",), self.steps), t.block)
+            self.panel_laid = b.scratch(self.right_laid, deep * t.width)
         self.right_load = self._right_loads()
-        count = b.size(("k",), self.count)
-        if upper(self.count) > t.block:
+        count = b.size(("k",), self.steps)
+        if upper(self.steps) > t.block:
             return self._blocks(count)
         tile = "" if self._direct() else b.scratch(self.acc, lit(t.size, dtypes.index))
         return [*self._lay_out_rows(ZERO, count), self._tiles(
@@ -202,9 +207,9 @@ class _Contraction:
         if depth == 1:
             return [blocks(ZERO, count), self._tiles([*(load if direct else []), *ending])]
         c = index_var("c")
-        chunks, start = (count + (CONTRACT_CHUNK - 1)) // CONTRACT_CHUNK, c * CONTRACT_CHUNK
+        chunks, start = (count + (self.chunk - 1)) // self.chunk, c * self.chunk
         return [Loop(c, ZERO, chunks, [
-                    blocks(start, scalar.minimum(start + CONTRACT_CHUNK, count)),
+                    blocks(start, scalar.minimum(start + self.chunk, count)),
                     self._tiles([*load, *tree.push(c)])]),
                 self._tiles([*tree.joined(chunks, self.acc), *([] if direct else store), *ending])]
 
@@ -259,7 +264,8 @@ class _Contraction:
     def _packed_left(self, low: Expr, high: Expr):
         """As `_left_loads`, of rows that the task has laid out."""
         pitch, start = pitch_of(self.tiling.rows), self._panel_of(low, high)
-        return [], lambda k, r: expr.load(self.laid, start + (k - low) * pitch + r, self.acc)
+        return [], lambda k, r: expr.load(self.laid, start + (k - low) * pitch + r,
+                                            self.left_laid)
 
     def _left_loads(self):
         """(statements, left): left(k, r) is the element of row i0 + r (the last row again beyond
@@ -314,7 +320,7 @@ class _Contraction:
         width = self.tiling.width
         if self.way == TASK:
             return lambda k, v, low: expr.load(
-                self.panel_laid, (k - low) * width + v * LANES, side.dtype, LANES)
+                self.panel_laid, (k - low) * width + v * LANES, self.right_laid, LANES)
         name = b.operand(side.read.base, side.read.offset, side.dtype)
         start = b.address(name, {a: side.stride(a) for a in self.batch_of(side)}, self.places)
         if self.way == BEFORE:

@@ -106,7 +106,7 @@ class Builder:
         return self.buffer(self.buffers[id(base)], offset, dtype, writes)
 
     def buffer(self, buffer: Buffer, offset: Extent, dtype: DType, writes: bool = False) -> str:
-        key = (id(buffer), offset, writes)
+        key = (id(buffer), offset, writes, dtype)
         name = self.names.get(key)
         if name is None:
             name = self.names[key] = f"b{len(self.operands)}"

@@ -14,6 +14,7 @@ from .convolution.windows import moves, windowed
 from .convolution.winograd import schedule_winograd
 from .convolution.winograd_weights import schedule_winograd_weights
 from .nest import Nest
+from .paired import pairs_up, schedule_paired
 
 WINOGRAD = {"winograd": schedule_winograd, "winograd weights": schedule_winograd_weights}
 
@@ -28,7 +29,8 @@ def schedule_product(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch
         for e in nest.bodies[0].args:
             if is_depthwise(nest, e):  # the last axis is in both operands: lanes, not a batch
                 return schedule_depthwise(nest, e, buffers, fusion)
-        return schedule_contraction(nest, buffers, fusion, target)
+        found = schedule_paired(nest, buffers, fusion, target) if pairs_up(nest, target) else None
+        return found or schedule_contraction(nest, buffers, fusion, target)
     if is_depthwise(nest, windows):
         return schedule_depthwise(nest, windows, buffers, fusion)
     if sums_taps(nest, windows):

@@ -12,7 +12,7 @@ from ...base.extents import Extent, lower, upper
 from ...lang.loops import LANES
 from ...lang.order import CONTRACT_CHUNK
 
-LEAST_TASKS = 16        # of a product, where it has so much work
+LEAST_TASKS, FEW_TASKS = 16, 4  # of a product, where it has so much work
 TASK_WORK = 1 << 21     # operations that are worth a task of their own
 READ_ROWS = 24          # rows whose operations take as long as reading the right operand
 BLOCK, NEAR_BLOCK = 1024, 256   # positions that all tiles of a task run over together, at most
@@ -28,6 +28,8 @@ STRIDED_RATE = 28       # what lies a stride apart,
 LINE_RATE = 24          # and whole lines, of which one element is used
 BLEND = 0.03            # the part of such cycles that arithmetic does not hide
 LATE = 1.0              # cycles until an element of another page of memory is there
+AWAY, AWAY_LATE = 8 << 20, 12.0     # the same where an operand has so many bytes and more
+MASKS, MASKED = 7, 0.5  # masks that registers hold; cycles to bring another one
 LINE, PAGE, WAYS = 64, 4096, 8
 END = 0.1               # cycles for a vector of results
 STORED = 0.2            # cycles for an element that goes through memory
@@ -59,7 +61,7 @@ class Layout(NamedTuple):
 class Product(NamedTuple):
     """What is to be cut: extents, and how the operands lie. `ways`: how the right operand may be
     read; `steady`: it stays the same while the product runs again and again, so that it is packed
-    once; `may_pack`: a task may lay out its rows of the left operand."""
+    once; `may_pack`: a task may lay out its rows of the left operand, `must_pack`: it has to."""
 
     batch: Extent
     m: Extent
@@ -70,6 +72,7 @@ class Product(NamedTuple):
     ways: tuple[str, ...]
     steady: bool
     may_pack: bool
+    must_pack: bool = False
 
 
 class Tiling(NamedTuple):
@@ -111,7 +114,8 @@ def tilings(p: Product, target) -> list[Tiling]:
     found = [_tasks(p, rows, vectors, packed, right, block, target)
              for block in (BLOCK, NEAR_BLOCK) if block == BLOCK or block < upper(p.k)
              for rows, vectors in target.contract_tiles for right in p.ways
-             for packed in (False, True) if not packed or (p.may_pack and rows <= LANES)]
+             for packed in (False, True) if packed and p.may_pack and rows <= LANES or
+             not packed and not p.must_pack]
     return [t for t in dict.fromkeys(found) if t.right != TASK or
             min(t.block, max(1, upper(p.k))) * t.width * p.right.itemsize <= target.core_bytes // 8]
 
@@ -124,7 +128,9 @@ def cycles(p: Product, t: Tiling, target) -> float:
     late = LATE * (not t.packed and p.left.along != 1 and _new_page(p.left))
     split = 1
     if t.right == PLACE:
-        late += LATE * _new_page(p.right)
+        away = k * n * p.right.itemsize > AWAY
+        late += (AWAY_LATE if away else LATE) * _new_page(p.right)
+        late += 0 if away else MASKED * max(0, t.vectors - MASKS)
         split = 1 if isinstance(p.right.along, int) and p.right.along % LANES == 0 else 2
     position = max(t.rows * vectors / 2, (t.rows + split * vectors) / 2, LATENCY, far)
     position += far * BLEND + late
@@ -172,12 +178,15 @@ def _tasks(p: Product, rows: int, vectors: int, packed: bool, right: str, block:
     others = max(1, upper(p.batch))
     stream = right == PLACE and upper(p.m) <= STREAM_ROWS
     block = STREAM_BLOCK if stream and panels > 1 else min(block, CONTRACT_CHUNK)
-    group = max(1, min(tiles, target.core_bytes // 2 // (rows * min(block, k) * 4)))
+    room = target.core_bytes * 2 if p.must_pack else target.core_bytes // 2
+    group = max(1, min(tiles, room // (rows * min(block, k) * 4)))
     wide = panels
     if k > block:  # the sums of all tiles wait while a block is run over
         wide = max(1, min(panels, target.core_bytes // 2 // (rows * width * 4 * group)))
     work = 2 * (rows if tiles > 1 else max(rows, READ_ROWS)) * width * k
     least = 8 if packed else 1          # panels that make up for laying out the rows
+    if p.must_pack:     # both operands are laid out by every task: few of them
+        return Tiling(rows, vectors, packed, right, *_few(p, tiles, group, panels, wide), block)
     while others * -(-tiles // group) * -(-panels // wide) < LEAST_TASKS and \
             group * wide * work > TASK_WORK:
         if wide >= 2 * least and group * rows <= wide * width // (4 if packed else 1):
@@ -187,3 +196,19 @@ def _tasks(p: Product, rows: int, vectors: int, packed: bool, right: str, block:
         else:
             break
     return Tiling(rows, vectors, packed, right, group, wide, block)
+
+
+def _few(p: Product, tiles: int, group: int, panels: int, wide: int) -> tuple[int, int]:
+    """Tiles of rows and panels of a task, for a few tasks, each time cut where it costs less."""
+    left = p.left.copying() * max(1, upper(p.m))
+    right = p.right.copying() * max(1, upper(p.n))
+    while max(1, upper(p.batch)) * -(-tiles // group) * -(-panels // wide) < FEW_TASKS:
+        if wide > 1 and (left <= right or group == 1):
+            wide = -(-wide // 2)
+            left *= 2
+        elif group > 1:
+            group = -(-group // 2)
+            right *= 2
+        else:
+            break
+    return group, wide

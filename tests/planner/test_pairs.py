@@ -1,0 +1,79 @@
+"""Products of bfloat16 by pairs of positions: the bits are those of the chain position by position,
+small numbers included."""
+
+import numpy as np
+import pytest
+
+import lamella
+from lamella.codegen.target import ALL
+from lamella.engine import kernels
+from lamella.engine.executable import Executable
+from lamella.engine.value import Value
+from lamella.planner.build import build_plan
+from lamella.runtime import llvm
+
+HERE = [t for t in ALL if llvm.host().features.issuperset(t.features)]
+SHAPES = [(37, 33, 70, "nn"), (16, 16, 16, "nn"), (40, 100, 50, "nt"), (40, 101, 50, "tn"),
+          (64, 1025, 48, "tt"), (20, 2500, 33, "nn"), (9, 7, 1, "nn"), (30, 4100, 20, "nt"),
+          (600, 40, 300, "nn")]
+
+
+def rounded(x):
+    return lamella.asarray(np.float32(x)).astype("bfloat16").astype("float32").numpy().copy()
+
+
+def chain(a, b):
+    """Fused multiply-adds in ascending order; the products of two bfloat16 are exact."""
+    sums = np.zeros((a.shape[0], b.shape[1]), np.float32)
+    for k in range(a.shape[1]):
+        exact = a[:, k:k + 1].astype(np.longdouble) * b[k:k + 1].astype(np.longdouble)
+        sums = (sums.astype(np.longdouble) + exact).astype(np.float32)
+    return sums
+
+
+def product(layout):
+    return lambda p, q: (p.mT if layout[0] == "t" else p) @ (q.mT if layout[1] == "t" else q)
+
+
+@pytest.mark.parametrize("m,k,n,layout", SHAPES)
+@pytest.mark.parametrize("scales", [(1.0, 1.0), (1e-20, 1e-18), (1e-30, 1.0), (1e20, 1e20)],
+                         ids=str)
+def test_the_chain_is_the_one_of_single_positions(m, k, n, layout, scales):
+    rng = np.random.default_rng(0)
+    a = rounded(rng.standard_normal((m, k)) * scales[0])
+    b = rounded(rng.standard_normal((k, n)) * scales[1])
+    a[0, :3], b[:2, 0] = 0.0, -0.0
+    x, y = (lamella.asarray(z.T.copy() if t == "t" else z).astype("bfloat16")
+            for z, t in zip((a, b), layout, strict=True))
+    got = lamella.compile(product(layout))(x, y).astype("float32").numpy()
+    with np.errstate(over="ignore", invalid="ignore"):
+        want = chain(a[:, :4096], b[:4096])
+        if k > 4096:
+            want = want + chain(a[:, 4096:], b[4096:])
+    np.testing.assert_array_equal(got, rounded(want))
+
+
+def test_one_small_element_is_enough():
+    a, b = np.ones((32, 64), np.float32), np.ones((64, 32), np.float32)
+    a[7, 9], b[9, 3] = 2.0 ** -100, 2.0 ** -33      # their product is 2^-133, a denormal number
+    a[7, :9] = a[7, 10:] = 0.0
+    x, y = (lamella.asarray(z).astype("bfloat16") for z in (a, b))
+    got = lamella.compile(product("nn"))(x, y).astype("float32").numpy()
+    assert got[7, 3] == 2.0 ** -133
+
+
+@pytest.mark.skipif(len(HERE) < 2, reason="one target here")
+def test_targets_agree_with_an_epilogue_over_the_operand():
+    p = lamella.trace(lambda x, w: lamella.tanh(x @ w) + x * 2.0,
+                      *(lamella.spec((48, 48), "bfloat16"),) * 2)
+    rng = np.random.default_rng(1)
+    given = [Value.from_numpy(lamella.asarray(np.float32(rng.standard_normal((48, 48))))
+                              .astype("bfloat16").numpy()) for _ in range(2)]
+    seen, before = set(), kernels.target()
+    for t in HERE:
+        kernels._target = t
+        try:
+            seen.add(Executable(build_plan(p, t))(given)[0].numpy().tobytes())
+        finally:
+            kernels._target = before
+    assert len(seen) == 1
