@@ -131,7 +131,8 @@ def cycles(p: Product, t: Tiling, target) -> float:
         away = k * n * p.right.itemsize > AWAY
         late += (AWAY_LATE if away else LATE) * _new_page(p.right)
         late += 0 if away else MASKED * max(0, t.vectors - MASKS)
-        split = 1 if isinstance(p.right.along, int) and p.right.along % LANES == 0 else 2
+        split = 1 if isinstance(p.right.along, int) and p.right.along % LANES == 0 else \
+            target.vector_bits // 128   # vectors that lie in two lines
     position = max(t.rows * vectors / 2, (t.rows + split * vectors) / 2, LATENCY, far)
     position += far * BLEND + late
     blocks = -(-k // t.block)
