@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 import lamella
 from lamella.base.errors import BudgetError
+from lamella.cli import recipe
 from lamella.cli.commands import app
 from lamella.cli.explaining import report_of
 from lamella.cli.main import main
@@ -134,7 +136,7 @@ def test_a_recipe_trains_a_file_that_serves(tmp_path):
 
 
 def test_an_interrupted_run_resumes_with_the_same_bits(tmp_path, monkeypatch):
-    from lamella.cli import recipe, training
+    from lamella.cli import training
 
     def run(name: str, epochs: int, **more) -> bytes:
         r = recipe.read(EXAMPLE, [f"output.file={tmp_path / name}", "model.sizes=[64, 16, 10]",
@@ -211,6 +213,13 @@ def test_a_wrong_setting_is_one_line():
                               capture_output=True, env={**os.environ, name: value,
                                                         "PYTHONPATH": os.pathsep.join(sys.path)})
         assert done.returncode == 1 and done.stderr.count("\n") == 1 and told in done.stderr
+
+
+def test_the_recipe_in_the_help_is_one():
+    told = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "120"}).output
+    lines = [line.strip() for line in told.splitlines() if " = " in line]
+    read = recipe.check(tomllib.loads("\n".join(lines)))
+    assert read == recipe.read(EXAMPLE)
 
 
 def test_a_trace_that_cannot_be_written_is_told_before_training(capsys, tmp_path):

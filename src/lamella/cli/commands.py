@@ -35,7 +35,19 @@ def train(recipe: Annotated[str, typer.Argument(metavar="RECIPE.toml")], change:
           memory: Memory = "",
           trace: Annotated[str, typer.Option(metavar="FILE", help="Record steps, loading and "
                                              "checkpoints for Perfetto or Chrome.")] = "") -> None:
-    """Train a model as a recipe says, and write its file."""
+    """Train a model as a recipe says, and write its file.
+
+    Ctrl-C stops after the step and leaves a checkpoint beside the file, from which --resume goes
+    on with the same bits. A whole recipe:
+
+    \b
+        model.kind = "mlp"              # mlp, gpt, or file.py:function
+        model.sizes = [64, 256, 10]     # a gpt's: vocabulary, context, layers, heads, width
+        data.name = "digits"            # or mnist with data.folder, text with data.file
+        optim.lr = 1e-3                 # optim.kind (adamw, sgd), weight_decay, momentum
+        train.epochs = 10               # train.batch_size, seed, memory ("64 MiB": a budget)
+        output.file = "digits.lamella"  # output.rows: the most in a served request
+    """
     from .recipe import read, read_bytes
     wanted, budget = read(recipe, change or ()), read_bytes(memory) if memory else None
     from contextlib import nullcontext
@@ -108,7 +120,15 @@ def serve(models: Annotated[list[str], typer.Argument(metavar="MODEL.lamella..."
           timeout: Annotated[float, typer.Option(help="Seconds until an answer.")] = 30.0,
           insecure: Annotated[bool, typer.Option(help="Allow any address, without a password.")]
           = False) -> None:
-    """Serve model files over the Open Inference Protocol v2 (REST)."""
+    """Serve model files over the Open Inference Protocol v2 (REST).
+
+    What waits is answered after the first Ctrl-C or SIGTERM; a second one ends it at once.
+
+    \b
+        curl localhost:8000/v2/models/NAME            # inputs and outputs of a model
+        curl localhost:8000/v2/models/NAME/infer -d '{"inputs": [{"name": "x",
+             "datatype": "FP32", "shape": [1, 2], "data": [0.5, 1]}]}'
+    """
     from ..serve.app import Limits
     from ..serve.server import serve as run
     limits = Limits(waiting=waiting, window=window / 1000, timeout=timeout)
