@@ -103,6 +103,10 @@ def test_errors_are_one_line(capsys, model, tmp_path):
     assert code == 2 and "No such option" in told
     code, told = failed(capsys, "serve", model, "--host", "0.0.0.0")
     assert code == 1 and "--insecure" in told
+    wrong = (("timeout", "-1"), ("timeout", "nan"), ("window", "-1"), ("waiting", "0"))
+    for option, value in wrong:
+        code, told = failed(capsys, "serve", model, f"--{option}", value)
+        assert code == 1 and told.startswith(f"lamella: {option} ") and "is needed" in told
     damaged = tmp_path / "damaged.lamella"
     damaged.write_bytes(Path(model).read_bytes()[:-1])
     code, told = failed(capsys, "serve", str(damaged))
@@ -173,6 +177,11 @@ def test_what_cannot_train_well_is_told(capsys, tmp_path):
     assert "must have 32 values in its last axis" in told("model.sizes=[32, 10]")
     assert "the loss is nan after epoch 1, and no file" in told("optim.lr=1e6", "optim.kind='sgd'",
                                                                 "model.sizes=[64, 99, 99, 10]")
+    (tmp_path / "own.py").write_text("def made(key, width=1): return None\n")
+    own = f"model.kind='{tmp_path}/own.py:made'"
+    assert "own.py:made gave NoneType, not a model" in told(own)
+    assert "unexpected keyword argument 'wdith'" in told(own, "model.options.wdith=2")
+    (tmp_path / "own.py").unlink()
     assert os.listdir(tmp_path) == []
 
 
@@ -207,7 +216,7 @@ def test_a_full_disk_is_told_with_the_file(capsys, tmp_path, monkeypatch):
 
 def test_a_wrong_setting_is_one_line():
     for setting, told in (("LAMELLA_THREADS=two", "expected a whole number"),
-                          ("LAMELLA_TARGET=arm", "known: avx512, avx2")):
+                          ("LAMELLA_TARGET=arm", "no target is called 'arm'; known: ")):
         name, value = setting.split("=")
         done = subprocess.run([sys.executable, "-m", "lamella", "plan", str(EXAMPLE)], text=True,
                               capture_output=True, env={**os.environ, name: value,

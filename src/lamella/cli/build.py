@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,16 @@ def model(recipe: Recipe) -> Any:
     if m.kind == "gpt":
         return nn.GPT(vocabulary=m.vocabulary, context=m.context, layers=m.layers, heads=m.heads,
                       width=m.width, key=key)
-    return _from_file(m)(key=key, **m.options)
+    make = _from_file(m)
+    try:
+        inspect.signature(make).bind(key=key, **m.options)
+    except TypeError as e:
+        raise RecipeError(f"model.options: {m.kind} takes key and options: {e}") from None
+    made = make(key=key, **m.options)
+    if not callable(made):
+        raise RecipeError(f"model.kind: {m.kind} gave {type(made).__name__}, not a model that can "
+                          f"be called")
+    return made
 
 
 def _from_file(m: ModelPart) -> Callable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -37,6 +38,13 @@ class Limits:
     window: float = 0.001  # seconds that the first of a batch waits for others
     timeout: float = 30.0  # seconds until a body is whole, and from then until an answer
     connections: int = 1000  # open at a time; further requests are told to come later
+
+    def __post_init__(self):
+        for name in ("body", "bodies", "waiting", "timeout", "connections"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise LamellaError(f"{name} {getattr(self, name)}: a number above 0 is needed")
+        if not 0 <= self.window < math.inf:
+            raise LamellaError(f"window {self.window}: a number from 0 on is needed")
 
 
 class Bodies:
