@@ -43,11 +43,13 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
     kernel of its own (composites one for all of their parts where that is possible).
     """
     plan = _planned(program, target, donated, fixed, fused, LITTLE)
+    first = plan.steps
     if fused:
         settle(plan)
     if budget is not None and not fits(plan, budget):
-        plan = keep([partial(_planned, program, target, donated, fixed, fused, worth)
-                     for worth in (MUCH, LITTLE)], budget)
+        plan.steps = first
+        plan = keep([partial(_planned, program, target, donated, fixed, fused, MUCH),
+                     lambda whole=plan: whole], budget)
     share_bytes(plan)
     plan.steps = _without_vain_copies(plan.steps)
     if _has_parts(program):
@@ -61,11 +63,12 @@ def memory_curve(program: Program, target, donated: frozenset[int] = frozenset()
                  fixed: frozenset[int] = frozenset(), threads: int = 1) -> list[Point]:
     """The plans that memory budgets choose from, the largest first and the floor last."""
     whole = _planned(program, target, donated, fixed, True, LITTLE)
+    first = whole.steps
     settle(whole)
     found = points(whole, threads, at_most=1)
-    for worth in (MUCH, LITTLE):
-        others = points(_planned(program, target, donated, fixed, True, worth), threads)
-        found += [p for p in others if p.peak < found[-1].peak]
+    whole.steps = first
+    for plan in (_planned(program, target, donated, fixed, True, MUCH), whole):
+        found += [p for p in points(plan, threads) if p.peak < found[-1].peak]
     return found
 
 

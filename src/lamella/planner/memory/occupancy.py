@@ -89,7 +89,9 @@ class Occupancy:
 
     def lives(self, v: int) -> list[tuple[int, int]]:
         """From which run (its key) to which the value is there, once for each that makes it."""
-        makes, uses = self.makes[v], self.uses[v]
+        return self._lives(v, self.makes[v], self.uses[v])
+
+    def _lives(self, v: int, makes: list[int], uses: list[int]) -> list[tuple[int, int]]:
         found = []
         for k, make in enumerate(makes):
             end = bisect_left(uses, makes[k + 1]) if k + 1 < len(makes) else len(uses)
@@ -102,6 +104,56 @@ class Occupancy:
     def alive(self, v: int, key: int) -> bool:
         """Whether the value is there in a run (that need not read it)."""
         return any(a <= key <= z for a, z in self.lives(v))
+
+    def excess_with(self, runs: list[tuple[int, int]], limit: int) -> int:
+        """What the excess would be with these runs too, which are not there yet; nothing changes.
+
+        Told apart are lives of the values that the runs touch, as they are and as they would be:
+        their difference is counted over the runs there are, and in each of the new ones.
+        """
+        units, sizes = self.work.units, self.work.sizes
+        uses: dict[int, list[int]] = {}
+        makes: dict[int, list[int]] = {}
+        for unit, slot in runs:
+            key = self.key(unit, slot)
+            for v in units[unit].reads:
+                uses.setdefault(v, []).append(key)
+            for v in units[unit].writes:
+                makes.setdefault(v, []).append(key)
+        changed: list[tuple[int, int, int, int]] = []     # value, from, to, bytes
+        for v in uses.keys() | makes.keys():
+            if sizes[v]:
+                now = set(self.lives(v))
+                then = set(self._lives(v, sorted(self.makes[v] + makes.get(v, [])),
+                                       sorted(self.uses[v] + uses.get(v, []))))
+                changed += [(v, a, z, -sizes[v]) for a, z in now - then]
+                changed += [(v, a, z, sizes[v]) for a, z in then - now]
+        during = self._during(changed)
+        more = np.maximum(during - limit, 0).sum() if len(during) else 0
+        keys = [self.key(*run) for run in runs]
+        at = self.keys.searchsorted(keys)
+        for key, (unit, _), there in zip(keys, runs, self.across[at].tolist(), strict=True):
+            alive = there + units[unit].inner
+            for v, a, z, size in changed:
+                if a <= key <= z if size > 0 else a < key < z:
+                    alive += 0 if size > 0 and a < key == z and v in units[unit].over else size
+            more += max(0, alive - limit)
+        return int(more)
+
+    def _during(self, changed: list[tuple[int, int, int, int]]) -> np.ndarray:
+        """`during` with these lives more, or (of negative size) less."""
+        if not changed:
+            return self.during
+        begins = self.keys.searchsorted([a for _, a, _, _ in changed]).tolist()
+        ends = self.keys.searchsorted([z for _, _, z, _ in changed], "right").tolist()
+        during = self.during.copy()
+        units = self.work.units
+        for (v, a, z, size), begin, end in zip(changed, begins, ends, strict=True):
+            # a run that writes over the value is counted without it, if it is one of those there
+            under = z > a and end and self.keys[end - 1] == z and \
+                v in units[self.unit_at(z)].over
+            during[begin:end - bool(under)] += size
+        return during
 
     def add(self, unit: int, slot: int) -> None:
         """Run a unit once more."""

@@ -8,6 +8,8 @@ runs can be put in and taken out, is from FastSA (Imanishi et al., 2023).
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from .occupancy import Occupancy
@@ -40,59 +42,49 @@ class Search:
     def _gaps(self) -> None:
         """Rows for what rests: (value, last use before, next use), of values whose units may run
         again."""
-        self.rows: dict[int, np.ndarray] = {}
-        for v in range(len(self.occupancy.work.sizes)):
-            self._rest(v)
-        self.flat: np.ndarray | None = None
+        work = self.occupancy.work
+        self.sizes = np.array(work.sizes, np.float64)
+        self.prices = np.array([work.units[m].seconds if m >= 0 else 0.0 for m in work.makers])
+        rows = [r for v in range(len(work.sizes)) for r in self._rests(v)]
+        self.rows = np.array(rows, np.int64).reshape(-1, 3)
 
-    def _rest(self, v: int) -> None:
+    def _rests(self, v: int) -> list[tuple[int, int, int]]:
         o = self.occupancy
         maker = o.work.makers[v]
-        self.flat = None
-        self.rows.pop(v, None)
         if maker < 0 or not o.work.sizes[v]:
-            return
+            return []
         u = o.work.units[maker]
         events = sorted({*o.makes[v], *o.uses[v]})
         made = set(o.makes[v])
-        found = [(v, a, z) for a, z in zip(events, events[1:], strict=False) if z not in made
-                 and u.since <= o.slot_of(z) <= u.until]
-        if found:
-            self.rows[v] = np.array(found, np.int64)
+        return [(v, a, z) for a, z in pairwise(events) if z not in made
+                and u.since <= o.slot_of(z) <= u.until]
 
     def _candidates(self, limit: int) -> list[Run]:
         """Runs that would free most of the excess for their time, the best first."""
         o = self.occupancy
-        if self.flat is None:
-            self.flat = np.concatenate(list(self.rows.values())) if self.rows else \
-                np.zeros((0, 3), np.int64)
-            makers = [o.work.makers[v] for v in self.flat[:, 0]]
-            self.sizes = np.array([o.work.sizes[v] for v in self.flat[:, 0]], np.float64)
-            self.prices = np.array([o.work.units[m].seconds for m in makers])
         over = np.maximum(o.during - limit, 0)
         total = np.concatenate([[0], np.cumsum(over)])
         count = np.concatenate([[0], np.cumsum(over > 0)])
-        a = np.searchsorted(o.keys, self.flat[:, 1]) + 1
-        z = np.searchsorted(o.keys, self.flat[:, 2])
-        gain = np.minimum(total[z] - total[a], self.sizes * (count[z] - count[a]))
-        score = np.where(gain > 0, self.prices / np.maximum(gain, 1), np.inf)
-        best = np.argsort(score, kind="stable")[:_LOOKED_AT]
-        return [(o.work.makers[self.flat[k, 0]], o.slot_of(self.flat[k, 2])) for k in best
-                if np.isfinite(score[k])]
+        values, before, behind = self.rows.T
+        a, z = o.keys.searchsorted(before) + 1, o.keys.searchsorted(behind)
+        gain = np.minimum(total[z] - total[a], self.sizes[values] * (count[z] - count[a]))
+        there = np.flatnonzero(gain > 0)
+        score = self.prices[values[there]] / gain[there]
+        best = there[np.argsort(score, kind="stable")[:_LOOKED_AT]]
+        return [(o.work.makers[v], o.slot_of(z)) for v, _, z in self.rows[best].tolist()]
 
     # -- moves --
 
     def _step(self, limit: int) -> bool:
         """Make the cheapest move that lessens the excess."""
         o = self.occupancy
-        before, spent = o.excess(limit), o.seconds
+        before = o.excess(limit)
         best: tuple[float, list[Run]] | None = None
         for run in dict.fromkeys(self._candidates(limit)):
             chain = self._with_inputs(run, limit)
             for runs in [chain] if chain == [run] else [chain, [run]]:
-                self._put(runs)
-                gain, price = before - o.excess(limit), o.seconds - spent
-                self._take(runs)
+                gain = before - o.excess_with(runs, limit)
+                price = sum(o.work.units[unit].seconds for unit, _ in runs)
                 if gain > 0 and (best is None or price / gain < best[0]):
                     best = price / gain, runs
         if best is None:
@@ -135,8 +127,10 @@ class Search:
 
     def _touched(self, runs) -> None:
         units = self.occupancy.work.units
-        for v in {v for unit, _ in runs for v in (*units[unit].reads, *units[unit].writes)}:
-            self._rest(v)
+        found = {v for unit, _ in runs for v in (*units[unit].reads, *units[unit].writes)}
+        rest = self.rows[~np.isin(self.rows[:, 0], list(found))]
+        rows = np.array([r for v in sorted(found) for r in self._rests(v)], np.int64)
+        self.rows = np.concatenate([rest, rows.reshape(-1, 3)])
 
     def _restore(self, runs: set[Run]) -> None:
         now = set(self.occupancy.repeats)
