@@ -41,12 +41,16 @@ class Search:
 
     def _gaps(self) -> None:
         """Rows for what rests: (value, last use before, next use), of values whose units may run
-        again."""
+        again; and `spans`: between which runs these stand."""
         work = self.occupancy.work
         self.sizes = np.array(work.sizes, np.float64)
         self.prices = np.array([work.units[m].seconds if m >= 0 else 0.0 for m in work.makers])
         rows = [r for v in range(len(work.sizes)) for r in self._rests(v)]
         self.rows = np.array(rows, np.int64).reshape(-1, 3)
+        self.spans = self._spans(self.rows)
+
+    def _spans(self, rows: np.ndarray) -> np.ndarray:
+        return self.occupancy.keys.searchsorted(rows[:, 1:]) + np.array([1, 0])
 
     def _rests(self, v: int) -> list[tuple[int, int, int]]:
         o = self.occupancy
@@ -65,8 +69,7 @@ class Search:
         over = np.maximum(o.during - limit, 0)
         total = np.concatenate([[0], np.cumsum(over)])
         count = np.concatenate([[0], np.cumsum(over > 0)])
-        values, before, behind = self.rows.T
-        a, z = o.keys.searchsorted(before) + 1, o.keys.searchsorted(behind)
+        values, (a, z) = self.rows[:, 0], self.spans.T
         gain = np.minimum(total[z] - total[a], self.sizes[values] * (count[z] - count[a]))
         there = np.flatnonzero(gain > 0)
         score = self.prices[values[there]] / gain[there]
@@ -126,11 +129,21 @@ class Search:
             self.occupancy.remove(unit, slot)
 
     def _touched(self, runs) -> None:
-        units = self.occupancy.work.units
-        found = {v for unit, _ in runs for v in (*units[unit].reads, *units[unit].writes)}
-        rest = self.rows[~np.isin(self.rows[:, 0], list(found))]
-        rows = np.array([r for v in sorted(found) for r in self._rests(v)], np.int64)
-        self.rows = np.concatenate([rest, rows.reshape(-1, 3)])
+        """State anew what rests, after these runs were put in or taken out."""
+        o = self.occupancy
+        units = o.work.units
+        found = sorted({v for unit, _ in runs for v in (*units[unit].reads, *units[unit].writes)})
+        changed = np.zeros(len(self.sizes), bool)
+        changed[found] = True
+        others = ~changed[self.rows[:, 0]]
+        rest, spans = self.rows[others], self.spans[others]
+        for there, by in ((True, 1), (False, -1)):
+            keys = sorted(o.key(*run) for run in runs if (run in o.repeats) == there)
+            if keys:
+                spans += by * np.searchsorted(keys, rest[:, 1:])
+        rows = np.array([r for v in found for r in self._rests(v)], np.int64).reshape(-1, 3)
+        self.rows = np.concatenate([rest, rows])
+        self.spans = np.concatenate([spans, self._spans(rows)])
 
     def _restore(self, runs: set[Run]) -> None:
         now = set(self.occupancy.repeats)
