@@ -219,6 +219,38 @@ def uncompiled(quick: bool) -> dict:
                 1e6 * min(unseen(1 + 7 * k) for k in range(count)), "us")}
 
 
+FIRST = """
+import time
+import numpy as np
+import lamella as L
+x = L.asarray(np.random.default_rng(0).random((64, 64), "float32"))
+image, weight = x.reshape(1, 16, 16, 16), L.asarray(np.ones((4, 3, 3, 16), "float32"))
+ops = [lambda: L.tanh(x), lambda: L.erf(x), lambda: x.sum(0), lambda: x.sum(1), lambda: x @ x,
+       lambda: L.softmax(x), lambda: L.sort(x), lambda: L.conv2d(image, weight),
+       lambda: L.cumulative_sum(x, axis=1), lambda: L.gelu(x), lambda: x[L.asarray([1, 2])],
+       lambda: L.exp(-L.square(x - x[0]).sum(1) / 2) @ x]
+np.asarray(x + 1)
+for op in ops:
+    began = time.perf_counter()
+    np.asarray(op())
+    print(time.perf_counter() - began)
+"""
+
+
+def first_uses(quick: bool) -> dict:
+    """The first evaluation of each of 12 ops and expressions, with and without their kernels in the
+    object cache."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for cache in ("empty", "filled"):
+            told = python(FIRST, LAMELLA_CACHE=str(Path(folder) / "c")).split()
+            times = sorted(1e3 * float(t) for t in told)
+            name = f"first use of an op, object cache {cache}"
+            found |= {f"{name}: median": (times[len(times) // 2], "ms"),
+                      f"{name}: worst": (times[-1], "ms")}
+    return found
+
+
 COMPILE = """
 import time
 from bench.ours import case
@@ -350,8 +382,8 @@ def _installed(requirements: Iterable[str]) -> dict[str, int]:
 
 
 PARTS = {"import": importing, "call": calls, "latency": latency, "node": nodes,
-         "uncompiled": uncompiled, "compile": compiling, "memory": memory, "sizes": sizes,
-         "size": size}
+         "uncompiled": uncompiled, "first": first_uses, "compile": compiling, "memory": memory,
+         "sizes": sizes, "size": size}
 
 
 def main(arguments: Sequence[str]) -> None:
