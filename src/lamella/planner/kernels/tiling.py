@@ -6,6 +6,7 @@ what processors with these instruction sets do. Sizes that are symbols are taken
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from ...base.extents import Extent, lower, upper
@@ -106,7 +107,13 @@ class Tiling(NamedTuple):
 
 def choose_tiling(p: Product, target) -> Tiling:
     """The cut that was found the fastest on this machine, or has the least estimated time."""
-    return target.tuned.get(p) or min(tilings(p, target), key=lambda t: cycles(p, t, target))
+    return target.tuned.get(p) or _estimated(p, target)
+
+
+@lru_cache(4096)
+def _estimated(p: Product, target) -> Tiling:
+    """Remembered, as the layers of a model have the same products."""
+    return min(tilings(p, target), key=lambda t: cycles(p, t, target))
 
 
 def tilings(p: Product, target) -> list[Tiling]:
