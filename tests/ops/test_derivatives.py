@@ -87,6 +87,14 @@ def test_second_cotangents_are_the_slopes_of_the_first(case):
     check_slope(case.with_gradients(arrays), arrays)
 
 
+@pytest.mark.parametrize("case", **only(is_smooth))
+def test_third_cotangents_are_the_slopes_of_the_second(case):
+    arrays = nearby(case)
+    gradients = case.with_gradients(arrays)
+    weights = directions(interpret(gradients, arrays), 7)
+    check_slope(vjp_program(gradients), [*arrays, *weights])
+
+
 def has_both(case) -> bool:
     return has_gradient(case) and "reverse only" not in case.op.facts
 
