@@ -97,6 +97,29 @@ def explain(source: Source, change: Change = None,
 
 
 @app.command()
+def verify(source: Source, change: Change = None, memory: Memory = "",
+           file: Annotated[str, typer.Option(metavar="FILE", help="Where the claim is written.")]
+           = "claim.json",
+           steps: Annotated[int, typer.Option(min=2, help="Steps that are run.")] = 10,
+           limit: Annotated[str, typer.Option(metavar="BYTES", help="Another limit than the claim "
+                                              "and its slack.")] = "") -> None:
+    """Write what a training step will need to a file, then run it under just that limit.
+
+    A process of its own runs the step on random numbers, with no more memory (RLIMIT_DATA) than it
+    has before its arguments are made, what the plan claims, and 16 MiB for Python. Claim and
+    measurement are printed side by side; the status is 1 where the claim is not kept.
+    """
+    from .recipe import read_bytes
+    from .training import check_writable
+    from .verifying import verify as run
+    check_writable(file)
+    kept = run(source, change or (), typer.echo, file, read_bytes(memory) if memory else None,
+               steps, read_bytes(limit) if limit else None)
+    if not kept:
+        raise typer.Exit(1)
+
+
+@app.command()
 def calibrate() -> None:
     """Measure this machine for a few seconds, so that predicted times are its own."""
     from ..engine.calibrate import calibrate as run
