@@ -141,3 +141,20 @@ def test_a_mask_inside_compile_says_what_to_do():
         L.compile(lambda x: x[x > 0])(L.ones(3))
     found = L.compile(lambda x: L.nonzero(x > 1, size=4)[0])(L.asarray([1.0, 2.0, 3.0]))
     assert found.tolist() == [1, 2, 0, 0]
+
+
+def test_known_positions_outside_raise_in_functions_too():
+    """Lists and NumPy arrays raise; our arrays, which are computed, are clamped."""
+    x, known = L.asarray([1.0, 2.0, 3.0]), np.array([0, 7])
+    bad = {"take": lambda at: L.take(x, at), "scatter": lambda at: L.scatter(x, at, 0.0),
+           "take_along_axis": lambda at: L.take_along_axis(x, at),
+           "put_along_axis": lambda at: L.put_along_axis(x, at, 0.0)}
+    for name, f in bad.items():
+        for at in (known, [0, 7], [-4, 0]):
+            with pytest.raises(L.errors.PositionError, match=f"{name}: .* outside of axis 0"):
+                f(at)
+        f(L.asarray(known)).numpy()
+    for f in (lambda at: L.gather_nd(x, at), lambda at: L.scatter_nd(x, at, 0.0)):
+        with pytest.raises(L.errors.PositionError, match="_nd: 7 is outside of axis 0"):
+            f(known[:, None])
+        f(L.asarray(known[:, None])).numpy()

@@ -73,7 +73,7 @@ def _resolved(item, shape, axis: int) -> list:
     if isinstance(item, Node | np.ndarray):
         if _is_mask(item):
             return list(_mask_positions(item, shape, axis))
-        return [_checked(item, shape, axis) if isinstance(item, np.ndarray) else item]
+        return [leaf(checked(item, shape, axis)) if isinstance(item, np.ndarray) else item]
     if isinstance(item, slice | Size):
         return [item]
     try:
@@ -83,16 +83,16 @@ def _resolved(item, shape, axis: int) -> list:
                                 f"or bools, got {item!r}") from None
 
 
-def _checked(item: np.ndarray, shape, axis: int) -> Node:
-    """Positions known on the host as a node; raises where one is outside of the axis."""
+def checked(item: np.ndarray, shape, axis: int, name: str = "index") -> np.ndarray:
+    """Positions known on the host; raises where one is outside of the axis."""
     extent = upper(shape[axis])
     if item.dtype.kind not in "iu":
-        raise error(DTypeError, f"index: positions must be integers or bools, got {item.dtype}; "
+        raise error(DTypeError, f"{name}: positions must be integers or bools, got {item.dtype}; "
                                 "cast with astype")
     if item.size and not (-extent <= int(item.min()) and int(item.max()) < extent):
         bad = item.max() if int(item.max()) >= extent else item.min()
-        raise error(PositionError, f"index: {bad} is outside of axis {axis} of shape {shape}")
-    return leaf(item)
+        raise error(PositionError, f"{name}: {bad} is outside of axis {axis} of shape {shape}")
+    return item
 
 
 def _mask_positions(mask, shape, axis: int) -> tuple[Node, ...]:

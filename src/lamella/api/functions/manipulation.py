@@ -16,7 +16,7 @@ from ...ops.pointwise import broadcast_to as repeat_to
 from ..arrays import indexing
 from ..arrays.array import Array, asarray, wrap
 from ..arrays.shapes import as_shape, some_axes
-from ..arrays.values import error
+from ..arrays.values import error, unknown
 
 __all__ = ["broadcast_to", "concat", "diff", "dynamic_slice", "embedding", "expand_dims", "flip",
            "matrix_transpose", "moveaxis", "one_hot", "pad", "permute_dims", "pick", "reshape",
@@ -225,25 +225,37 @@ def diff(x, /, *, axis: int = -1, n: int = 1, prepend=None, append=None) -> Arra
 
 # ---- by position --------------------------------------------------------------------------------
 
+def positions(name: str, indices, shape, axis: int) -> Array:
+    """Positions along an axis; what is known when it is written, and lies outside, raises."""
+    if isinstance(indices, Array):
+        return indices
+    found = asarray(indices)
+    if found.dtype.is_int and not unknown([found.node]):
+        indexing.checked(found.numpy(), shape, axis, name)
+    return found
+
+
 def take(x, indices, /, *, axis: int | None = None) -> Array:
     """x's slices at the positions along an axis; negative ones count from the end."""
-    x, indices = asarray(x), asarray(indices)
+    x = asarray(x)
     if axis is None:
         if x.ndim != 1:
             raise error(ShapeError, f"take: shape {x.shape} needs an axis")
         axis = 0
-    lead = (slice(None),) * normal_axis("take", axis, x.ndim)
-    return wrap(indexing.get(x.node, (*lead, indices.node)))
+    a = normal_axis("take", axis, x.ndim)
+    indices = positions("take", indices, x.shape, a)
+    return wrap(indexing.get(x.node, (*(slice(None),) * a, indices.node)))
 
 
 def take_along_axis(x, indices, /, *, axis: int = -1) -> Array:
     """y[..., j, ...] = x[..., indices[..., j, ...], ...]; other extents are equal or 1."""
-    x, indices = asarray(x), asarray(indices)
+    x = asarray(x)
+    a = normal_axis("take_along_axis", axis, x.ndim)
+    indices = positions("take_along_axis", indices, x.shape, a)
     if x.ndim != indices.ndim:
         raise error(ShapeError, f"take_along_axis: {x.shape} and {indices.shape} differ in axes")
     if not indices.dtype.is_int:
         raise error(DTypeError, f"take_along_axis: positions must be integers, got {indices.dtype}")
-    a = normal_axis("take_along_axis", axis, x.ndim)
     key = []
     for d, e in enumerate(x.shape):
         if d == a:

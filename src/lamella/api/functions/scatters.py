@@ -1,6 +1,7 @@
-"""Reads and writes at computed positions. Positions outside of an axis are clamped to its nearest
-end, negative ones count from the end. Updates of one place are made one after another, in the
-row-major order of their positions, so that results do not depend on threads."""
+"""Reads and writes at positions. Those that are computed and lie outside of an axis are clamped to
+its nearest end, known ones raise; negative ones count from the end. Updates of one place are made
+one after another, in the row-major order of their positions, so that results do not depend on
+threads."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from ...ops import move
 from ...ops.pointwise import broadcast_to, normal_axis
 from ..arrays import indexing
 from ..arrays.array import Array, asarray, wrap
-from ..arrays.values import error, located
+from ..arrays.values import error, located, unknown
+from .manipulation import positions
 
 __all__ = ["gather_nd", "put_along_axis", "scatter", "scatter_nd"]
 
@@ -25,7 +27,7 @@ def _monoid(name: str, mode: str) -> str:
 
 
 def _positions(name: str, indices, extent, axis: int, shape) -> Node:
-    node = asarray(indices).node
+    node = positions(name, indices, shape, axis).node
     if not node.dtype.is_int:
         raise error(DTypeError, f"{name}: positions must be integers, got {node.type}; cast with "
                                 "astype")
@@ -52,8 +54,9 @@ def put_along_axis(x, indices, values, *, axis: int = -1, mode: str = "set") -> 
     The indices have x's axes (an extent of 1 is repeated but along `axis`); values broadcast to the
     indices and take x's dtype.
     """
-    x, indices = asarray(x), asarray(indices)
+    x = asarray(x)
     a, monoid = normal_axis("put_along_axis", axis, x.ndim), _monoid("put_along_axis", mode)
+    indices = positions("put_along_axis", indices, x.shape, a)
     if indices.ndim != x.ndim:
         raise error(ShapeError, f"put_along_axis: {x.shape} and {indices.shape} differ in axes")
     at = _positions("put_along_axis", indices, x.shape[a], a, x.shape)
@@ -89,6 +92,9 @@ def _tuples(name: str, x: Array, indices, batch: int) -> Node:
             batch + width > x.ndim or i.shape[:batch] != x.shape[:batch]:
         raise error(ShapeError, f"{name}: indices of shape {i.shape} hold no positions in an array "
                                 f"of shape {x.shape} with {batch} batch axes")
+    if not isinstance(indices, Array) and i.dtype.is_int and not unknown([i.node]):
+        for d in range(width):
+            indexing.checked(i.numpy()[..., d], x.shape, batch + d, name)
     parts = [_positions(name, i[..., d], x.shape[batch + d], batch + d, x.shape)
              for d in range(width)]
     if not parts:
