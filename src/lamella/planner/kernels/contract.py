@@ -223,9 +223,9 @@ class Contraction:
         for r, line in enumerate(self.registers):
             value = left(k, r)
             sums += [Set(x, self._fma(value, y, x)) for x, y in zip(line, columns, strict=True)]
-        if self.tiling.streams:
+        if self.written_out and self.tiling.streams:
             sums += self._fetch_ahead(k)
-        elif self.way == BEFORE and self.steady:
+        elif self.written_out and self.way == BEFORE and self.steady:
             sums += self._fetch_next(k)
         zero = [Set(x, lit(0, self.acc)) for line in self.registers for x in line]
         return [*before, *zero, *begin, Loop(k, low, high, sums, "serial")]
