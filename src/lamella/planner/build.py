@@ -47,9 +47,9 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
     if fused:
         settle(plan)
     if budget is not None and not fits(plan, budget):
-        plan.steps = first
+        plan.steps, whole = first, plan
         plan = keep([partial(_planned, program, target, donated, fixed, fused, MUCH),
-                     lambda whole=plan: whole], budget)
+                     lambda: whole], budget)
     share_bytes(plan)
     plan.steps = _without_vain_copies(plan.steps)
     if _has_parts(program):
