@@ -5,6 +5,7 @@ import random
 import pytest
 
 from lamella.base.dtypes import uint8
+from lamella.planner.memory.pack import pack
 from lamella.planner.memory.place import Interval, _by_size, lower_bound, settle
 from lamella.planner.plan import Buffer
 
@@ -41,3 +42,41 @@ def test_an_order_by_size_alone_would_need_more():
     reached = [settle(some(seed)) for seed in range(40)]
     assert all(a <= b for a, b in zip(reached, by_size, strict=True))
     assert sum(reached) < sum(by_size)
+
+
+def tight(seed: int, capacity: int = 100) -> list[tuple[int, int, int]]:
+    """(size, first, last) cut from a full block: of every moment the sizes sum to the capacity."""
+    rng = random.Random(seed)
+    found, work = [], [(0, capacity, 0, 12)]
+    while work:
+        a, z, first, end = work.pop()
+        if z - a > 20 and rng.random() < 0.8:
+            cut = rng.randrange(a + 5, z - 5)
+            work += [(a, cut, first, end), (cut, z, first, end)]
+        elif end - first > 2 and rng.random() < 0.7:
+            cut = rng.randrange(first + 1, end)
+            work += [(a, z, first, cut), (a, z, cut, end)]
+        else:
+            found.append((z - a, first, end - 1))
+    rng.shuffle(found)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(12, 30))
+def test_packing_finds_room_without_a_gap(seed):
+    sizes, firsts, lasts = zip(*tight(seed), strict=True)
+    found = pack(sizes, firsts, lasts, 100, 40000)
+    assert found is not None
+    for n, (size, first, last) in enumerate(zip(sizes, firsts, lasts, strict=True)):
+        assert 0 <= found[n] <= 100 - size
+        for m in range(n):
+            assert lasts[m] < first or last < firsts[m] or found[n] + size <= found[m] or \
+                found[m] + sizes[m] <= found[n]
+    assert pack(sizes, firsts, lasts, 99, 20000) is None
+
+
+def test_packing_says_that_there_is_no_room():
+    # two of 2 on either side of one of 3 that overlaps both, and the bound is 5: 5 is reached
+    assert pack([2, 2, 3], [0, 2, 0], [1, 3, 3], 5, 100) is not None
+    assert pack([2, 2, 3], [0, 2, 0], [1, 3, 3], 4, 100) is None
+    assert pack([], [], [], 0, 1) == []

@@ -7,6 +7,10 @@ from functools import partial
 
 from ...base.extents import evaluate
 from ..plan import ALIGN, Buffer, Order, Plan
+from .pack import pack
+
+_FEW = 512      # intervals that are searched
+_NODES = 1000   # how many steps of the search are taken
 
 
 class Interval:
@@ -43,8 +47,10 @@ def place(plan: Plan, env: Mapping[str, int]) -> Layout:
 def settle(intervals: list[Interval]) -> int:
     """Give the intervals offsets, and say up to where they reach: by size into the smallest gap
     that holds them; where that is farther than 1 % from what is alive at once, also from the bottom
-    up, what lives longest or covers most first (Moffitt, "MiniMalloc", 2023), whichever is best."""
-    enough, best, offsets = lower_bound(intervals) * 1.01, -1, []
+    up, what lives longest or covers most first (Moffitt, "MiniMalloc", 2023), whichever is best;
+    and where that does not do either, of not too many intervals, by a search."""
+    bound = lower_bound(intervals)
+    enough, best, offsets = bound * 1.01, -1, []
     ways: list[Callable[[list[Interval]], None]] = [
         _by_size, partial(_from_below, rank=_long), partial(_from_below, rank=_wide)]
     for lay in ways:
@@ -54,6 +60,13 @@ def settle(intervals: list[Interval]) -> int:
             best, offsets = reached, [i.offset for i in intervals]
         if best <= enough:
             break
+    if best > enough and len(intervals) <= _FEW:
+        room = int(enough) // ALIGN * ALIGN
+        packed = pack([i.size for i in intervals], [i.first for i in intervals],
+                      [i.last for i in intervals], max(bound, room), _NODES)
+        if packed is not None:
+            offsets = packed
+            best = max(at + i.size for at, i in zip(packed, intervals, strict=True))
     for i, offset in zip(intervals, offsets, strict=True):
         i.offset = offset
     return best
