@@ -127,6 +127,14 @@ def test_creation():
         np.testing.assert_array_equal(a.numpy(), b)
 
 
+def test_large_integers_in_lists_keep_their_last_bits():
+    large = [0, (1 << 63) + 1, (1 << 64) - 1]
+    assert L.asarray(large, dtype=L.uint64).numpy().tolist() == large
+    nested = [[-(1 << 63), (1 << 53) + 1], [True, 1]]
+    assert L.asarray(nested, dtype=L.int64).numpy().tolist() == [
+        [-(1 << 63), (1 << 53) + 1], [1, 1]]
+
+
 def test_asarray_of_many_things():
     assert L.asarray([1, 2]).dtype is L.int32 and L.asarray([1, 2.5]).dtype is L.float32
     assert L.asarray(np.float64(2)).dtype in (L.float64, L.float32)

@@ -60,6 +60,7 @@ def _from_sequence(x, dtype: DType | None) -> np.ndarray:
     if dtype.is_int and found.size and all(isinstance(i, int) for i in leaves):
         for extreme in (min(leaves), max(leaves)):
             _check_fits(extreme, dtype)
+        return np.array(x, dtype.numpy)  # on the way through float64 large ones would be rounded
     return found.astype(dtype.numpy)
 
 
