@@ -40,3 +40,14 @@ def test_steps_are_not_timed_when_nobody_asks():
     f.measure(x)
     bound, = (e.executable.only for e in f.entries.values())
     assert not bound.table.timed
+
+
+def test_a_step_of_a_loop_is_shown_for_one_trip():
+    def f(x, w):
+        return lamella.scan(lambda c, _: (lamella.tanh(c @ w), None), x, length=50)[0]
+
+    x, w = lamella.ones((64, 256)), lamella.ones((256, 256))
+    m = lamella.measure(lamella.compile(f), x, w)
+    loop, = (s for s in m.report.plan.steps if type(s).__name__ == "Loop")
+    inner = [trips for _, s, trips in m.report._rows() if s is not loop and trips != 1]
+    assert inner and set(inner) == {50}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from ..base.errors import UnsupportedError
@@ -16,7 +17,8 @@ class GpuTarget:
     level = "tiles"
     room = 0
     vector_bits, near_bytes, core_bytes = 512, 32 << 10, 1 << 20  # as a processor's, for the tiles
-    pairs, tuned = False, MappingProxyType({})
+    pairs = False
+    tuned: Mapping = MappingProxyType({})
 
     def __init__(self, name: str, arch: int, shared_bytes: int, processors: int):
         self.name, self.arch, self.processors = name, arch, processors

@@ -139,20 +139,23 @@ class Report:
         shown = "" if self.measured is None else f" {'measured':>9} {'of peak':>7}"
         lines = [f"{'step':>4}  {'kernel':<9} {'computes':<34} {'flop':>9} {'bytes':>10} "
                  f"{'time':>9}{shown}  line"]
-        for k, (depth, s) in enumerate(self._rows()):
+        for k, (depth, s, trips) in enumerate(self._rows()):
             kind = s.kernel.name if isinstance(s, Launch) else type(s).__name__.lower()
             flops, traffic = self.price(s)
             what = "  " * depth + s.names + self._trips(s)
             lines.append(f"{k:>4}  {kind:<9} {what[:34]:<34} {count_text(flops):>9} "
                          f"{bytes_text(traffic):>10} {time_text(self.timetable.of(s)):>9}"
-                         f"{self._beside(s, flops, traffic)}  {render(s.source)}")
+                         f"{self._beside(s, flops, traffic, trips)}  {render(s.source)}")
         return "\n".join(lines)
 
-    def _beside(self, s, flops: int, traffic: int) -> str:
-        """The columns of a step that was run."""
+    def _beside(self, s, flops: int, traffic: int, trips: int) -> str:
+        """The columns of a step that was run: a trip's share of its time in so many trips of the
+        loops around it, as its operations and bytes are; nothing where these are not known."""
         if self.measured is None:
             return ""
-        seconds = self.spent([s])
+        if not trips:
+            return " " * 18
+        seconds = self.spent([s]) / trips
         least = self.profile.least_seconds(flops, traffic, self.threads)
         return f" {time_text(seconds):>9} {least / seconds if seconds else 0:>7.0%}"
 
@@ -161,17 +164,19 @@ class Report:
         measured = self.measured or {}
         return sum(measured.get(id(s), 0.0) + sum(map(self.spent, inner_steps(s))) for s in steps)
 
-    def _rows(self) -> list[tuple[int, Any]]:
-        """Every step with its depth, loops and branches before what is in them."""
-        rows: list[tuple[int, Any]] = []
+    def _rows(self) -> list[tuple[int, Any, int]]:
+        """Every step with its depth and the trips of the loops around it (0: not known), loops and
+        branches before what is in them."""
+        rows: list[tuple[int, Any, int]] = []
 
-        def visit(steps, depth: int) -> None:
+        def visit(steps, depth: int, trips: int) -> None:
             for s in steps:
-                rows.append((depth, s))
+                rows.append((depth, s, trips))
+                inside = trips * evaluate(s.trips or 0, self.env) if isinstance(s, Loop) else trips
                 for inner in inner_steps(s):
-                    visit(inner, depth + 1)
+                    visit(inner, depth + 1, inside)
 
-        visit(self.plan.steps, 0)
+        visit(self.plan.steps, 0, 1)
         return rows
 
     def price(self, s) -> tuple[int, int]:
