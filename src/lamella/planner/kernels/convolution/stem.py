@@ -82,8 +82,8 @@ class _Stem:
         self.places = decode(task // count, [
             (a, b.size(("line", k), a.attr[1])) for k, a in enumerate(self.lines)])
         rows = product(a.attr[1] for a in self.lines)
-        launch = b.launch("convolve", [Loop(task, ZERO, b.size(("tasks",), rows * panels),
-                                            self._row(), "parallel")], rows * panels)
+        launch = b.launch("stem", [Loop(task, ZERO, b.size(("tasks",), rows * panels),
+                                        self._row(), "parallel")], rows * panels)
         launch.flops = 2 * rows * self.along.attr[1] * self.n * self.count
         return [*self.packing.before, launch]
 

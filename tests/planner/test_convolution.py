@@ -1,0 +1,66 @@
+"""Convolutions and their gradients: which kernel serves them, and that it is right."""
+
+import numpy as np
+import pytest
+
+import lamella as L
+
+
+def _gradient(x, w, padding: int, stride: int):
+    def loss(w):
+        return (L.conv2d(x, w, padding=padding, stride=stride) ** 2).sum()
+    return L.grad(loss)
+
+
+def _by_hand(x, w, padding: int, stride: int) -> np.ndarray:
+    """The same from shifted slices, in float64; w is [filters, r, s, channels]."""
+    x = np.pad(np.asarray(x, np.float64), ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    w = np.asarray(w, np.float64)
+    _, r, s, _ = w.shape
+    high, wide = ((x.shape[k] - e) // stride + 1 for k, e in ((1, r), (2, s)))
+
+    def window(a: int, b: int) -> np.ndarray:
+        return x[:, a:a + stride * high:stride, b:b + stride * wide:stride][:, :high, :wide]
+
+    y = sum(np.einsum("nyxc,fc->nyxf", window(a, b), w[:, a, b])
+            for a in range(r) for b in range(s))
+    return np.stack([np.stack([np.einsum("nyxf,nyxc->fc", 2 * y, window(a, b))
+                               for b in range(s)], 1) for a in range(r)], 1)
+
+
+@pytest.mark.parametrize("shape, filters, kernel, padding, stride, served", [
+    ((2, 9, 8, 1), 6, 5, 2, 1, "taps"), ((1, 28, 28, 1), 2, 3, 1, 1, "taps"),
+    ((9, 28, 28, 1), 20, 5, 2, 1, "taps"), ((2, 9, 8, 2), 6, 5, 2, 1, "taps"),
+    ((3, 11, 11, 1), 17, 3, 0, 2, "correlate"), ((2, 9, 8, 24), 6, 5, 2, 1, "correlate"),
+    ((2, 9, 8, 32), 40, 3, 1, 1, "winograd"), ((2, 9, 8, 32), 40, 3, 1, 2, "correlate"),
+    ((2, 9, 8, 24), 40, 1, 0, 2, "contract")])
+def test_gradients_for_weights(shape, filters, kernel, padding, stride, served):
+    rng = np.random.default_rng(0)
+    x = L.asarray(rng.standard_normal(shape, "float32"))
+    w = L.asarray(rng.standard_normal((filters, kernel, kernel, shape[-1]), "float32"))
+    run = L.compile(lambda x, w: _gradient(x, w, padding, stride)(w))
+    found = run(x, w).numpy()
+    wanted = _by_hand(x, w, padding, stride)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+    assert found.tobytes() == _gradient(x, w, padding, stride)(w).numpy().tobytes()
+    assert served == _kinds(run, x, w)[-1]
+
+
+def _kinds(run, *args) -> list[str]:
+    """The kernels of a plan that multiply, in order."""
+    return [s.kernel.name for s in L.plan(run, *args).plan.launches()
+            if s.kernel.name in ("contract", "convolve", "correlate", "depthwise", "stem",
+                                 "taps", "winograd")]
+
+
+@pytest.mark.parametrize("shape, weights, groups, stride, served", [
+    ((2, 9, 8, 32), (40, 3, 3, 32), 1, 1, "winograd"), ((2, 9, 8, 32), (40, 3, 3, 32), 1, 2,
+                                                        "convolve"),
+    ((2, 9, 8, 3), (40, 3, 3, 3), 1, 1, "stem"), ((2, 9, 8, 24), (24, 3, 3, 1), 24, 1,
+                                                      "depthwise"),
+    ((2, 9, 8, 24), (40, 1, 1, 24), 1, 1, "contract")])
+def test_convolutions(shape, weights, groups, stride, served):
+    x, w = L.ones(shape), L.ones(weights)
+    run = L.compile(lambda x, w: L.conv2d(x, w, padding=weights[1] // 2, stride=stride,
+                                          groups=groups))
+    assert _kinds(run, x, w) == [served]
