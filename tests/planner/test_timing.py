@@ -6,11 +6,13 @@ import pytest
 
 import lamella
 from lamella.base.extents import evaluate
-from lamella.codegen.outline import Block
+from lamella.codegen.outline import Block, Outline
+from lamella.lang.loops import index_var
 from lamella.planner.pricing.footprint import Touch
 from lamella.planner.pricing.instructions import mix
 from lamella.planner.pricing.profile import DEFAULTS, Profile
 from lamella.planner.pricing.timing import Code, Run
+from lamella.planner.pricing.trips import likely
 
 PROFILE = DEFAULTS["avx512"]
 
@@ -128,3 +130,22 @@ def test_the_image_of_a_convolution_crosses_once():
               {b.name: 4096.0 for b in step.kernel.scratch})
     found = run.crossings[1]        # into the second cache, of a MiB
     assert all(moved <= 8 * 2 * 32 * 32 * 32 * 4 for moved in found.values())
+
+
+def test_conditions_are_those_of_their_blocks():
+    """A convolution's tile asks whether it is whole; in a large image most are."""
+    step = report(lambda x, w: lamella.conv2d(x, w, padding=1), spec(2, 64, 64, 16),
+                  spec(16, 3, 3, 16)).plan.launches()[-1]
+    outline = Outline(step.kernel)
+    asked, blocks = [], [outline.root]
+    while blocks:
+        block = blocks.pop()
+        asked += [block.when] if block.when is not None else []
+        blocks += [x for x in block.items if isinstance(x, Block)]
+    whole, border = (next(e for e in asked if str(e) == text)
+                     for text in ("(0 < whole)", "(whole < 1)"))
+    env = dict(zip(step.kernel.sizes, (evaluate(e, {}) for e in step.sizes), strict=True))
+    first = 64 * 64             # pixel of the second image
+    found = [[likely(e, [(1.0, {**env, index_var("i0"): i0})], outline.sets)
+              for i0 in (first, first + 32 * 64 + 16)] for e in (whole, border)]
+    assert found == [[0.0, 1.0], [1.0, 0.0]]

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ..base import dtypes
 from ..lang.expr import Expr, substitute
-from ..lang.loops import Buffer, Kernel, Loop, Set, Store
+from ..lang.loops import Buffer, Kernel, Loop, Set, Store, When
 from .emit import Emitter
 from .memory import Place
 from .text import BODY, WHEN, Scope
@@ -46,15 +47,17 @@ class Site(NamedTuple):
 
 
 class Outline:
-    """A kernel's blocks and accesses; `sets` has what each register was first set to."""
+    """A kernel's blocks and accesses; `sets` has what each register was first set to, `places` the
+    indices of these that are no counters, which begin at a number."""
 
-    __slots__ = ("kernel", "root", "sets", "sites")
+    __slots__ = ("kernel", "places", "root", "sets", "sites")
 
     def __init__(self, kernel: Kernel):
         o = _Outliner(kernel)
         o.function()
         self.kernel, self.root = kernel, Block(o.scopes[0].lines)
         self.sites, self.sets = list(o.sites), o.sets
+        self.places = {x: e for x, e in o.sets.items() if x.dtype is dtypes.index and e.op != "lit"}
 
 
 class _Outliner(Emitter):
@@ -67,7 +70,7 @@ class _Outliner(Emitter):
         self.sets: dict[Expr, Expr] = {}
         self.blocks: dict[Scope, Block] = {}    # of each scope that was opened
         self.whole = self.storing = False
-        self.asked: Expr | None = None          # the last condition
+        self.asked: Expr | None = None          # the condition of the block that opens next
 
     # ---- scopes --------------------------------------------------------------------------------
 
@@ -85,9 +88,9 @@ class _Outliner(Emitter):
         block.phis = list(first)
         self.scopes[-1].lines.append(block)     # type: ignore[arg-type]
 
-    def scalar(self, e: Expr) -> Value:
-        self.asked = e
-        return super().scalar(e)
+    def _when(self, s: When) -> None:
+        self.asked = s.cond
+        super()._when(s)
 
     # ---- loops ---------------------------------------------------------------------------------
 

@@ -70,16 +70,16 @@ class Run:
         """One run of a block, or all iterations of a loop's."""
         times, inside = 1.0, around
         if block.loop is not None:
-            found = Trips(block.loop, around, (0, self.tasks) if block.loop.kind == "parallel"
-                          else None)
+            found = Trips(block.loop, around, self.code.outline.places,
+                          (0, self.tasks) if block.loop.kind == "parallel" else None)
             self.trips[id(block.loop)] = found.count
             times, inside = found.whole if block.whole else found.count, merged(found.inside)
         elif block.rest is not None:
-            found = Trips(block.rest, around)
+            found = Trips(block.rest, around, self.code.outline.places)
             times, inside = found.partial, merged(found.inside)
             self.trips.setdefault(id(block.rest), found.count)
         elif block.when is not None:
-            times = likely(block.when, around)
+            times = likely(block.when, around, self.code.outline.sets)
         if times <= 0:
             return Busy(0, 0, 0, 0)
         return self._times(block, times, self._once(block, inside))

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ...lang.expr import Expr, free_axes, value_of
+from ...lang.expr import Expr, free_axes, value_of, walk
 from ...lang.loops import LANES, Loop
 
 UNKNOWN = 8.0    # trips of a loop whose bounds are data
 _MOST = 32       # environments that are kept apart
+NOTHING: Mapping[Expr, Expr] = {}
 Env = dict[Expr, int]
 Weighted = list[tuple[float, Env]]
 
@@ -33,20 +34,23 @@ class Unknown(Exception):
     """A value that depends on data."""
 
 
-def value(e: Expr, env: Mapping[Expr, int]) -> int:
-    """An index expression as a number; Unknown where it depends on what memory holds."""
+def value(e: Expr, env: Mapping[Expr, int], sets: Mapping[Expr, Expr] = NOTHING) -> int:
+    """An index expression as a number, registers by what they were set to; Unknown where it
+    depends on what memory holds."""
     if e.op == "lit":
         return value_of(e)
     if e.op == "var":
-        if e not in env:
+        if e in env:
+            return env[e]
+        if e not in sets:
             raise Unknown
-        return env[e]
+        return value(sets[e], env, {x: y for x, y in sets.items() if x is not e})
     if e.op == "ctz":
-        n = value(e.args[0], env)
+        n = value(e.args[0], env, sets)
         return (n & -n).bit_length() - 1 if n else 64
     if isinstance(e.op, str):
         raise Unknown
-    args = [value(a, env) for a in e.args]
+    args = [value(a, env, sets) for a in e.args]
     fast = _FAST.get(e.op.name)
     if fast is not None:
         return fast(*args)
@@ -62,40 +66,43 @@ class Trips:
 
     __slots__ = ("count", "inside", "partial", "whole")
 
-    def __init__(self, loop: Loop, around: Weighted, tasks: tuple[int, int] | None = None):
-        """`tasks` is the range of a parallel loop."""
+    def __init__(self, loop: Loop, around: Weighted, sets: Mapping[Expr, Expr] = NOTHING,
+                 tasks: tuple[int, int] | None = None):
+        """`sets` has what registers were set to, `tasks` is the range of a parallel loop."""
         self.count = self.whole = self.partial = 0.0
         self.inside: Weighted = []
         for weight, env in around:
-            low, trips = _range(loop, env, tasks)
+            low, trips = _range(loop, env, sets, tasks)
             self.count += weight * trips
             self.whole += weight * (trips // LANES)
             self.partial += weight * (trips % LANES > 0)
             if trips > 0:
-                self.inside += _looks(loop, weight, env, low, trips)
+                self.inside += _looks(loop, weight, env, sets, low, trips)
         total = sum(w for w, _ in self.inside) or 1.0
         self.inside = [(w / total, e) for w, e in self.inside]
 
 
-def _range(loop: Loop, env: Env, tasks: tuple[int, int] | None) -> tuple[int, float]:
+def _range(loop: Loop, env: Env, sets: Mapping[Expr, Expr],
+           tasks: tuple[int, int] | None) -> tuple[int, float]:
     if tasks is not None:
         return tasks[0], max(0, tasks[1] - tasks[0])
     try:
-        low, high = value(loop.low, env), value(loop.high, env)
+        low, high = value(loop.low, env, sets), value(loop.high, env, sets)
     except Unknown:
         return 0, UNKNOWN
     return low, max(0, -(-(high - low) // loop.step))
 
 
-def _looks(loop: Loop, weight: float, env: Env, low: int, trips: float) -> Weighted:
+def _looks(loop: Loop, weight: float, env: Env, sets: Mapping[Expr, Expr], low: int,
+           trips: float) -> Weighted:
     """The environments of the iterations that are looked at."""
     last = int(trips) - 1
-    places = {0: 1.0, last: 1.0, last // 2: 1.0} if _decides(loop) else {last // 2: 1.0}
+    places = {0: 1.0, last: 1.0, last // 2: 1.0} if _decides(loop, sets) else {last // 2: 1.0}
     places[last // 2] += max(0.0, trips - len(places))
     return [(weight * w, {**env, loop.var: low + k * loop.step}) for k, w in places.items()]
 
 
-def _decides(loop: Loop) -> bool:
+def _decides(loop: Loop, sets: Mapping[Expr, Expr]) -> bool:
     """Whether a bound or a condition inside of the loop depends on its variable."""
     found: set[Expr] = set()
     stack = list(loop.body)
@@ -107,7 +114,15 @@ def _decides(loop: Loop) -> bool:
         elif hasattr(s, "body"):
             found |= free_axes(s.cond)
             stack += s.body
-    return loop.var in found
+    seen: set[Expr] = set()
+    while found:
+        x = found.pop()
+        if x is loop.var:
+            return True
+        if x in sets and x not in seen:
+            found |= free_axes(sets[x])
+        seen.add(x)
+    return False
 
 
 def merged(around: Weighted) -> Weighted:
@@ -119,9 +134,12 @@ def merged(around: Weighted) -> Weighted:
     return [(w / total, e) for w, e in kept]
 
 
-def likely(cond: Expr, around: Weighted) -> float:
-    """How often a condition holds; one that depends on data, half of the time."""
+def likely(cond: Expr, around: Weighted, sets: Mapping[Expr, Expr] = NOTHING) -> float:
+    """How often a condition holds; one that depends on data, half of the time, one with lanes, for
+    some of them, always."""
+    if any(e.op == "lane" for e in walk(cond)):
+        return 1.0
     try:
-        return sum(w for w, env in around if value(cond, env))
+        return sum(w for w, env in around if value(cond, env, sets))
     except Unknown:
         return 0.5
