@@ -64,3 +64,21 @@ def test_convolutions(shape, weights, groups, stride, served):
     run = L.compile(lambda x, w: L.conv2d(x, w, padding=weights[1] // 2, stride=stride,
                                           groups=groups))
     assert _kinds(run, x, w) == [served]
+
+
+def test_a_cotangent_that_skips_is_not_the_image():
+    """The gradient for the weight of a convolution whose result is sliced: both operands step."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((4, 9, 5, 3), "float32")
+    g = rng.standard_normal((9, 5, 5, 4), "float32")
+
+    def f(x, g):
+        return L.vjp(lambda w: L.conv2d(x, w, padding=((0, 1), (0, 0)), stride=2),
+                     L.zeros((1, 2, 1, 3)))[1](g[1::2, :, ::2, 2:3])[0]
+
+    cut, padded = g[1::2, :, ::2, 2], np.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0)))
+    expected = np.stack([np.einsum("nyz,nyzc->c", cut, padded[:, r:r + 9:2, ::2])
+                         for r in range(2)])
+    found = [h(L.asarray(x), L.asarray(g)).numpy() for h in (f, L.compile(f))]
+    np.testing.assert_allclose(found[0][0, :, 0], expected, rtol=1e-4, atol=1e-5)
+    assert found[0].tobytes() == found[1].tobytes()

@@ -71,13 +71,13 @@ def _within(index: Linear, extent: Extent) -> bool:
 
 
 def windowed(nest: Nest) -> Expr | None:
-    """The operand of a product that is read by windows: they overlap, leave it, or skip some."""
+    """The operand of a product that is read by windows: they overlap, leave it, or skip some. Of
+    two the one whose windows leave it: the other is read with its steps."""
     dot = nest.bodies[0]
     bound = set(dot.attr[1])
-    for e in dot.args:
-        if e.attr[1] is not None or any(_is_window(linear(i), bound) for i in e.args):
-            return e
-    return None
+    leaving = [e for e in dot.args if e.attr[1] is not None]
+    moving = [e for e in dot.args if any(_is_window(linear(i), bound) for i in e.args)]
+    return next(iter([*leaving, *moving]), None)
 
 
 def _is_window(index: Linear | None, bound: set[Expr]) -> bool:
