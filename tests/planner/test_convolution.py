@@ -4,6 +4,13 @@ import numpy as np
 import pytest
 
 import lamella as L
+from lamella.ir.interpret import interpret
+from lamella.ir.node import placeholder
+from lamella.ir.program import Program
+from lamella.ir.types import tensor
+from lamella.ops.contract import contract, parse_index
+from lamella.ops.pointwise import apply
+from ops.cases import run
 
 
 def _gradient(x, w, padding: int, stride: int):
@@ -82,3 +89,32 @@ def test_a_cotangent_that_skips_is_not_the_image():
     found = [h(L.asarray(x), L.asarray(g)).numpy() for h in (f, L.compile(f))]
     np.testing.assert_allclose(found[0][0, :, 0], expected, rtol=1e-4, atol=1e-5)
     assert found[0].tobytes() == found[1].tobytes()
+
+
+@pytest.mark.parametrize("image, taps, out, more", [
+    (("n + 1", "y + r", "x + s", "c"), ("f", "r", "s", "c"), "n", {"n": 2}),
+    (("2*n - 1", "y + r", "x + s", "c"), ("f", "r", "s", "c"), "n", {"n": 3}),
+    (("y + r", "x + s", "c", "y"), ("f", "r", "s", "c"), "", {}),
+    (("y + r", "x + s", "c", "c"), ("f", "r", "s", "c"), "", {}),
+    (("y + r", "x + s", "c"), ("f", "r", "s", "c", "r"), "", {}),
+    (("y + r", "x + s", "c", "c - 1"), ("f", "r", "s", "c"), "", {}),
+    (("y + r", "x + s", "c"), ("f", "r", "s", "c", "n + m"), "nm", {"n": 2, "m": 2})])
+def test_what_only_looks_like_a_convolution(image, taps, out, more):
+    """Another dimension that moves, or an axis that stands twice, leaves the rule of the tiles."""
+    sizes = {"r": 3, "s": 3, "c": 32, "f": 40, "y": 5, "x": 4, **more}
+    rng = np.random.default_rng(0)
+
+    def operand(index):
+        shape = []
+        for text in index:
+            constant, terms = parse_index(text)
+            shape.append(max(1, constant + 1 + sum(k * (sizes[n] - 1) for n, k in terms)))
+        return rng.standard_normal(shape, "float32")
+
+    arrays = [operand(image), operand(taps)]
+    nodes = [placeholder(tensor("float32", a.shape)) for a in arrays]
+    y = contract(*nodes, image, taps, (*out, "y", "x", "f"), ("r", "s", "c"), sizes)
+    program = Program(nodes, [apply("exp", y * 0.01)])
+    found, = run(program, arrays)
+    assert found.tobytes() == run(program, arrays, fused=False)[0].tobytes()
+    np.testing.assert_allclose(found, interpret(program, arrays)[0], rtol=2e-5, atol=1e-5)

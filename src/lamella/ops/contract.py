@@ -184,34 +184,45 @@ def _algorithm(p: dict, dtype: dtypes.DType, found: dict[str, Extent]) -> str:
     "dot" everywhere else."""
     if dtype is not dtypes.float32 or len(p["sum"]) != 3 or len(p["out"]) < 3:
         return "dot"
-    forms = [[parse_index(t) for t in p[key]] for key in "ab"]
-    for image, other in (forms, forms[::-1]):
+    sides = [[dict(terms) for _, terms in forms] if _stands_once(forms) else []
+             for forms in ([parse_index(t) for t in p[key]] for key in "ab")]
+    for image, other in (sides, sides[::-1]):
         (r, s, c), (y, x, f) = p["sum"], p["out"][-3:]
         if _slides(image, other, found, ((y, r), (x, s)), c, f) and \
-                {(0, ((n, 1),)) for n in (r, s, c, f)} <= set(other):
+                all({n: 1} in other for n in (r, s, c, f)):
             return "winograd"
         (_, y, x), (f, r, s, c) = p["sum"], ("", *p["out"])[-4:]
         if _slides(image, other, found, ((y, r), (x, s)), c, f) and \
-                {(0, ((n, 1),)) for n in (y, x, f)} <= set(other) and (0, ((c, 1),)) not in other:
+                all({n: 1} in other for n in (y, x, f)) and {c: 1} not in other:
             return "winograd weights"
     return "dot"
 
 
-def _slides(image: list[Affine], other: list[Affine], found: dict[str, Extent],
+def _stands_once(forms: list[Affine]) -> bool:
+    """Whether no axis stands in two dimensions of the operand, and an index of one axis is that
+    axis."""
+    names = [n for _, terms in forms for n, _ in terms]
+    return len(names) == len({*names}) and all(
+        len(terms) == 2 or (constant == 0 and len(terms) == 1 and terms[0][1] == 1)
+        for constant, terms in forms)
+
+
+def _slides(image: list[dict], other: list[dict], found: dict[str, Extent],
             moves, c: str, f: str) -> bool:
-    """Whether 3 x 3 taps move over the image in single steps (`moves`: pairs of pixel and tap),
-    with enough channels `c` in the image alone and filters `f` in the other operand alone."""
+    """Whether 3 x 3 taps move over the image in single steps (`moves`: pairs of pixel and tap) and
+    nothing else moves over either operand, with enough channels `c` in the image and filters `f` in
+    the other operand alone."""
     depth, filters = found[c], found.get(f)
     if not (isinstance(depth, int) and isinstance(filters, int) and filters >= WINOGRAD_DEPTH
             and WINOGRAD_DEPTH <= depth <= CONTRACT_CHUNK and depth % LANES == 0
             and all(found[tap] == 3 for _, tap in moves)):
         return False
-    steps = [dict(terms) for _, terms in image]
-    mine = {n for terms in steps for n in terms}
-    theirs = {n for _, terms in other for n, _ in terms}
-    return {c: 1} in steps and f not in mine and f in theirs and all(
-        any(terms == {pixel: 1, tap: way} for terms in steps for way in (1, -1))
-        and not (pixel in theirs and tap in theirs) for pixel, tap in moves)
+    moved = [t for t in image if len(t) == 2]
+    theirs = {n for t in other for n in t}
+    return {c: 1} in image and not any(f in t for t in image) and {f: 1} in other and \
+        len(moved) == 2 and all(len(t) == 1 for t in other) and all(
+            any(t == {pixel: 1, tap: way} for t in moved for way in (1, -1))
+            and not {pixel, tap} <= theirs for pixel, tap in moves)
 
 
 # ---- what a text may state ----------------------------------------------------------------------
