@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ops.cases import run
 
 import lamella as L
 from lamella.ir.interpret import interpret
@@ -10,7 +11,6 @@ from lamella.ir.program import Program
 from lamella.ir.types import tensor
 from lamella.ops.contract import contract, parse_index
 from lamella.ops.pointwise import apply
-from ops.cases import run
 
 
 def _gradient(x, w, padding: int, stride: int):
