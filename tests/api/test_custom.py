@@ -117,8 +117,6 @@ ERRORS = {
     "policy": (lambda: lamella.checkpoint(block, policy="all"), "policy is one of"),
     "no array": (lambda: lamella.checkpoint(block)("x"), "no array"),
     "mode": (lambda: lamella.jacobian(block, mode="both"), "reverse"),
-    "symbol": (lambda: lamella.trace(lambda x: lamella.associative_scan(lambda a, b: a + b, x),
-                                     lamella.spec((lamella.symbol("T", 1, 9),))), "scan takes"),
 }
 
 
@@ -174,5 +172,5 @@ def test_prefixes_along_another_axis():
     x = numbers(3, 5)
     found = lamella.associative_scan(lamella.maximum, x, axis=1)
     close(found, np.maximum.accumulate(np.array(x), 1))
-    with pytest.raises(ShapeError, match="one known extent"):
+    with pytest.raises(ShapeError, match="one extent"):
         lamella.associative_scan(lambda a, b: a, (x, numbers(4, 5)))

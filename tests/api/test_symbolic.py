@@ -28,6 +28,13 @@ FUNCTIONS = {
     "while": L.grad(lambda x: L.while_loop(lambda y: (y * y).sum() > 1e-2, lambda y: y * 0.5, x,
                                            max_steps=5).sum()),
     "fori": lambda x: L.fori_loop(0, x.shape[0], lambda i, c: c + x[i], L.zeros(3)),
+    "associative scan": lambda x: L.associative_scan(
+        lambda p, q: (p[0] * q[0], q[0] * p[1] + q[1]), (x, x * 0.5)),
+    "associative scan from the end": lambda x: L.associative_scan(
+        L.maximum, x.T, reverse=True, axis=1),
+    "gradient of associative scan": L.grad(lambda x: (
+        L.associative_scan(lambda p, q: p * L.sin(q), x) * x).sum()),
+    "batched associative scan": L.vmap(lambda v: L.associative_scan(L.add, v), 1),
     "map": lambda x: L.map(lambda v: v.sum() * v, x),
     "batched cond": L.vmap(lambda v: L.cond(v.sum() > 0, lambda: v * 2, lambda: -v)),
     "batched while": L.vmap(lambda v: L.while_loop(lambda y: y.sum() > 1, lambda y: y * 0.5, v)),
@@ -80,3 +87,11 @@ def test_what_turns_out_to_lie_outside_is_refused_at_the_call():
     assert g(x) == 5 * 9
     with pytest.raises(ShapeError, match="with n = 1"):
         g(x[:1])
+
+
+def test_what_an_open_associative_scan_combines_for_nobody_stays_out_of_gradients():
+    f = L.grad(lambda x: L.associative_scan(L.multiply, x).sum())
+    compiled = L.compile(f, sizes={0: (L.symbol("n", 0, 9),)})
+    for x in ([], [1e30, 1e-30, 1e38], [0.0, 1e38, 1e-30, 0.0, 1e38]):  # 1e38 squared overflows
+        x = L.asarray(np.array(x, np.float32))
+        assert same_bits(compiled(x).numpy(), f(x).numpy())

@@ -7,10 +7,13 @@ from typing import Any
 
 from ...base import tree
 from ...base.errors import LamellaError, ShapeError
+from ...base.extents import Size, upper
 from ...ops.pointwise import normal_axis
 from ..arrays.array import Array, asarray
 from ..arrays.values import error
-from ..functions.manipulation import concat, flip, moveaxis, stack
+from ..functions.creation import arange, ones
+from ..functions.elementwise import maximum, stop_gradient, where
+from ..functions.manipulation import concat, flip, moveaxis, stack, take
 
 __all__ = ["associative_scan"]
 
@@ -20,18 +23,17 @@ def associative_scan(fn: Callable, elems: Any, reverse: bool = False, axis: int 
 
     fn takes and gives pytrees of elems' structure with any number of elements along the axis, and
     combines them one by one. The combinations are grouped as a balanced tree (Blelloch's), in
-    2 log2(n) calls of fn. With `reverse` it begins at the end: y[i] = fn(y[i+1], elems[i]). The
-    extent must be known; for a symbol use `scan`. Raises ShapeError where extents differ.
+    2 log2(n) calls of fn; where n is a symbol, of its upper bound. With `reverse` it begins at the
+    end: y[i] = fn(y[i+1], elems[i]). Raises ShapeError where extents differ.
     """
     leaves, structure = tree.flatten(elems)
     arrays = [asarray(a) for a in leaves]
     axes = [normal_axis("associative_scan", axis, a.ndim) for a in arrays]
     arrays = [moveaxis(a, k, 0) for a, k in zip(arrays, axes, strict=True)]
     extents = {a.shape[0] for a in arrays}
-    if len(extents) != 1 or not isinstance(next(iter(extents)), int):
+    if len(extents) != 1:
         given = ", ".join(map(str, extents)) or "no arrays"
-        raise error(ShapeError, f"associative_scan: takes one known extent along the axis, got "
-                                f"{given}; scan takes symbols")
+        raise error(ShapeError, f"associative_scan: takes one extent along the axis, got {given}")
     if reverse:
         arrays = [flip(a, axis=0) for a in arrays]
 
@@ -53,6 +55,8 @@ def associative_scan(fn: Callable, elems: Any, reverse: bool = False, axis: int 
 def _prefixes(fn: Callable, elems: list[Array]) -> list[Array]:
     """Pairs are combined, the prefixes of half as many found, and the places between filled."""
     n = elems[0].shape[0]
+    if isinstance(n, Size):
+        return _open_prefixes(fn, elems, upper(n), ones(n, dtype="bool"))
     if n < 2:
         return elems
     odd = _prefixes(fn, fn([a[0:n - 1:2] for a in elems], [a[1::2] for a in elems]))
@@ -68,3 +72,39 @@ def _interleaved(even: Array, odd: Array) -> Array:
     pairs = odd.shape[0]
     both = stack([even[:pairs], odd], axis=1).reshape((2 * pairs, *odd.shape[1:]))
     return both if even.shape[0] == pairs else concat([both, even[pairs:]])
+
+
+# ---- of an extent that is a symbol --------------------------------------------------------------
+
+def _open_prefixes(fn: Callable, elems: list[Array], most: int, real: Array) -> list[Array]:
+    """The same combinations for an extent of up to `most`.
+
+    Whether it is odd is not known. An element without a partner is therefore combined with itself,
+    and the first one with whatever is at hand; such results are not `real`: nobody reads them, and
+    no derivative passes through them.
+    """
+    if most < 2:
+        return elems
+    pairs = arange((elems[0].shape[0] + 1) // 2)
+    partner = 2 * pairs + 1
+    there = take(arange(elems[0].shape[0]), partner) == partner  # a position beyond is clamped
+    paired = there & take(real, partner)
+    odd = _open_prefixes(fn, fn(_passing(paired, [a[::2] for a in elems]),
+                                _passing(paired, [take(a, partner, axis=0) for a in elems])),
+                         (most + 1) // 2, paired)
+    later = (pairs > 0) & real[::2]
+    more = fn(_passing(later, [take(a, maximum(pairs - 1, 0), axis=0) for a in odd]),
+              _passing(later, [a[::2] for a in elems]))
+    even = [where(_column(pairs == 0, a), a[::2], b) for a, b in zip(elems, more, strict=True)]
+    at = arange(elems[0].shape[0])
+    return [where(_column(at % 2 == 0, a), take(a, at // 2, axis=0), take(b, at // 2, axis=0))
+            for a, b in zip(even, odd, strict=True)]
+
+
+def _passing(flags: Array, arrays: list[Array]) -> list[Array]:
+    """The arrays, with derivatives through the slices that have a flag alone."""
+    return [where(_column(flags, a), a, stop_gradient(a)) for a in arrays]
+
+
+def _column(flags: Array, like: Array) -> Array:
+    return flags.reshape((flags.shape[0], *(1,) * (like.ndim - 1)))
