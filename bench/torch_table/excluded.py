@@ -40,14 +40,18 @@ SHAPE_ONLY = {
     "svd_lowrank",
 }
 
-# Tolerances times this, and why: each was looked at in more digits, and is PyTorch's own error.
+# (dtype, how much wider its tolerances are, why): each was looked at in more digits.
 _BESSEL = ("PyTorch's float64 is exact to 1e-6 there for 0 < x < 10, by mpmath; ours to 1e-14 "
            "(tests/lang/test_special.py)")
 LOOSER = {
-    "nn.functional.hardsigmoid": (100.0, "PyTorch's gradient in float64 takes float32's 1 / 6"),
-    "special.bessel_j0": (1e4, _BESSEL), "special.bessel_j1": (1e4, _BESSEL),
-    "special.bessel_y0": (1e4, _BESSEL), "special.bessel_y1": (1e4, _BESSEL),
-    "logcumsumexp": (100.0, "PyTorch's gradient in float32 cancels; ours agrees with float64"),
+    "nn.functional.hardsigmoid": ("float64", 3.0, "PyTorch's gradient takes float32's 1 / 6"),
+    "special.bessel_j0": ("float64", 3000.0, _BESSEL),
+    "special.bessel_y1": ("float64", 3000.0, _BESSEL),
+    "special.bessel_j1": ("float64", 300.0, _BESSEL),
+    "special.bessel_y0": ("float64", 300.0, _BESSEL),
+    "logcumsumexp": ("float32", 3.0, "a sample holds 1e4, whose unit in float32 is 1e-3; both "
+                                     "gradients add logarithms of that size and are as far from "
+                                     "float64's"),
 }
 
 # Compared before what the database does to results for its own tests of gradients.

@@ -347,7 +347,7 @@ def _unique(x, sorted=True, return_inverse=False, return_counts=False, dim=None)
 
 
 def _histc(x, bins=100, min=0, max=0):
-    if min == max:
+    if min == max and x.size:
         min, max = float(L.min(x)), float(L.max(x))
     if min == max:
         min, max = min - 1, max + 1
@@ -385,7 +385,7 @@ def _median(x, dim=None, keepdim=False):
 
 def _quantile(x, q, dim=None, keepdim=False, *, interpolation="linear"):
     if not x.ndim:
-        x, dim = x.reshape(1), 0 if dim is None or not keepdim else dim
+        x, dim, keepdim = x.reshape(1), 0, False
     return L.quantile(x, q, axis=dim, keepdims=keepdim, method=interpolation)
 
 

@@ -54,11 +54,11 @@ def _extreme(name):
 def _nan(name):
     def f(x, dim=None, keepdim=False, *, dtype=None):
         x = x if dtype is None else L.astype(x, dtype)
-        seen = ~L.isnan(x)
-        total = L.sum(L.where(seen, x, 0.0), axis=axes(dim), keepdims=keepdim)
+        seen, over = ~L.isnan(x), axes(dim) if x.ndim else None
+        total = L.sum(L.where(seen, x, 0.0), axis=over, keepdims=keepdim)
         if name == "sum":
             return total
-        return total / L.sum(L.astype(seen, x.dtype), axis=axes(dim), keepdims=keepdim)
+        return total / L.sum(L.astype(seen, x.dtype), axis=over, keepdims=keepdim)
     return f
 
 
@@ -175,7 +175,8 @@ def _masked(f, fill):
     def g(x, dim=None, keepdim=False, *, dtype=None, mask=None, **more):
         x = x if dtype is None else L.astype(x, dtype)
         kept = None if mask is None else L.broadcast_to(mask, x.shape)
-        return f(x if kept is None else L.where(kept, x, fill), kept, axes(dim), keepdim, **more)
+        over = axes(dim) if x.ndim else None
+        return f(x if kept is None else L.where(kept, x, fill), kept, over, keepdim, **more)
     return g
 
 

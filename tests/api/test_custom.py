@@ -145,6 +145,38 @@ def test_jacobians_agree_in_every_mode():
         close(lamella.jacobian(f, **options)(x), want)
 
 
+@pytest.mark.parametrize("options", [{}, {"mode": "forward"}, {"chunk": 2},
+                                     {"mode": "forward", "chunk": 4}], ids=str)
+def test_jacobians_of_pytrees_and_of_several_arguments(options):
+    a, x, s = numbers(3, 4), numbers(4), numbers()
+    given = {"x": x, "s": s, "n": lamella.asarray(2)}
+
+    def f(d, b):
+        return {"y": b @ d["x"] * d["s"], "z": d["x"][::2]}
+
+    by_d, by_b = lamella.jacobian(f, (0, -1), **options)(given, a)["y"]
+    close(by_d["x"], a * s)
+    close(by_d["s"], a @ x)
+    assert by_d["n"].tolist() == [0, 0, 0] and by_d["n"].dtype == lamella.int32
+    close(by_b, np.eye(3)[:, :, None] * np.array(x) * np.array(s))
+    found = lamella.jacobian(f, 1, **options)(given, a)
+    close(found["y"], by_b)
+    assert not found["z"].numpy().any() and found["z"].shape == (2, 3, 4)
+    with pytest.raises(ShapeError, match="no positional argument 2 among 2"):
+        lamella.jacobian(f, 2, **options)(given, a)
+
+
+def test_hessians_of_pytrees():
+    x, s = numbers(3), numbers()
+    found = lamella.hessian(lambda d, c: (d["x"] ** 3).sum() * d["s"] * c, (0, 1))(
+        {"x": x, "s": s}, s)
+    v, k = np.array(x), np.array(s)
+    close(found[0]["x"][0]["x"], np.diag(6 * v) * k * k)
+    close(found[0]["x"][0]["s"], 3 * v * v * k)
+    close(found[1][0]["s"], (v ** 3).sum())
+    assert found[1][1].tolist() == 0
+
+
 def test_hessians_and_their_products():
     def f(x):
         return (lamella.sin(x) * x[::-1]).sum()

@@ -73,6 +73,12 @@ def test_poisson(rate):
         assert np.abs(np.cumsum(found) - np.cumsum(masses)).max() * math.sqrt(COUNT) < 1.63
 
 
+@pytest.mark.parametrize("rate", [1e6, 1e7, 2.0 ** 24])
+def test_poisson_of_large_rates(rate):
+    x = random.poisson(key(5), rate, (200_000,)).numpy().astype(np.float64) - rate
+    assert abs(x.mean()) < 4 * math.sqrt(rate / x.size) and abs(x.var() / rate - 1) < 0.02
+
+
 def test_geometric_dirichlet_multinomial():
     g = random.geometric(key(1), 0.25, (COUNT,)).numpy()
     assert g.min() == 1 and abs(g.mean() - 4) < 0.15

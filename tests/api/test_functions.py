@@ -256,3 +256,10 @@ def test_einsum_reads_diagonals(spec):
 def test_a_diagonal_of_einsum_leaves_infinities_beside_it_alone():
     x = np.array([[1, np.inf], [np.nan, 2]], np.float32)
     assert L.einsum("ii->", L.asarray(x)).item() == 3
+
+
+def test_cosines_of_arrays_that_broadcast_along_the_axis():
+    a, b = X[:1, :2], X[:2, :1]
+    u, v = np.broadcast_arrays(a, b)
+    wanted = (u * v).sum(1) / np.sqrt((u * u).sum(1) * (v * v).sum(1))
+    close(L.cosine_similarity(L.asarray(a), L.asarray(b), axis=1), wanted)

@@ -6,6 +6,7 @@ from ...ir.node import make
 from ...ops.loss import CROSS_ENTROPY
 from ..arrays.array import Array, asarray, wrap
 from ..arrays.kinds import floating
+from ..functions.creation import broadcast_arrays
 from ..functions.elementwise import maximum
 from .normalization import p_norm
 
@@ -18,8 +19,9 @@ def cross_entropy(logits, labels) -> Array:
 
 
 def cosine_similarity(a, b, *, axis: int = -1, eps: float = 1e-8) -> Array:
-    """The cosine of the angle between a and b along the axis; norms count as eps where less."""
-    a, b = (wrap(floating(asarray(v).node)) for v in (a, b))
+    """The cosine of the angle between a and b, which broadcast, along the axis; norms count as eps
+    where less."""
+    a, b = (wrap(floating(v.node)) for v in broadcast_arrays(asarray(a), asarray(b)))
     a, b = (v / maximum(p_norm(v, 2.0, axis, keepdims=True), eps) for v in (a, b))
     return (a * b).sum(axis)
 

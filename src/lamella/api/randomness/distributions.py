@@ -147,7 +147,7 @@ def poisson(k, rate, shape=None, *, dtype="int32") -> Array:
     low = rate < 10
     few = _count_up(fold_in(k, 1), where(low, rate, 0.0))
     many = _transformed(fold_in(k, 2), where(low, 10.0, rate))
-    return where(low, few, many).astype(dtype)
+    return where(low, few.astype("float64"), many).astype(dtype)
 
 
 def _count_up(key: Array, rate: Array) -> Array:
@@ -164,6 +164,8 @@ def _count_up(key: Array, rate: Array) -> Array:
 
 
 def _transformed(key: Array, rate: Array) -> Array:
+    """float64: the terms of a mass's logarithm are as large as the rate and cancel to about 1."""
+    rate = rate.astype("float64")
     b = 0.931 + 2.53 * sqrt(rate)
     a = -0.059 + 0.02483 * b
     scale = 1.1239 + 1.1328 / (b - 3.4)
