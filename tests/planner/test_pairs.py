@@ -10,6 +10,8 @@ from lamella.engine import kernels
 from lamella.engine.executable import Executable
 from lamella.engine.value import Value
 from lamella.planner.build import build_plan
+from lamella.planner.kernels import worded
+from lamella.planner.kernels.tiling import BEFORE, TASK, choose_tiling
 from lamella.runtime import llvm
 
 HERE = [t for t in ALL if llvm.host().features.issuperset(t.features)]
@@ -53,13 +55,39 @@ def test_the_chain_is_the_one_of_single_positions(m, k, n, layout, scales):
     np.testing.assert_array_equal(got, rounded(want))
 
 
-def test_one_small_element_is_enough():
+@pytest.mark.parametrize("way", [TASK, BEFORE])
+@pytest.mark.parametrize("m,k,n,layout", [(33, 71, 100, "nn"), (70, 1100, 40, "tn"),
+                                          (19, 35, 45, "nt"), (24, 4131, 33, "tt")])
+def test_whoever_packs_the_right_operand(monkeypatch, m, k, n, layout, way):
+    monkeypatch.setattr(worded, "choose_tiling",
+                        lambda p, target: choose_tiling(p._replace(ways=(way,)), target))
+    rng = np.random.default_rng(2)
+    a, b = rounded(rng.standard_normal((2, m, k))), rounded(rng.standard_normal((2, k, n)))
+    b[1, k - 1, n - 1] = 2.0 ** -70     # one panel of one product meets a small element
+    x, y = (lamella.asarray(np.ascontiguousarray(z.swapaxes(1, 2) if t == "t" else z))
+            .astype("bfloat16") for z, t in zip((a, b), layout, strict=True))
+    got = lamella.compile(product(layout))(x, y).astype("float32").numpy()
+    for i in range(2):
+        want = chain(a[i, :, :4096], b[i, :4096])
+        if k > 4096:
+            want = want + chain(a[i, :, 4096:], b[i, 4096:])
+        np.testing.assert_array_equal(got[i], rounded(want))
+
+
+@pytest.mark.parametrize("way", [TASK, BEFORE])
+@pytest.mark.parametrize("tiny,other", [(2.0 ** -100, 2.0 ** -33), (2.0 ** -33, 2.0 ** -100)])
+@pytest.mark.parametrize("k", [9, 62, 63])
+def test_one_small_element_is_enough(monkeypatch, way, tiny, other, k):
+    monkeypatch.setattr(worded, "choose_tiling",
+                        lambda p, target: choose_tiling(p._replace(ways=(way,)), target))
     a, b = np.ones((32, 64), np.float32), np.ones((64, 32), np.float32)
-    a[7, 9], b[9, 3] = 2.0 ** -100, 2.0 ** -33      # their product is 2^-133, a denormal number
-    a[7, :9] = a[7, 10:] = 0.0
-    x, y = (lamella.asarray(z).astype("bfloat16") for z in (a, b))
-    got = lamella.compile(product("nn"))(x, y).astype("float32").numpy()
-    assert got[7, 3] == 2.0 ** -133
+    a[7, k], b[k, 3] = tiny, other      # their product is 2^-133, a denormal number
+    a[7, :k] = a[7, k + 1:] = 0.0
+    a, b = a[:, :k + 1], b[:k + 1]
+    for left, right, place in ((a, b, (7, 3)), (b.T, a.T, (3, 7))):
+        x, y = (lamella.asarray(z.copy()).astype("bfloat16") for z in (left, right))
+        got = lamella.compile(product("nn"))(x, y).astype("float32").numpy()
+        assert got[place] == 2.0 ** -133
 
 
 @pytest.mark.skipif(len(HERE) < 2, reason="one target here")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..base import dtypes
+from ..base.dtypes import DType
 from ..lang.expr import Expr, free_axes, lit
 from ..lang.loops import LANES, Buffer, Kernel, Prefetch, Store
 from .convert import from_memory, to_memory
@@ -208,6 +209,7 @@ class Memory(Values):
         """buffer[offset], or `fill` where a lane is inactive or the condition does not hold."""
         name, lanes, fill = e.attr
         buffer = self.buffers[name]
+        dtype = e.dtype if words_of(e, buffer) else buffer.dtype
         conds = [self.value(c) for c in e.args[1:]]
         at = self._locate(buffer, e.args[0], lanes == LANES and not self.in_vector, conds)
         if at.lanes is None:
@@ -215,13 +217,13 @@ class Memory(Values):
             return Value(text, 1, at.depth, at.steady)
         mask = self._mask(conds)
         depth = max(at.depth, mask.depth if mask else 0)
-        kind = memory_type(buffer.dtype, LANES)
+        kind = memory_type(dtype, LANES)
         if at.contiguous and mask is None:
             text = self.op(f"load {kind}, ptr {at.pointer}, align {buffer.dtype.bytes}", depth)
         else:
             where = mask.text if mask else _ALL
-            text = self._load_masked(buffer, at, depth, where, fill)
-        text = from_memory(self.site(depth, LANES, buffer.dtype), text, buffer.dtype)
+            text = self._load_masked(buffer, at, depth, where, fill, dtype)
+        text = from_memory(self.site(depth, LANES, dtype), text, dtype)
         return Value(text, LANES, depth, at.steady)
 
     def _load_one(self, buffer: Buffer, at: Place, conds: list[Value], fill) -> str:
@@ -234,10 +236,11 @@ class Memory(Values):
         text = from_memory(site, text, dtype)
         return site.select(conds[0].text, text, literal(lit(fill, dtype))) if conds else text
 
-    def _load_masked(self, buffer: Buffer, at: Place, depth: int, mask: str, fill) -> str:
-        scalar = memory_type(buffer.dtype)
+    def _load_masked(self, buffer: Buffer, at: Place, depth: int, mask: str, fill,
+                     dtype: DType) -> str:
+        scalar = memory_type(dtype)
         kind, short = vector(scalar, LANES), suffix(scalar, LANES)
-        filler = f"splat ({scalar} {memory_literal(fill, buffer.dtype)})"
+        filler = f"splat ({scalar} {memory_literal(fill, dtype)})"
         if at.contiguous:
             pointer, form, name = at.pointer, "ptr", f"@llvm.masked.load.{short}.p0"
         else:
@@ -333,6 +336,12 @@ class Memory(Values):
         low = self.op(f"and i64 {address}, {SCRATCH_ALIGN - 1}", self.top)
         aligned = self.op(f"icmp eq i64 {low}, 0", self.top)
         self._only_if(aligned, f"{line}{SCRATCH_ALIGN}, !nontemporal !0", f"{line}{size}")
+
+
+def words_of(e: Expr, buffer: Buffer) -> bool:
+    """Whether a load takes LANES words from a buffer of shorter elements."""
+    return e.attr[1] == LANES and e.dtype is dtypes.int32 and \
+        buffer.dtype.kind in ("int", "uint") and buffer.dtype.bytes < e.dtype.bytes
 
 
 def is_written(buffer: Buffer) -> bool:

@@ -122,7 +122,8 @@ def var(name: str, dtype: DType, lanes: int = 1) -> Expr:
 
 def load(buffer: str, offset: Expr, dtype: DType, lanes: int = 1, cond: Expr | None = None,
          fill=0) -> Expr:
-    """buffer[offset] (element offset), or `fill` where `cond` is false."""
+    """buffer[offset] (element offset), or `fill` where `cond` is false. Lanes of int32 of a buffer
+    of shorter integers are the words that begin at that element, each of several elements."""
     args = (offset,) if cond is None else (offset, cond)
     return make("load", args, (buffer, lanes, fill), dtype)
 

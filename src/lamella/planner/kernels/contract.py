@@ -28,6 +28,7 @@ from .panel import Target, lay_out, pitch_of, slack
 from .rows import levels_of
 from .tile import Span, Tree, cheap, direct_epilogue, epilogue, fetches
 from .tiling import BEFORE, PLACE, STREAM_AHEAD, TASK, Product, choose_tiling
+from .words import Form
 
 DIRECT_ROWS = 32        # up to so many rows the right operand is not worth packing
 
@@ -57,6 +58,7 @@ class Contraction:
         self.rows = [a for a in self.axes if a not in both and a not in self.columns]
         self.count = product(a.attr[1] for a in self.bound)
         self.steps, self.chunk = self.count, CONTRACT_CHUNK
+        self.form: Form | None = None   # of the words that panels hold, if they hold words
         self.m = product(a.attr[1] for a in self.rows)
         self.acc = accumulator(self.dot.dtype)
         self.written_out = target.level == "loops"  # vectors may be turned, masked, called for
@@ -121,7 +123,7 @@ class Contraction:
             self.right = self.packing.copied(self.right, axes, "flat right operand")
         columns = [run[-1] for run in self.right.runs(self.columns)]
         self.right, self.panel_stride = self.packing.panels(
-            self.right, self.batch_of(self.right), columns, self.n, self.tiling.width)
+            self.right, self.batch_of(self.right), columns, self.n, self.tiling.width, self.form)
 
     # -- the product --
 
@@ -158,9 +160,8 @@ class Contraction:
                           for r in range(t.rows)]
         self.i0, self.panel = index_var("i0"), index_var("panel")
         if self.packed:
-            pitch = pitch_of(t.rows)
             deep = scalar.minimum(b.size(("k",), self.steps), t.block)
-            self.laid = b.scratch(self.left_laid, deep * (t.group * pitch) + slack(pitch))
+            self.laid = b.scratch(self.left_laid, self._room(deep))
         if self.way == TASK:
             deep = scalar.minimum(b.size(("k",), self.steps), t.block)
             self.panel_laid = b.scratch(self.right_laid, deep * t.width)
@@ -255,6 +256,11 @@ class Contraction:
         source = read_through(self.b, side, axis, self.places, self.tables.get(side))
         to = Target(self.panel_laid, side.dtype, ZERO, t.width)
         return lay_out(source, to, self.panel * t.width, self.column_count, low, high)
+
+    def _room(self, deep: Expr) -> Expr:
+        """The elements of the task's rows, laid out."""
+        pitch = pitch_of(self.tiling.rows)
+        return deep * (self.tiling.group * pitch) + slack(pitch)
 
     def _panel_of(self, low: Expr, high: Expr) -> Expr:
         """Where the laid out rows of the tile begin."""

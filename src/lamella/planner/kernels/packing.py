@@ -9,7 +9,7 @@ from ...ir.types import tensor
 from ...lang import expr, scalar
 from ...lang.definition import Definition
 from ...lang.expr import Expr, lit
-from ...lang.loops import LANES, Loop, index_var
+from ...lang.loops import LANES, Loop, Store, index_var
 from ..groups.access import stored
 from ..groups.fuse import Fusion, Group, Seed
 from ..plan import Buffer, Launch
@@ -17,6 +17,7 @@ from .nest import Builder, Nest, StridedRead, decode, merged_axes
 from .panel import Source, Target, lay_out
 from .rows import schedule_rows
 from .tiling import Layout
+from .words import WORD, Form, lay_out_words
 
 ZERO = lit(0, dtypes.index)
 STRIP = 256             # positions of a panel that one task lays out, or LANES of many panels
@@ -43,8 +44,29 @@ class Side:
             self.stride(self.summed[0][2]) if self.summed else 0
         return Layout(step, along, self.dtype.bytes)
 
+    def bits(self, dtype: dtypes.DType, bound: list[Expr]) -> Side:
+        """The same operand, read as another dtype of its width."""
+        read = StridedRead(self.read.base, self.read.offset, self.read.strides, dtype)
+        return Side(read, self.axes, bound)
+
     def stride(self, axis: Expr) -> Extent:
         return self.read.strides.get(axis, 0)
+
+
+class Notes:
+    """What is known of each strip of packed panels: [batch, panel, strip]."""
+
+    __slots__ = ("batch", "node", "strips")
+
+    def __init__(self, node: Node, batch: list[Expr], strips: Extent):
+        self.node, self.batch, self.strips = node, batch, strips
+
+    def place(self, b: Builder, panel: Expr, strip: Expr, places: dict[Expr, Expr],
+              writes: bool = False) -> tuple[str, Expr]:
+        """The buffer and the place of a strip's note."""
+        name, steps = b.operand(self.node, 0, WORD, writes), stored(self.node).strides
+        at = b.address(name, dict(zip(self.batch, steps)), places)
+        return name, at + panel * b.size((name, "panel"), self.strips) + strip
 
 
 class Packing:
@@ -54,6 +76,7 @@ class Packing:
         self.nest, self.buffers, self.access, self.bound = nest, buffers, access, bound
         self.source = nest.group.seeds[0].node.source
         self.before: list[Launch] = []
+        self.notes: Notes | None = None     # of the panels in words
 
     def copied(self, side: Side, axes: list[Expr], label: str) -> Side:
         """The operand's elements row-major over `axes`."""
@@ -64,18 +87,22 @@ class Packing:
         return Side(StridedRead(node, 0, strides(node, axes), side.dtype), side.axes, self.bound)
 
     def panels(self, side: Side, batch: list[Expr], columns: list[Expr], count: Extent,
-               width: int) -> tuple[Side, Extent]:
+               width: int, form: Form | None = None) -> tuple[Side, Extent]:
         """The operand as [batch, panel, summed, columns of a panel], and the stride of a panel;
-        `columns` are one run, or none."""
+        `columns` are one run, or none. In words of a `form`, if there is one."""
         panel = expr.axis("panel", (count + (width - 1)) // width)
-        axes = [*batch, panel, *self.bound, expr.axis("lane", width)]
+        end = product(a.attr[1] for a in self.bound)
+        count_k, dtype, summed = end, side.dtype, self.bound
+        if form is not None:
+            count_k, dtype = (end + (form.per - 1)) // form.per, WORD
+            side, summed = side.bits(form.bits, self.bound), [expr.axis("word", count_k)]
+        axes = [*batch, panel, *summed, expr.axis("lane", width)]
         table = self.offsets(side) if len(side.summed) > 1 else None
-        node = self.buffer(side.dtype, axes, "packed right operand")
+        node = self.buffer(dtype, axes, "packed right operand")
         found = strides(node, axes)
         b = Builder(self.nest, self.buffers)
         along = side.layout(columns).along == 1
         deep, wide = (STRIP, 1) if along else (LANES, STRIP // LANES)
-        count_k = product(a.attr[1] for a in self.bound)
         strips, groups = (count_k + (deep - 1)) // deep, (panel.attr[1] + (wide - 1)) // wide
         task, at = index_var("task"), index_var("panel")
         n_strips, n_groups = b.size(("strips",), strips), b.size(("groups",), groups)
@@ -83,18 +110,26 @@ class Packing:
         places = decode(task // n_strips // n_groups,
                         [(a, b.size(("batch", n), a.attr[1])) for n, a in enumerate(batch)])
         source = read_through(b, side, columns[-1] if columns else None, places, table)
-        name = b.operand(node, 0, side.dtype, writes=True)
+        name = b.operand(node, 0, dtype, writes=True)
         base = b.address(name, {a: found[a] for a in batch}, places) + \
             at * b.size((name, "panel"), found[panel]) + low * width
-        body = lay_out(source, Target(name, side.dtype, base, width), at * width,
-                       b.size(("count",), count), low,
-                       scalar.minimum(low + deep, b.size(("k",), count_k)))
+        to, n = Target(name, dtype, base, width), b.size(("count",), count)
+        high = scalar.minimum(low + deep, b.size(("k",), count_k))
+        if form is None:
+            body = lay_out(source, to, at * width, n, low, high)
+        else:
+            body = lay_out_words(form, source, to, at * width, n, low, high, b.size(("end",), end))
+        if form is not None and form.note is not None:
+            note = self.buffer(WORD, [*batch, panel, expr.axis("strip", strips)], "notes")
+            self.notes = Notes(note, batch, strips)
+            at_note = self.notes.place(b, at, task % n_strips, places, True)
+            body = [*form.begin, *body, Store(*at_note, form.note)]
         last = scalar.minimum(first + wide, b.size(("panels",), panel.attr[1]))
         tasks = product(a.attr[1] for a in batch) * groups * strips
         outer = Loop(task, ZERO, b.size(("tasks",), tasks), [Loop(at, first, last, body)],
                      "parallel")
         self.append(b.launch("pack", [outer], tasks), "pack")
-        return Side(StridedRead(node, 0, found, side.dtype), side.axes, self.bound), found[panel]
+        return Side(StridedRead(node, 0, found, dtype), side.axes, self.bound), found[panel]
 
     def offsets(self, side: Side) -> Node:
         """A table: how far the operand steps from summed position 0 to each of them."""

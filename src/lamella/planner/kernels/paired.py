@@ -1,28 +1,37 @@
 """Products of bfloat16 by pairs: an instruction that adds two positions' products to a sum.
 
-Both operands are laid out by the task in words of two neighbouring positions, the earlier one in
-the upper half, which the instruction takes first: each of its two steps is a fused multiply-add,
-so the chain is the one of docs/numerics.md, position by position. But it takes what is smaller
-than 2^-126 for zero. Elements of 2^-56 and more, and zeros, are multiples of 2^-63; so all sums of
-their products are multiples of 2^-126, and nothing is small. Where a task meets a smaller element
-it takes the same words apart and multiplies and adds in float32.
+Both operands are laid out in words of two neighbouring positions, the earlier one in the upper
+half, which the instruction takes first: each of its two steps is a fused multiply-add, so the
+chain is the one of docs/numerics.md, position by position. But it takes what is smaller than
+2^-126 for zero. Elements of 2^-56 and more, and zeros, are multiples of 2^-63; so all sums of
+their products are multiples of 2^-126, and nothing is small. Whoever lays out words keeps the
+least element among them; where it is smaller, a task takes the same words apart and multiplies and
+adds in float32.
 """
 
 from __future__ import annotations
 
 from ...base import dtypes
-from ...base.extents import upper
 from ...lang import expr, scalar
 from ...lang.expr import Expr, lit
 from ...lang.loops import LANES, Loop, Set, When, index_var, lane_tree, pair_product
-from .contract import Contraction
-from .nest import StridedRead
-from .packing import Side, read_through
-from .panel import Target, lay_out_pairs, pitch_of
-from .tiling import TASK, Product, choose_tiling
+from .worded import Worded
+from .words import WORD, Form
 
-LEAST_ROWS = 8          # fewer do not make up for laying out both operands
-WORD = dtypes.int32
+LEAST = ((127 - 56) << 7) - 1   # bfloat16's bits of 2^-56, less one
+
+_LOWER, _UPPER = expr.var("lower", WORD, LANES), expr.var("upper", WORD, LANES)
+
+
+def _seen(word: Expr) -> list:
+    """Of the least in each half: the bits without their sign, less one, so that zeros are large."""
+    return [Set(_LOWER, scalar.minimum(_LOWER, (word - 1) & 0x7fff)),
+            Set(_UPPER, scalar.minimum(_UPPER, (word - 65536) & 0x7fff0000))]
+
+
+PAIRS = Form(2, dtypes.uint16, lambda word: (word << 16) | ((word >> 16) & 0xffff),
+             (Set(_LOWER, lit(0x7fff, WORD)), Set(_UPPER, lit(0x7fff0000, WORD))), _seen,
+             scalar.minimum(lane_tree("min", _LOWER), lane_tree("min", _UPPER) >> 16))
 
 
 def pairs_up(nest, target) -> bool:
@@ -31,66 +40,24 @@ def pairs_up(nest, target) -> bool:
     return target.pairs and all(nest.reads[a].dtype is dtypes.bfloat16 for a in dot.args)
 
 
-class Paired(Contraction):
+class Paired(Worded):
     """A contraction of bfloat16; `fits` says whether it can run by pairs."""
 
-    def __init__(self, nest, buffers, fusion, target):
-        super().__init__(nest, buffers, fusion, target)
-        self.fits = TASK in self.ways and self._lies_flat(self.left, self.rows) and \
-            upper(self.m) >= LEAST_ROWS
-        if not self.fits:
-            return
-        self.steps, self.chunk = (self.count + 1) // 2, self.chunk // 2
-        self.tiling = choose_tiling(self._by_words(), target)
-        self.packed, self.way = True, TASK
-        self.left_laid = self.right_laid = WORD
-        self.small_rows, self.small = expr.var("smallr", WORD), expr.var("small", WORD)
-
-    def _by_words(self) -> Product:
-        p = self._measures((TASK,))
-        return p._replace(left=p.left._replace(itemsize=4), right=p.right._replace(itemsize=4),
-                          must_pack=True)
-
-    def _source(self, side: Side, axes):
-        """The operand as bits."""
-        read = side.read
-        bits = Side(StridedRead(read.base, read.offset, read.strides, dtypes.uint16), side.axes,
-                    self.bound)
-        return read_through(self.b, bits, side.runs(axes)[0][2], self.places,
-                            self.tables.get(side))
-
-    def _lay_out_rows(self, low: Expr, high: Expr) -> list:
-        pitch, small = pitch_of(self.tiling.rows), expr.var("rowsmall", WORD, LANES)
-        to = Target(self.laid, WORD, self._panel_of(low, high), pitch)
-        body = lay_out_pairs(self._source(self.left, self.rows), to, self.i0, self.row_count, low,
-                             high, self.b.size(("positions",), self.count), small)
-        return [Set(small, lit(0, WORD)),
-                Loop(self.i0, *self.row_span, body, "serial", self.tiling.rows),
-                Set(self.small_rows, lane_tree("sum", small))]
-
-    def _lay_out_panel(self, low: Expr, high: Expr) -> list:
-        t, small = self.tiling, expr.var("columnsmall", WORD, LANES)
-        to = Target(self.panel_laid, WORD, lit(0, dtypes.index), t.width)
-        body = lay_out_pairs(self._source(self.right, self.columns), to, self.panel * t.width,
-                             self.column_count, low, high,
-                             self.b.size(("positions",), self.count), small)
-        return [Set(small, lit(0, WORD)), *body,
-                Set(self.small, lane_tree("sum", small) + self.small_rows)]
+    words = PAIRS
 
     def _chain(self, low: Expr, high: Expr, begin=()) -> list:
         k = index_var("k")
-        _, left = self._packed_left(low, high)
-        columns = [self.right_load(k, v, low) for v in range(self.tiling.vectors)]
+        left, columns = self._words(k, low, high)
         paired, apart = [], []
         for r, line in enumerate(self.registers):
-            a = left(k, r)
+            a = left(r)
             for x, b in zip(line, columns, strict=True):
                 paired.append(Set(x, pair_product(a, b, x)))
                 apart += [Set(x, scalar.fma(half(a), half(b), x)) for half in (_upper, _lower)]
         zero = [Set(x, lit(0, self.acc)) for line in self.registers for x in line]
         return [*zero, *begin,
-                When(scalar.eq(self.small, 0), [Loop(k, low, high, paired, "serial")]),
-                When(scalar.ne(self.small, 0), [Loop(k, low, high, apart, "serial")])]
+                When(self.least >= LEAST, [Loop(k, low, high, paired, "serial")]),
+                When(self.least < LEAST, [Loop(k, low, high, apart, "serial")])]
 
 
 def _upper(word: Expr) -> Expr:

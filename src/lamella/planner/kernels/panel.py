@@ -12,10 +12,8 @@ from typing import NamedTuple
 from ...base import dtypes
 from ...base.dtypes import DType
 from ...lang import scalar
-from ...lang.expr import Expr, lit, load, var
+from ...lang.expr import Expr, lit, load
 from ...lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index, transposed
-
-LEAST_BITS = (127 - 56) << 7    # bfloat16's bits of 2^-56
 
 
 class Source(NamedTuple):
@@ -84,62 +82,3 @@ def _transposed(s: Source, to: Target, first: Expr, count: Expr, low: Expr, high
             When(full < high, squares(full, (full + lane_index() < high, 0), high))]
     return [Set(full, whole), Loop(v, lit(0, dtypes.index), lit(to.pitch, dtypes.index), body,
                                    "serial", LANES)]
-
-
-
-def lay_out_pairs(s: Source, to: Target, first: Expr, count: Expr, low: Expr, high: Expr,
-                  end: Expr, small: Expr) -> list:
-    """As `lay_out`, of bits of bfloat16 by pairs of positions: pair p has position 2 p in its upper
-    and 2 p + 1 in its lower half, zero from `end` on. The vector `small` counts pairs in which an
-    element is not zero but smaller than 2^-56."""
-    if s.along and s.step is not lit(1, dtypes.index):
-        return _transposed_pairs(s, to, first, count, low, high, end, small)
-    p = index_var("pp")
-    body: list = []
-    for v in range(0, to.pitch, LANES):
-        place = first + v + lane_index()
-        at = s.start + place * s.step
-        a = load(s.name, at + s.at(p * 2), s.dtype, LANES, place < count, 0)
-        b = load(s.name, at + s.at(p * 2 + 1), s.dtype, LANES, (place < count) & (p * 2 + 1 < end),
-                 0)
-        body += _stored_pair(a, b, to, to.base + (p - low) * to.pitch + v, small)
-    return [Loop(p, low, high, body, "serial")]
-
-
-def _transposed_pairs(s: Source, to: Target, first: Expr, count: Expr, low: Expr, high: Expr,
-                      end: Expr, small: Expr) -> list:
-    p, v, full = index_var("pp"), index_var("pv"), index_var("pfull")
-    used, half = min(LANES, to.pitch), LANES // 2
-
-    def squares(p: Expr, tail: bool) -> list:
-        rows = []
-        for lane in range(LANES):
-            place = scalar.minimum(first + v + min(lane, used - 1), count - 1)
-            inside = (p * 2 + lane_index() < end, 0) if tail else ()
-            x = load(s.name, s.start + place * s.step + s.at(p * 2), s.dtype, LANES, *inside)
-            rows.append(scalar.cast(x, to.dtype))
-        out: list = []
-        for n in range(half):
-            pair = _stored_pair(transposed(rows, 2 * n), transposed(rows, 2 * n + 1), to,
-                                to.base + (p - low + n) * to.pitch + v, small, f"{n}")
-            out += [When(p + n < high, pair)] if tail else pair
-        return out
-
-    whole = low + (scalar.minimum(high * 2, end) - low * 2) // LANES * half
-    body = [Loop(p, low, full, squares(p, False), "serial", half),
-            When(full < high, squares(full, True))]
-    return [Set(full, whole), Loop(v, lit(0, dtypes.index), lit(to.pitch, dtypes.index), body,
-                                   "serial", LANES)]
-
-
-def _stored_pair(a: Expr, b: Expr, to: Target, at: Expr, small: Expr, name: str = "") -> list:
-    """The bits a and b as words; what is small in them is counted."""
-    word = var(f"word{name}", to.dtype, LANES)
-    a, b = scalar.cast(a, to.dtype), scalar.cast(b, to.dtype)
-    found = [small]
-    for x in (a, b):
-        size = x & 0x7fff
-        found.append(scalar.where((size > 0) & (size < LEAST_BITS), lit(1, to.dtype),
-                                  lit(0, to.dtype)))
-    return [Set(word, (a << 16) | b), Store(to.name, at, word),
-            Set(small, found[0] | found[1] | found[2])]

@@ -36,6 +36,9 @@ END = 0.1               # cycles for a vector of results
 STORED = 0.2            # cycles for an element that goes through memory
 LAUNCH = 4000           # cycles of a step of its own
 COPY, TURN, GATHER = 0.2, 0.6, 2.0  # cycles to lay out an element: side by side, turned, scattered
+PAGED = 3.0             # more of them where a panel's positions lie more than a page apart
+WORD_ROWS = 64          # rows of a task that make up for reading the right operand
+WORD_TILES = ((8, 2), (4, 4), (16, 1))  # more sums leave no registers for words; rows fill LANES
 
 
 class Layout(NamedTuple):
@@ -62,7 +65,8 @@ class Layout(NamedTuple):
 class Product(NamedTuple):
     """What is to be cut: extents, and how the operands lie. `ways`: how the right operand may be
     read; `steady`: it stays the same while the product runs again and again, so that it is packed
-    once; `may_pack`: a task may lay out its rows of the left operand, `must_pack`: it has to."""
+    once; `may_pack`: a task may lay out its rows of the left operand, `must_pack`: it has to, in
+    words of several positions, which `k` counts."""
 
     batch: Extent
     m: Extent
@@ -119,8 +123,10 @@ def _estimated(p: Product, target) -> Tiling:
 def tilings(p: Product, target) -> list[Tiling]:
     """The cuts that are worth a thought."""
     found = [_tasks(p, rows, vectors, packed, right, block, target)
-             for block in (BLOCK, NEAR_BLOCK) if block == BLOCK or block < upper(p.k)
-             for rows, vectors in target.contract_tiles for right in p.ways
+             for block in ((CONTRACT_CHUNK // 2,) if p.must_pack else (BLOCK, NEAR_BLOCK))
+             if block >= BLOCK or block < upper(p.k)
+             for rows, vectors in (WORD_TILES if p.must_pack else target.contract_tiles)
+             for right in p.ways
              for packed in (False, True) if packed and p.may_pack and rows <= LANES or
              not packed and not p.must_pack]
     return [t for t in dict.fromkeys(found) if t.right != TASK or
@@ -147,9 +153,11 @@ def cycles(p: Product, t: Tiling, target) -> float:
     rows, panels = -(-m // t.rows), -(-n // t.width)
     layout = 0.0
     if t.packed:
-        layout += m * k * p.left.copying() * -(-panels // t.panels)
+        left = COPY if p.must_pack and p.left.along == 1 else p.left.copying()
+        layout += m * k * left * -(-panels // t.panels)
     if t.right == TASK:
-        layout += n * k * p.right.copying() * -(-rows // t.group)
+        paged = PAGED * (p.must_pack and upper(p.right.along or PAGE) * p.right.itemsize > PAGE)
+        layout += n * k * (p.right.copying() + paged) * -(-rows // t.group)
     elif t.right == BEFORE and not p.steady:
         layout += n * k * (p.right.copying() + STORED) + LAUNCH / max(1, upper(p.batch))
     return rows * panels * (k * position + ends) + layout
@@ -193,11 +201,13 @@ def _tasks(p: Product, rows: int, vectors: int, packed: bool, right: str, block:
         wide = max(1, min(panels, target.core_bytes // 2 // (rows * width * 4 * group)))
     work = 2 * (rows if tiles > 1 else max(rows, READ_ROWS)) * width * k
     least = 8 if packed else 1          # panels that make up for laying out the rows
-    if p.must_pack:     # both operands are laid out by every task: few of them
+    if p.must_pack and right == TASK:   # both operands are laid out by every task: few of them
         return Tiling(rows, vectors, packed, right, *_few(p, tiles, group, panels, wide), block)
     while others * -(-tiles // group) * -(-panels // wide) < LEAST_TASKS and \
-            group * wide * work > TASK_WORK:
-        if wide >= 2 * least and group * rows <= wide * width // (4 if packed else 1):
+            group * wide * work > TASK_WORK * (1 + p.must_pack):
+        if p.must_pack and group * rows > WORD_ROWS:    # rows in words are laid out only once
+            group = -(-group // 2)
+        elif wide >= 2 * least and group * rows <= wide * width // (4 if packed else 1):
             wide = -(-wide // 2)
         elif group > 1:
             group = -(-group // 2)

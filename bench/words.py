@@ -1,0 +1,158 @@
+"""Products of few bits beside PyTorch's and the peak of the processor's dot instructions.
+
+    python -m bench.words [--sizes 256,1024] [--layouts nn,nt] [--seconds 0.25]
+
+One thread, by the thread's own clock: the systems and the peak take turns, a figure is the best of
+many calls of the whole product, packing included. `peak` is the fraction of 24 independent chains
+of the instruction in registers. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import importlib.util
+import json
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+import lamella
+from lamella.codegen import target
+from lamella.runtime import llvm
+
+from .matmul import limit
+from .peak import CHAINS
+
+ROUNDS, TRIPS = 3, 100_000
+
+
+class Kind(NamedTuple):
+    """A dtype's instruction: what it adds to, what words hold, multiply-adds of a word."""
+
+    name: str
+    sums: str
+    words: str
+    intrinsic: str
+    feature: str
+    per: int
+
+
+KINDS = [Kind("bfloat16", "<16 x float>", "<32 x bfloat>", "@llvm.x86.avx512bf16.dpbf16ps.512",
+              "avx512bf16", 2)]
+
+
+class Chains:
+    """Independent chains of an instruction, in registers."""
+
+    def __init__(self, kind: Kind):
+        features = (*target.AVX512.features, kind.feature)
+        text = _text(kind).replace("ATTRIBUTES", target.Target(
+            kind.name, target.AVX512.cpu, features, 512, 32, (), 0).attributes)
+        code = llvm.assemble(text, cpu=target.AVX512.cpu, features=features)
+        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(
+            llvm.load(code, ["chains"])["chains"])
+        self._out = np.zeros(16 * CHAINS, np.float32)
+        self._operations = 2 * 16 * kind.per * CHAINS * TRIPS
+
+    def peak(self, times: int = 10) -> float:
+        """Operations a second / 1e9, the best of `times`."""
+        found = 0.0
+        for _ in range(times):
+            began = time.thread_time()
+            self._run(self._out.ctypes.data, TRIPS)
+            found = max(found, self._operations / (time.thread_time() - began) / 1e9)
+        return found
+
+
+def _text(kind: Kind) -> str:
+    sums, words, name = kind.sums, kind.words, kind.intrinsic
+    phis = "\n".join(f"  %a{k} = phi {sums} [zeroinitializer, %entry], [%b{k}, %body]"
+                     for k in range(CHAINS))
+    steps = "\n".join(f"  %b{k} = call {sums} {name}({sums} %a{k}, {words} %x, {words} %x)"
+                      for k in range(CHAINS))
+    stores = "\n".join(f"  %p{k} = getelementptr {sums}, ptr %out, i64 {k}\n"
+                       f"  store {sums} %b{k}, ptr %p{k}, align 4" for k in range(CHAINS))
+    return f"""
+declare {sums} {name}({sums}, {words}, {words})
+define void @chains(ptr %out, i64 %n) #0 {{
+entry:
+  %x = load {words}, ptr %out, align 4
+  br label %body
+body:
+  %i = phi i64 [0, %entry], [%i1, %body]
+{phis}
+{steps}
+  %i1 = add i64 %i, 1
+  %more = icmp slt i64 %i1, %n
+  br i1 %more, label %body, label %end
+end:
+{stores}
+  ret void
+}}
+attributes #0 = {{ ATTRIBUTES }}
+"""
+
+
+def calls(kind: Kind, n: int, layout: str) -> dict[str, Callable[[], object]]:
+    """A call of the product of n x n by n x n for each system; `layout` tells which lie turned."""
+    rng, turn = np.random.default_rng(0), [t == "t" for t in layout]
+    x, y = (np.float32(rng.standard_normal((n, n))) for _ in range(2))
+    p, q = (lamella.asarray(z).astype(kind.name) for z in (x, y))
+    product = lamella.compile(lambda a, b: (a.mT if turn[0] else a) @ (b.mT if turn[1] else b))
+    found: dict[str, Callable[[], object]] = {"lamella": lambda: product(p, q)}
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        u, v = (torch.from_numpy(z).bfloat16() for z in (x, y))
+        u, v = u.mT if turn[0] else u, v.mT if turn[1] else v
+        found["torch"] = lambda: torch.mm(u, v)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", default="256,512,1024,2048,4096")
+    parser.add_argument("--layouts", default="nn")
+    parser.add_argument("--seconds", type=float, default=0.25, help="of each system and product")
+    options = parser.parse_args()
+    limit(1)
+    result: dict[str, dict[str, float]] = {}
+    for kind in KINDS:
+        if kind.feature not in llvm.host().features:
+            print(f"{kind.name}: this processor has no {kind.feature}")
+            continue
+        chains = Chains(kind)
+        for n in map(int, options.sizes.split(",")):
+            for layout in options.layouts.split(","):
+                line = _line(kind, chains, n, layout, options.seconds)
+                result[f"{kind.name} {n} {layout}"] = line
+                print(f"{kind.name} {n:5} {layout} " + "  ".join(
+                    f"{k} {v:8.3f}" for k, v in line.items()), flush=True)
+    print(json.dumps(result))
+
+
+def _line(kind: Kind, chains: Chains, n: int, layout: str, seconds: float) -> dict[str, float]:
+    systems, peak = calls(kind, n, layout), 0.0
+    best = dict.fromkeys(systems, 0.0)
+    for _ in range(ROUNDS):
+        peak = max(peak, chains.peak())
+        for name, call in systems.items():
+            call()
+            end, count = time.perf_counter() + seconds / ROUNDS, 0
+            while count < 2 or time.perf_counter() < end:
+                began = time.thread_time()
+                call()
+                best[name] = max(best[name], 2e-9 * n ** 3 / (time.thread_time() - began))
+                count += 1
+    line = {"gflops": round(best["lamella"], 1), "peak": round(best["lamella"] / peak, 3)}
+    for name, rate in best.items():
+        if name != "lamella":
+            line |= {name: round(rate / peak, 3), "ratio": round(best["lamella"] / rate, 3)}
+    return line
+
+
+if __name__ == "__main__":
+    main()
