@@ -2,14 +2,16 @@
 
     python -m bench.memory [--out FILE] [--svg FILE] [MODEL ...]
 
-Prints one JSON line per cell (model, budget, floor, planned, measured, time ratio, same bits) and a
-last line with the summary. Budgets go from the plan's own peak down to the planner's floor; two
-more cells leave the half and a quarter of the store-everything activation bytes: the temporaries of
-the uncompiled step, each op's result kept until its last use. With `--out` lines are added to a
-file, and cells that it holds are not run again.
+Prints one JSON line per cell (model, budget, floor, planned, measured, grown, time ratio, same
+bits) and a last line with the summary. Budgets go from the plan's own peak down to the planner's
+floor; two more cells leave the half and a quarter of the store-everything activation bytes: the
+temporaries of the uncompiled step, each op's result kept until its last use. With `--out` lines are
+added to a file, and cells that it holds are not run again.
 
 `time_ratio` is CPU time of one thread, budget to no budget, least of runs taken in turns;
 `predicted_ratio` what the planner expects. Bits are those of all results after two steps.
+`measured` is found in painted memory; `grown` is how much the resident memory of a fresh process
+grows at its most, under a limit of the claim and 16 MiB.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ import argparse
 import json
 import math
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -26,7 +30,9 @@ os.environ["LAMELLA_THREADS"] = "1"
 
 import lamella
 from lamella.base.errors import BudgetError
+from lamella.engine.executable import Executable
 from lamella.engine.kernels import target
+from lamella.engine.proof import SLACK, prove
 from lamella.planner.build import build_plan
 from lamella.planner.report import Report
 
@@ -68,6 +74,21 @@ class Run:
     def measured(self) -> int:
         """The bytes that a step touches."""
         return lamella.measure(self.compiled, *self.held, *self.work.inputs).peak
+
+
+def grown(name: str, budget: int) -> int:
+    """Bytes by which the resident memory of a process of its own grows in a few steps within a
+    budget; that process may have no more than what the plan claims and SLACK."""
+    done = subprocess.run([sys.executable, "-m", "bench.memory", "--grown", str(budget), name],
+                          capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1])
+
+
+def _grow(name: str, budget: int) -> int:
+    work = zoo.work(name)
+    compiled = lamella.compile(work.step, donate=work.donate, memory=budget)
+    report = lamella.plan(compiled, *zoo.evaluated(work.held), *work.inputs)
+    return prove(Executable(report.plan, report.threads), report.peak + SLACK, 4).grown
 
 
 def uncompiled_temporaries(whole: Run) -> int:
@@ -115,7 +136,7 @@ def _cell(work: zoo.Work, whole: Run, budget: int, bits: list[bytes]) -> dict[st
         first.append(whole.step())
         second.append(run.step())
     return {"feasible": True, "planned": planned, "measured": run.measured(),
-            "kept": planned <= budget, "same_bits": same,
+            "grown": grown(work.name, budget), "kept": planned <= budget, "same_bits": same,
             "again": len(run.report.recomputed),
             "predicted_ratio": round(run.report.seconds / whole.report.seconds, 4),
             "time_ratio": round(min(second) / min(first), 4),
@@ -134,6 +155,8 @@ def summary(lines: list[dict]) -> dict[str, Any]:
            "feasible": sum(c["feasible"] for c in grid),
            "kept": sum(c["kept"] for c in found), "same_bits": sum(c["same_bits"] for c in found),
            "planned_is_measured": sum(c["planned"] == c["measured"] for c in found),
+           "grown_within_16_MiB": sum(c["grown"] <= c["planned"] + SLACK for c in found),
+           "grown_beyond_plan_worst": max((c["grown"] - c["planned"] for c in found), default=0),
            "of": len(found), "monotone": monotone,
            "plan_seconds_worst": max((c["plan_seconds"] for c in found), default=0)}
     for part in ("half", "quarter"):
@@ -177,7 +200,11 @@ def main() -> None:
     options.add_argument("models", nargs="*", default=list(zoo.WORKS))
     options.add_argument("--out", type=Path)
     options.add_argument("--svg", type=Path)
+    options.add_argument("--grown", type=int, metavar="BYTES", help="print what a process grows by")
     chosen = options.parse_args()
+    if chosen.grown is not None:
+        print(_grow(chosen.models[0], chosen.grown))
+        return
     lines = [json.loads(x) for x in chosen.out.read_text().splitlines()] \
         if chosen.out and chosen.out.exists() else []
     done = {f"{c['model']} {c['cell']}" for c in lines}

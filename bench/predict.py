@@ -5,7 +5,9 @@
                                                    the most operations a second are predicted them?
 
 Run `lamella calibrate` first; no model takes part in that. `error` is predicted / measured - 1 of
-the least time of a run. The last line is the summary.
+the least time of a run. Rounds of measurements go over all models in turns, so that what a
+neighbour on the machine costs for some seconds falls on one round of a model only. The last line is
+the summary.
 """
 
 from __future__ import annotations
@@ -21,37 +23,60 @@ from lamella.engine.profile import profile
 
 from . import zoo
 
-ROUNDS = 3      # measurements of each, of twenty runs
+ROUNDS = 4      # measurements of each, of twenty runs
 
 
-def lines(name: str) -> list[dict[str, Any]]:
-    """Predicted and measured milliseconds of a model's training step and of an inference."""
+class Cell:
+    """A compiled function with its arguments, and the least time of its runs so far."""
+
+    def __init__(self, model: str, kind: str, run: lamella.Compiled, args: tuple):
+        self.model, self.kind, self.run, self.args = model, kind, run, args
+        self.report = lamella.plan(run, *args)
+        self.seconds = float("inf")
+
+    def measure(self) -> None:
+        """Twenty more runs."""
+        self.seconds = min(self.seconds, self.run.measure(*self.args).seconds)
+
+    def line(self) -> dict[str, Any]:
+        """Predicted and measured milliseconds."""
+        predicted = self.report.seconds
+        return {"model": self.model, "kind": self.kind, "predicted_ms": round(1e3 * predicted, 3),
+                "measured_ms": round(1e3 * self.seconds, 3),
+                "error": round(predicted / self.seconds - 1, 3)}
+
+
+def cells(name: str) -> list[Cell]:
+    """A model's training step and its inference."""
     w = zoo.work(name)
     held = zoo.evaluated(w.held)
-    return [_line(name, "step", lamella.compile(w.step, donate=w.donate), (*held, *w.inputs)),
-            _line(name, "infer", lamella.compile(w.infer), (held[0], held[2], *w.inputs))]
+    return [Cell(name, "step", lamella.compile(w.step, donate=w.donate), (*held, *w.inputs)),
+            Cell(name, "infer", lamella.compile(w.infer), (held[0], held[2], *w.inputs))]
 
 
-def _line(name: str, kind: str, run: lamella.Compiled, args: tuple) -> dict[str, Any]:
-    found = [run.measure(*args) for _ in range(ROUNDS)]
-    measured, predicted = min(m.seconds for m in found), found[0].report.seconds
-    return {"model": name, "kind": kind, "predicted_ms": round(1e3 * predicted, 3),
-            "measured_ms": round(1e3 * measured, 3),
-            "error": round(predicted / measured - 1, 3)}
+def measured(cells: list[Cell]) -> list[dict[str, Any]]:
+    """The lines of cells after all rounds, which are printed."""
+    for _ in range(ROUNDS):
+        for cell in cells:
+            cell.measure()
+    found = [cell.line() for cell in cells]
+    for line in found:
+        print(json.dumps(line), flush=True)
+    return found
 
 
 def choose(name: str) -> dict[str, Any]:
     """Of twenty sizes (batch and width) the operations a second of the one that is predicted
     fastest, beside those of the fastest measured."""
-    found = []
+    sizes, work = [], []
     for batch, width in itertools.product((4, 8, 16, 32, 64), (64, 96, 128, 192)):
         w = zoo.work(name, batch=batch, width=width)
         held = zoo.evaluated(w.held)
-        line = _line(name, f"batch {batch}, width {width}",
-                     lamella.compile(w.step, donate=w.donate), (*held, *w.inputs))
-        print(json.dumps(line), flush=True)
-        work = lamella.plan(w.step, *held, *w.inputs).flops
-        found.append((line["predicted_ms"] / work, line["measured_ms"] / work, line["kind"]))
+        sizes.append(Cell(name, f"batch {batch}, width {width}",
+                          lamella.compile(w.step, donate=w.donate), (*held, *w.inputs)))
+        work.append(sizes[-1].report.flops)
+    found = [(line["predicted_ms"] / n, line["measured_ms"] / n, line["kind"])
+             for line, n in zip(measured(sizes), work, strict=True)]
     chosen, best = min(found), min(found, key=lambda f: f[1])
     return {"model": name, "chosen": chosen[2], "fastest": best[2],
             "slower_by": round(chosen[1] / best[1] - 1, 3)}
@@ -61,11 +86,8 @@ def main(arguments: list[str]) -> None:
     if arguments[:1] == ["--choose"]:
         print(json.dumps(choose(arguments[1])), flush=True)
         return
-    errors = []
-    for name in arguments or zoo.WORKS:
-        for line in lines(name):
-            print(json.dumps(line), flush=True)
-            errors.append(abs(line["error"]))
+    lines = measured([cell for name in arguments or zoo.WORKS for cell in cells(name)])
+    errors = [abs(line["error"]) for line in lines]
     print(json.dumps({"profile": profile().name, "measured_profile": profile().measured,
                       "median_error": round(statistics.median(errors), 3),
                       "worst_error": max(errors)}), flush=True)
