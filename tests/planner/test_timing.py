@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+
 import pytest
 
 import lamella
 from lamella.base.extents import evaluate
 from lamella.codegen.outline import Block, Outline
-from lamella.lang.loops import index_var
+from lamella.lang.expr import lit
+from lamella.lang.loops import Loop, Set, When, index_var
+from lamella.planner.plan import CHUNKS
+from lamella.planner.pricing.counters import counters, expected
 from lamella.planner.pricing.footprint import Touch
 from lamella.planner.pricing.instructions import mix
 from lamella.planner.pricing.profile import DEFAULTS, Profile
@@ -149,3 +155,61 @@ def test_conditions_are_those_of_their_blocks():
     found = [[likely(e, [(1.0, {**env, index_var("i0"): i0})], outline.sets)
               for i0 in (first, first + 32 * 64 + 16)] for e in (whole, border)]
     assert found == [[0.0, 1.0], [1.0, 0.0]]
+
+
+def test_tasks_that_count_several_axes_are_looked_at_without_a_period():
+    """Of 26 tasks over 13 bands of rows x 2 of columns, a look at the first, the middle and the
+    last one sees the last band, which is short, twice."""
+    step = report(lambda a, b: a @ b, spec(2048, 97), spec(97, 256)).plan.launches()[-1]
+    assert counted(step, "vector") == pytest.approx(2048 * 97 * 256 / 16, rel=0.25)
+
+
+def test_a_list_is_as_long_as_what_it_took():
+    n, i, j, x = (index_var(s) for s in "nijx")
+    inner = When(j < n, [Set(x, x + 1)])
+    body = [Set(x, lit(0, n.dtype)), Loop(i, lit(0, n.dtype), n, [
+        Loop(j, lit(0, n.dtype), n, [inner])])]
+    path, = counters(body).values()
+    assert [type(s) for s in path] == [Loop, Loop, When]
+    assert expected(path, lambda _: 8.0, lambda _: 0.25) == 16
+
+
+def test_gradients_for_weights_count_the_pixels_that_a_tap_takes_part_in():
+    def f(x, y):
+        return lamella.grad(lambda w: (lamella.conv2d(x, w, padding=1) * y).sum())(
+            lamella.ones((128, 2, 2, 64)))
+
+    step = max(report(f, spec(4, 16, 16, 64), spec(4, 17, 17, 128)).plan.launches(),
+               key=lambda s: s.flops)
+    assert step.kernel.name == "correlate"
+    assert counted(step, "vector") == pytest.approx(step.flops / 32, rel=0.3)
+
+
+def test_a_register_that_is_always_the_same_number_is_no_counter():
+    """Winograd's tiles of an image that is one row of tiles."""
+    step = max(report(lambda x, w: lamella.conv2d(x, w, padding=1), spec(8, 2, 2, 256),
+                      spec(256, 3, 3, 256)).plan.launches(), key=lambda s: s.flops)
+    assert counted(step, "vector") < 2 * step.flops / 32
+
+
+def test_a_launch_of_many_tasks_is_claimed_in_some_chunks_for_each_thread():
+    step, = report(lambda a: a + 1, spec(1 << 20, 16)).plan.launches()
+    step.tasks, step.grain = 7168, 1
+    assert step.claims({}, 2) == (7168, 7168 // (2 * CHUNKS))
+    step.tasks = 40
+    assert step.claims({}, 2) == (40, 1)
+
+
+def test_bytes_that_another_core_wrote_are_handed_on():
+    def f(a):
+        b = a.sum(0)
+        return lamella.tanh(a) @ a, b
+
+    found = {}
+    for handed, threads in itertools.product((0.0, 1.0), (1, 2)):
+        r = report(f, spec(256, 256))
+        times = json.loads(PROFILE.to_json()) | {"handed": handed}
+        r.profile, r.threads, r._timetable = Profile.read(json.dumps(times)), threads, None
+        found[handed, threads] = r.seconds
+    assert found[1.0, 1] == found[0.0, 1]
+    assert found[1.0, 2] > found[0.0, 2] + 256 * 256 * 4 / 4 * 1e-9

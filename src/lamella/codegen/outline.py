@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ..base import dtypes
 from ..lang.expr import Expr, substitute
 from ..lang.loops import Buffer, Kernel, Loop, Set, Store, When
 from .emit import Emitter
@@ -48,7 +47,7 @@ class Site(NamedTuple):
 
 class Outline:
     """A kernel's blocks and accesses; `sets` has what each register was first set to, `places` the
-    indices of these that are no counters, which begin at a number."""
+    same but for counters, which begin at a number and change."""
 
     __slots__ = ("kernel", "places", "root", "sets", "sites")
 
@@ -57,7 +56,7 @@ class Outline:
         o.function()
         self.kernel, self.root = kernel, Block(o.scopes[0].lines)
         self.sites, self.sets = list(o.sites), o.sets
-        self.places = {x: e for x, e in o.sets.items() if x.dtype is dtypes.index and e.op != "lit"}
+        self.places = {x: e for x, e in o.sets.items() if e.op != "lit" or x not in o.changing}
 
 
 class _Outliner(Emitter):
@@ -68,6 +67,7 @@ class _Outliner(Emitter):
         self.loops: list[Loop] = []
         self.sites: dict[Site, None] = {}
         self.sets: dict[Expr, Expr] = {}
+        self.changing: set[Expr] = set()
         self.blocks: dict[Scope, Block] = {}    # of each scope that was opened
         self.whole = self.storing = False
         self.asked: Expr | None = None          # the condition of the block that opens next
@@ -111,7 +111,8 @@ class _Outliner(Emitter):
     # ---- accesses ------------------------------------------------------------------------------
 
     def _set(self, s: Set) -> None:
-        self.sets.setdefault(s.var, s.value)
+        if self.sets.setdefault(s.var, s.value) is not s.value:
+            self.changing.add(s.var)
         super()._set(s)
 
     def store(self, s: Store) -> None:

@@ -10,6 +10,7 @@ from ..ir.types import TensorType, tensor
 from ..planner.memory.place import Layout, aligned, place
 from ..planner.plan import Branch, Buffer, Copy, Host, Launch, Loop, Order, Plan, Step
 from ..runtime import steps as native
+from ..runtime import walker
 from ..runtime.available import require
 from ..runtime.table import Table
 from .host import host_call
@@ -50,9 +51,9 @@ class Bound:
         total = sum(self.fresh_bytes) + self.arena_bytes
         require(total, f"{plan.program.name}: {' and '.join(str(t) for _, t in self.outputs[:4])}")
         fixed = {b: a for b, a in (constants or {}).items() if b not in bases}
-        w = Writer(plan.steps, env, bases, fixed, self.layout)
+        w = Writer(plan.steps, env, bases, fixed, self.layout, threads)
         self.scratch_bytes, self.origins = aligned(w.scratch), w.origins
-        self.table = w.table(1 + len(plan.arguments) + len(self.fresh), threads)
+        self.table = w.table(1 + len(plan.arguments) + len(self.fresh))
 
 
 class Writer:
@@ -63,8 +64,10 @@ class Writer:
     """
 
     def __init__(self, steps: list[Step], env: Mapping[str, int], bases: Mapping[int, int],
-                 fixed: Mapping[int, int], layout: Layout | None = None):
+                 fixed: Mapping[int, int], layout: Layout | None = None,
+                 threads: int | None = None):
         self.env, self.layout, self.bases, self.fixed = env, layout, bases, fixed
+        self.limit, self.threads = threads, threads or walker.threads()
         self.image: list[int] = []
         self.patches: list[tuple[int, int, int]] = []
         self.steps: list = []
@@ -76,10 +79,10 @@ class Writer:
                                  strict=True))
         self.write(steps)
 
-    def table(self, n_bases: int, threads: int | None) -> Table:
+    def table(self, n_bases: int) -> Table:
         """The steps ready to run over so many bases."""
         return Table(self.steps, self.image or [0], self.patches, n_bases, aligned(self.scratch),
-                     threads)
+                     self.limit)
 
     def add(self, native_step, origin) -> int:
         self.steps.append(native_step)
@@ -131,7 +134,7 @@ class Writer:
         self.image.extend(sizes)
         code = self.compiled[id(s)]
         self.scratch = max(self.scratch, scratch_bytes(s.kernel, sizes))
-        tasks, grain = evaluate(s.tasks, env), max(1, evaluate(s.grain, env))
+        tasks, grain = s.claims(env, self.threads)
         self.add(native.Launch(code.address, at, tasks, grain, serial=tasks <= grain), s)
 
     def host(self, s: Host) -> None:

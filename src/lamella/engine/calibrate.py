@@ -57,23 +57,26 @@ def calibrate() -> str:
 def measure_profile() -> Profile:
     """The profile of this machine."""
     count = threads()
-    vector, cycle, units = _units()
+    vector, add, units = _units()
+    cycle = _loop(1, lambda r: [Set(r[0], scalar.fma(r[-1], r[-1], r[0]))]) / 4
     first, sizes = _caches()
     levels = _levels(first, sizes, units, count)
     crowd = max(1.0, arithmetic(count) / vector) if count > 1 else 1.0
     launch, share, call = _calls(count)
+    claim, handed = (_claim(count), _handed(count, sizes[0])) if count > 1 else (0.0, 0.0)
     return Profile(f"{target().name} with {count} threads", target().vector_bits, units, first,
-                   levels, {"cycle": cycle, "crowd": crowd, "launch": launch, "share": share,
-                            "call": call, "slack": 1.0, "window": 200.0}, measured=True)
+                   levels, {"cycle": cycle, "add": add, "crowd": crowd, "launch": launch,
+                            "share": share, "claim": claim, "handed": handed, "call": call,
+                            "slack": 1.0, "window": 200.0}, measured=True)
 
 
 # ---- units ---------------------------------------------------------------------------------------
 
 def _units() -> tuple[float, float, dict[str, float]]:
-    """(nanoseconds of a vector instruction, of a cycle, of all units)."""
+    """(nanoseconds of a vector instruction, of a dependent addition, of all units)."""
     per = LANES * 32 // target().vector_bits    # instructions of LANES values
     vector = arithmetic(1)
-    chain = _loop(1, lambda r: [Set(r[0], r[0] + r[-1])]) / 4
+    add = _loop(1, lambda r: [Set(r[0], r[0] + r[-1])])
     once = _once(4096, [Set(x, x + load("x", _J + k * 512, float32))
                         for k, x in enumerate(_registers(8))], 8)
     divide = _loop(CHAINS, lambda r: [Set(x, r[-1] / x) for x in r[:-1]]) / CHAINS / per
@@ -84,8 +87,8 @@ def _units() -> tuple[float, float, dict[str, float]]:
     division = _loop(1, lambda r: [Set(_R, _R + _N // scalar.maximum(_K, 1))])
     units = {"vector": vector, "load": once / per, "store": store, "divide": divide,
              "gather": gather, "scatter": scatter, "integer_divide": division,
-             "issue": chain / 4}
-    return vector, chain, units
+             "issue": add / 16}
+    return vector, add, units
 
 
 def _registers(count: int) -> list[Expr]:
@@ -189,21 +192,43 @@ def _calls(count: int) -> tuple[float, float, float]:
     return launch, max(0.0, shared - alone), one
 
 
+def _claim(count: int) -> float:
+    """Nanoseconds that each claim costs a thread where all of them claim tasks of no length."""
+    tasks = 2048
+    kernel = _kernel([Store("y", _TASK * LANES, lit(1, float32))])
+    alone, all_ = (_least(kernel, [64, LANES * tasks], [1, 1], tasks, 1, limit)
+                   for limit in (1, count))
+    return max(0.0, all_ - alone / count) / tasks * count
+
+
+def _handed(count: int, size: float) -> float:
+    """Nanoseconds of a byte that another core has written: each thread goes on with its own part
+    of an array, or with that of another."""
+    n = int(size) // 8 // LANES * LANES
+    place = (_TASK + _R) % lit(count, index) * _N + _J
+    kernel = _kernel([Loop(_J, _ZERO, _N, [Store("y", place, load("y", place, float32) + 1)],
+                           "vector")], (_N, _R))
+    own, other = (_least(kernel, [64, n * count], [n, 0], count, 16, None, [n, shift])
+                  for shift in (0, 1))
+    return max(0.0, other - own) / 16 / (n * 4)
+
+
 # ---- whole kernels -------------------------------------------------------------------------------
 
 def _slack(found: Profile) -> float:
-    """The median over a few ops, on one thread, of measured time by predicted time."""
+    """The median over a few ops, on one thread, of measured time by predicted time, not below 1:
+    nothing is faster than its units and bytes."""
     ratios, count = [], threads()
     set_threads(1)
-    for program in (_product(384, 384, 384), _product(64, 1024, 256), _transposed(512),
-                 _softmax(512, 384), _sum(1024, 512), _map(1 << 17)):
+    for program in (_product(384, 384, 384), _product(64, 1024, 256), _product(1024, 768, 192),
+                    _transposed(512), _softmax(512, 384), _sum(1024, 512), _map(1 << 17)):
         run = compile_program(program)
         values = [Value.from_numpy(np.ones(n.shape, n.dtype.numpy)) for n in program.inputs]
         measured = min(measure(run.executable, values, 5).seconds for _ in range(5))
         report = Report(run.plan, found)
         ratios.append(measured / report.seconds)
     set_threads(count)
-    return float(np.median(ratios))
+    return max(1.0, float(np.median(ratios)))
 
 
 def _input(*shape: int) -> Node:
@@ -243,12 +268,15 @@ def _kernel(body: list, sizes: tuple = (_N, index_var("unused"))) -> Kernel:
     return Kernel("calibrate", buffers, sizes, [Loop(_TASK, _ZERO, _N, body, "parallel")])
 
 
-def _least(kernel: Kernel, lengths: list[int], sizes: list[int], tasks: int,
-           steps: int = 1) -> float:
-    """The least nanoseconds of a run of so many equal steps over arrays of these lengths."""
+def _least(kernel: Kernel, lengths: list[int], sizes: list[int], tasks: int, steps: int = 1,
+           limit: int | None = None, second: list[int] | None = None) -> float:
+    """The least nanoseconds of a run of so many steps over arrays of these lengths, by at most
+    `limit` threads; every other step has the sizes `second`."""
     code, = compile_kernels([kernel])
-    step = Launch(code.address, 0, tasks)
-    table = Table([step] * steps, [0, 0, *sizes], [(0, 0, 0), (1, 1, 0)], 2)
+    image = [0, 0, *sizes, 0, 0, *(second or sizes)]
+    one, two = (Launch(code.address, at, tasks) for at in (0, len(image) // 2))
+    patches = [(word + k, k, 0) for word in (0, len(image) // 2) for k in (0, 1)]
+    table = Table([two if k % 2 else one for k in range(steps)], image, patches, 2, threads=limit)
     blocks = [allocate(4 * n) for n in lengths]
     for block, n in zip(blocks, lengths, strict=True):
         block.view(4 * n, np.float32)[:] = 0

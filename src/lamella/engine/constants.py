@@ -45,5 +45,5 @@ class Constants:
         blocks = {id(o.buffer): allocate(max(64, aligned(evaluate(o.buffer.bytes, env))))
                   for o in step.operands if o.writes}
         w = Writer([step], env, {}, known | {k: b.address for k, b in blocks.items()})
-        w.table(0, None).run([])
+        w.table(0).run([])
         return blocks

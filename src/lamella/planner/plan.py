@@ -6,14 +6,15 @@ Sizes are extents: a Plan of a program with symbols is bound to their values by 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..base.dtypes import DType
-from ..base.extents import Extent
+from ..base.extents import Extent, evaluate
 from ..ir.types import TensorType
 from ..lang.loops import Kernel
 
 ALIGN = 64
+CHUNKS = 32     # of a launch that each thread finds, where there are many tasks
 
 
 class Buffer:
@@ -67,7 +68,7 @@ class Operand:
 class Launch:
     """A step: one kernel over its operands and sizes.
 
-    `tasks` is the extent of its parallel range, `grain` how many are claimed at a time;
+    `tasks` is the extent of its parallel range, `grain` how many are worth claiming at a time;
     `flops` and `traffic` (bytes read and written) are its price; `names` what it computes;
     `lays_out`: it copies an operand, or writes a table, for another step; `again`: it computes what
     an earlier step did, so that the bytes need not be kept in between.
@@ -86,6 +87,12 @@ class Launch:
 
     def buffers(self) -> list[Buffer]:
         return [o.buffer for o in self.operands]
+
+    def claims(self, env: Mapping[str, int], threads: int) -> tuple[int, int]:
+        """(tasks, how many are claimed at a time) for the values of symbols: with a claim goes the
+        line that counts them from core to core, so no thread gets more than some CHUNKS."""
+        tasks = evaluate(self.tasks, env)
+        return tasks, max(1, evaluate(self.grain, env), tasks // (CHUNKS * threads))
 
 
 class Copy:

@@ -18,12 +18,14 @@ _PHI = re.compile(r"\s*(%\w+) = phi (.*) \[(.*), %\w+\], \[(.*), %\w+\]")
 _BITS = {"float": 32, "double": 64, "half": 16, "ptr": 64}
 UNITS = ("vector", "load", "store", "divide", "gather", "scatter", "integer_divide", "issue")
 
-# Cycles until a result can be used, where it is not 1.
+# Cycles until a result can be used, where it is not 1. Those of a float addition differ between
+# cores, and are measured.
 _LATENCY = {"fadd": 4, "fsub": 4, "fmul": 4, "fdiv": 14, "load": 6, "mul": 3, "shufflevector": 3,
             "extractelement": 3, "insertelement": 2, "fcmp": 3, "sitofp": 4, "uitofp": 4,
             "fptosi": 4, "fptoui": 4, "sdiv": 30, "udiv": 30, "srem": 30, "urem": 30,
             "fma": 4, "sqrt": 18, "roundeven": 8, "floor": 8, "ceil": 8, "trunc": 8, "fptrunc": 4,
             "fpext": 4, "maximum": 8, "minimum": 8, "masked": 8, "gather": 26}
+_ADDITIONS = frozenset(("fadd", "fsub"))
 _FREE = frozenset(("br", "bitcast", "freeze", "phi", "getelementptr", "insertelement", "ret",
                    "switch", "unreachable", "ptrtoint", "inttoptr"))
 _DIVISIONS = frozenset(("sdiv", "udiv", "srem", "urem"))
@@ -39,8 +41,9 @@ class Mix:
         self.units, self.chain, self.path = units, chain, path
 
 
-def mix(lines: Iterable[str], phis: Sequence[str], vector_bits: int) -> Mix:
-    """The mix of a block's own lines."""
+def mix(lines: Iterable[str], phis: Sequence[str], vector_bits: int,
+        adding: int = _LATENCY["fadd"]) -> Mix:
+    """The mix of a block's own lines, on a core that takes `adding` cycles for an addition."""
     units = dict.fromkeys(UNITS, 0.0)
     carried = [m.groups() for m in map(_PHI.match, phis) if m]
     depth: dict[str, int] = {}
@@ -55,7 +58,8 @@ def mix(lines: Iterable[str], phis: Sequence[str], vector_bits: int) -> Mix:
         _charge(units, op, rest, vector_bits)
         if result is None:
             continue
-        wait = 0 if op in _FREE and op != "insertelement" else _LATENCY.get(op, 1)
+        wait = adding if op in _ADDITIONS else \
+            0 if op in _FREE and op != "insertelement" else _LATENCY.get(op, 1)
         needs = _NAME.findall(rest)
         depth[result] = wait + max((depth.get(n, 0) for n in needs), default=0)
         reach: dict[str, int] = {}

@@ -5,7 +5,9 @@ with one instruction, of whole vectors where it has them; gather and scatter for
 `cycle`, `crowd` (how much longer that takes while all threads run), `levels` (for each place behind
 the first cache, nearest first: its `bytes`, and the nanoseconds a byte takes from there to the
 place before it, `read` and `write` by one thread, and `shared` by all threads together; 0 where
-each has its own), and the nanoseconds of a `launch`, of a `share` among threads, and of a `call`.
+each has its own), and the nanoseconds of a `launch`, of a `share` among threads, of a `claim` (each
+time that a thread takes tasks while others do, too), of a byte `handed` on from another core's own
+caches, of a dependent float `add`, and of a `call`.
 `window` is how many instructions a core looks ahead, `slack` how much longer whole kernels take
 than their units and bytes: spilled registers, branches, the translation of addresses.
 """
@@ -19,7 +21,7 @@ from typing import Any
 
 from .instructions import UNITS
 
-_TIMES = ("cycle", "crowd", "launch", "share", "call", "slack", "window")
+_TIMES = ("cycle", "add", "crowd", "launch", "share", "claim", "handed", "call", "slack", "window")
 
 
 class Level:
@@ -35,15 +37,16 @@ class Profile:
     """What the cost model knows of a machine (see the module). `measured` tells figures of this
     machine from stated ones."""
 
-    __slots__ = ("call", "crowd", "cycle", "first", "launch", "levels", "measured", "name", "share",
-                 "slack", "units", "vector_bits", "window")
+    __slots__ = ("add", "call", "claim", "crowd", "cycle", "first", "handed", "launch", "levels",
+                 "measured", "name", "share", "slack", "units", "vector_bits", "window")
 
     def __init__(self, name: str, vector_bits: int, units: Mapping[str, float], first: float,
                  levels: list[Level], times: Mapping[str, float], measured: bool = False):
         self.name, self.vector_bits, self.units = name, vector_bits, dict(units)
         self.first, self.levels, self.measured = float(first), levels, measured
-        self.cycle, self.crowd = times["cycle"], times["crowd"]
+        self.cycle, self.add, self.crowd = times["cycle"], times["add"], times["crowd"]
         self.launch, self.share, self.call = times["launch"], times["share"], times["call"]
+        self.claim, self.handed = times["claim"], times["handed"]
         self.slack, self.window = times["slack"], times["window"]
 
     @property
@@ -56,6 +59,16 @@ class Profile:
         """Bytes and ways of each cache; the last one spreads lines over its sets as by chance."""
         sizes = [self.first, *(x.bytes for x in self.levels[:-1])]
         return [(n, 0 if k == len(sizes) - 1 and k else 8 << k) for k, n in enumerate(sizes)]
+
+    @property
+    def owned(self) -> int:
+        """How many levels behind the first cache each core has of its own."""
+        return next((k for k, x in enumerate(self.levels) if x.shared), len(self.levels))
+
+    @property
+    def adding(self) -> int:
+        """Cycles until the sum of two floats can be used."""
+        return max(1, round(self.add / self.cycle))
 
     @property
     def flops(self) -> float:
@@ -118,8 +131,8 @@ def _units(vector: float, gather: float) -> dict[str, float]:
             "scatter": gather * 1.5, "integer_divide": 8.0, "issue": 0.09}
 
 
-_TYPICAL = {"cycle": 0.35, "crowd": 1.0, "launch": 40.0, "share": 300.0, "call": 500.0,
-            "slack": 1.4, "window": 200.0}
+_TYPICAL = {"cycle": 0.35, "add": 1.4, "crowd": 1.0, "launch": 40.0, "share": 300.0,
+            "claim": 100.0, "handed": 0.05, "call": 500.0, "slack": 1.4, "window": 200.0}
 _LEVELS = [Level(1 << 20, 0.008, 0.015, 0.0), Level(24 << 20, 0.03, 0.05, 0.015),
            Level(0, 0.05, 0.1, 0.03)]
 DEFAULTS = {"avx512": Profile("avx512", 512, _units(0.18, 0.25), 32 << 10, _LEVELS, _TYPICAL),

@@ -70,7 +70,7 @@ class Timetable:
             return self._copy(s)
         assert isinstance(s, Host)
         for b in s.buffers():
-            self.recent.touch(b, evaluate(b.bytes, self.env))
+            self.recent.touch(b, evaluate(b.bytes, self.env), 1, True)
         return 0.0
 
     def _copy(self, s: Copy) -> float:
@@ -78,32 +78,38 @@ class Timetable:
         used = min(self.threads, max(1, n // COPY_PIECE))
         far = 0.0
         for b in s.buffers():
-            at = self.recent.touch(b, n)
+            at, _ = self.recent.touch(b, n, used, b is s.target)
             far += n * sum(x.read if used == 1 else x.shared for x in p.levels[:at])
         return (max(far, n * p.units["store"] / 64 / used) + p.launch
                 + (p.share if used > 1 else 0)) * 1e-9
 
     def _launch(self, s: Launch) -> float:
         env = self.env
-        tasks, grain = evaluate(s.tasks, env), max(1, evaluate(s.grain, env))
+        tasks, grain = s.claims(env, self.threads)
         if tasks == 0:
             return self.profile.launch * 1e-9
-        run = self._run(s, tasks)
-        return seconds(run, -(-tasks // grain), self.threads, self._moved(s, run))
+        run, chunks = self._run(s, tasks), -(-tasks // grain)
+        return seconds(run, chunks, self.threads,
+                       *self._moved(s, run, min(self.threads, chunks)))
 
-    def _moved(self, s: Launch, run: Run) -> list[Moved]:
+    def _moved(self, s: Launch, run: Run, used: int) -> tuple[list[Moved], float]:
         """Bytes that come from each level: what crosses into each cache, but for what a launch
-        before left there."""
+        before left there; and bytes that it left in the caches of other cores than those of the
+        `used` threads that need them now."""
+        handed = 0.0
         ways: tuple[list[float], list[float]] = ([0.0] * len(run.crossings),
                                                  [0.0] * len(run.crossings))
         for operand, given in zip(s.operands, s.kernel.operands, strict=True):
             each = [[c.get((given.name, writes), 0.0) for c in run.crossings]
                     for writes in (False, True)]
-            at = self.recent.touch(operand.buffer, max(each[0][-1], each[1][-1], 1.0))
+            size = max(each[0][-1], each[1][-1], 1.0)
+            at, cores = self.recent.touch(operand.buffer, size, used, operand.writes)
+            if at <= self.profile.owned:
+                handed += size * (1 - 1 / cores)
             for sums, crossed in zip(ways, each, strict=True):
                 for k, n in enumerate(crossed):
                     sums[k] += n if k < at else max(0.0, n - crossed[-1])
-        return [Moved(*m) for m in zip(*ways, strict=True)]
+        return [Moved(*m) for m in zip(*ways, strict=True)], handed
 
     def _run(self, s: Launch, tasks: int) -> Run:
         sizes = [evaluate(e, self.env) for e in s.sizes]
@@ -115,7 +121,7 @@ class Timetable:
         if found is None:
             scratch = float(scratch_bytes(s.kernel, sizes))
             capacity |= {b.name: scratch for b in s.kernel.scratch}
-            found = self.runs[key] = Run(code_of(s, shape, self.profile.vector_bits), sizes, tasks,
+            found = self.runs[key] = Run(code_of(s, shape, self.profile), sizes, tasks,
                                          self.profile, capacity)
         return found
 
@@ -123,13 +129,14 @@ class Timetable:
 _codes: OrderedDict[tuple, Code] = OrderedDict()
 
 
-def code_of(s: Launch, shape: tuple, vector_bits: int) -> Code:
+def code_of(s: Launch, shape: tuple, profile: Profile) -> Code:
     """The kernel's code as counts, remembered."""
-    found = _codes.get((shape, vector_bits))
+    key = (shape, profile.vector_bits, profile.adding)
+    found = _codes.get(key)
     if found is None:
         if len(_codes) > 2048:
             _codes.popitem(last=False)
-        found = _codes[shape, vector_bits] = Code(s.kernel, vector_bits)
+        found = _codes[key] = Code(s.kernel, profile.vector_bits, profile.adding)
     return found
 
 
@@ -138,24 +145,29 @@ class Recent:
 
     def __init__(self, layout: Layout, profile: Profile):
         self.sizes: OrderedDict[int, float] = OrderedDict()
+        self.cores: dict[int | None, tuple[int, bool]] = {}     # that touched it, whether to write
         self.offsets = {id(i.buffer): (i.offset, i.offset + i.size) for i in layout.intervals}
         self.caches = [size for size, _ in profile.caches]
 
-    def touch(self, buffer: Buffer, size: float) -> int:
-        """The level that its bytes come from (0: the first cache), and note that they are touched
-        now."""
+    def touch(self, buffer: Buffer, size: float, used: int, writes: bool) -> tuple[int, int]:
+        """(the level that its bytes come from, 0: the first cache; the cores in whose caches they
+        lie by chance), and note that `used` threads touch them now. What was only read since it was
+        last handed on is where it is needed."""
         root = id(buffer.root)
-        between, found = 0.0, False
+        between, last = 0.0, None
         mine = self.offsets.get(root)
         for other in reversed(self.sizes):
             if other == root or mine is not None and _meet(mine, self.offsets.get(other)):
-                found = True
+                last = other
                 break
             between += self.sizes[other]
+        before, written = self.cores.get(last, (1, False))
+        self.cores[root] = used, writes
         self.sizes[root] = max(size, self.sizes.pop(root, 0.0))
-        if not found:
-            return len(self.caches)
-        return next((k for k, n in enumerate(self.caches) if between + size <= n), len(self.caches))
+        if last is None:
+            return len(self.caches), 1
+        at = next((k for k, n in enumerate(self.caches) if between + size <= n), len(self.caches))
+        return at, max(used, before) if writes or written else 1
 
 
 def _meet(a: tuple[int, int], b: tuple[int, int] | None) -> bool:

@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ...codegen.outline import Block, Outline
-from ...lang.expr import Expr
-from ...lang.loops import Kernel
+from ...lang.expr import Expr, free_axes, lit
+from ...lang.loops import Kernel, Loop
+from .counters import counters, expected
 from .footprint import Touch
 from .instructions import Mix, mix
 from .profile import Profile
-from .trips import Trips, Weighted, likely, merged
+from .trips import UNKNOWN, Trips, Weighted, likely, merged
 
 
 class Busy(NamedTuple):
@@ -32,28 +33,30 @@ class Busy(NamedTuple):
 
 
 class Code:
-    """A kernel's code as counts: its outline with the mix of each block."""
+    """A kernel's code as counts: its outline with the mix of each block, and the registers that
+    count."""
 
-    __slots__ = ("mixes", "outline")
+    __slots__ = ("counters", "mixes", "outline")
 
-    def __init__(self, kernel: Kernel, vector_bits: int):
-        self.outline = Outline(kernel)
+    def __init__(self, kernel: Kernel, vector_bits: int, adding: int = 4):
+        self.outline, self.counters = Outline(kernel), counters(kernel.body)
         self.mixes: dict[int, Mix] = {}
-        self._count(self.outline.root, vector_bits)
+        self._count(self.outline.root, vector_bits, adding)
 
-    def _count(self, block: Block, vector_bits: int) -> None:
+    def _count(self, block: Block, vector_bits: int, adding: int) -> None:
         lines = [x for x in block.items if isinstance(x, str)]
-        self.mixes[id(block)] = mix(lines, block.phis, vector_bits)
+        self.mixes[id(block)] = mix(lines, block.phis, vector_bits, adding)
         for x in block.items:
             if isinstance(x, Block):
-                self._count(x, vector_bits)
+                self._count(x, vector_bits, adding)
 
 
 class Run:
     """A kernel at given sizes on a machine: `task`, the time of a task without what moves between
     the levels of memory, and what moves."""
 
-    __slots__ = ("code", "crossings", "env", "profile", "task", "tasks", "trips")
+    __slots__ = ("chances", "code", "crossings", "env", "places", "profile", "task", "tasks",
+                 "trips")
 
     def __init__(self, code: Code, sizes: Sequence[int], tasks: int, profile: Profile,
                  capacity: Mapping[str, float]):
@@ -61,6 +64,8 @@ class Run:
         kernel = code.outline.kernel
         self.env: dict[Expr, int] = dict(zip(kernel.sizes, sizes, strict=True))
         self.trips: dict[int, float] = {}
+        self.chances: dict[Expr, float] = {}        # of each condition
+        self.places = dict(code.outline.places)
         whole = self._block(code.outline.root, [(1.0, self.env)])
         self.task = Busy(*(x / max(1, tasks) for x in whole))
         touch = Touch(code.outline, self.trips, self.env, capacity)
@@ -70,19 +75,27 @@ class Run:
         """One run of a block, or all iterations of a loop's."""
         times, inside = 1.0, around
         if block.loop is not None:
-            found = Trips(block.loop, around, self.code.outline.places,
+            self._count(block.loop)
+            found = Trips(block.loop, around, self.places,
                           (0, self.tasks) if block.loop.kind == "parallel" else None)
             self.trips[id(block.loop)] = found.count
             times, inside = found.whole if block.whole else found.count, merged(found.inside)
         elif block.rest is not None:
-            found = Trips(block.rest, around, self.code.outline.places)
+            found = Trips(block.rest, around, self.places)
             times, inside = found.partial, merged(found.inside)
             self.trips.setdefault(id(block.rest), found.count)
         elif block.when is not None:
-            times = likely(block.when, around, self.code.outline.sets)
+            times = self.chances[block.when] = likely(block.when, around, self.places)
         if times <= 0:
             return Busy(0, 0, 0, 0)
         return self._times(block, times, self._once(block, inside))
+
+    def _count(self, loop: Loop) -> None:
+        """What registers that the loop's end needs have counted by then."""
+        for x in free_axes(loop.high) & self.code.counters.keys():
+            n = expected(self.code.counters[x], lambda s: self.trips.get(id(s), UNKNOWN),
+                         lambda cond: self.chances.get(cond, 0.5))
+            self.places[x] = lit(n, x.dtype)
 
     def _once(self, block: Block, around: Weighted) -> Busy:
         """What one iteration keeps busy."""
@@ -94,7 +107,15 @@ class Run:
                    u["divide"] * rate["divide"]) + slow + \
             u["integer_divide"] * rate["integer_divide"]
         parts = [Busy(busy, near + slow, m.path * cycle, u["issue"])]
-        parts += [self._block(x, around) for x in block.items if isinstance(x, Block)]
+        ways = [0.0]        # conditions next to each other do not wait for each other
+        for x in block.items:
+            if isinstance(x, Block):
+                inner = self._block(x, around)
+                if x.when is not None:
+                    ways.append(inner.wait)
+                    inner = inner._replace(wait=0.0)
+                parts.append(inner)
+        parts.append(Busy(0, 0, max(ways), 0))
         return Busy(*map(sum, zip(*parts, strict=True)))
 
     def _times(self, block: Block, times: float, once: Busy) -> Busy:
@@ -116,16 +137,19 @@ class Moved(NamedTuple):
     written: float
 
 
-def seconds(run: Run, chunks: int, threads: int, moved: Sequence[Moved]) -> float:
-    """The time of a launch in so many chunks, of which `moved` come from each level."""
+def seconds(run: Run, chunks: int, threads: int, moved: Sequence[Moved],
+            handed: float = 0.0) -> float:
+    """The time of a launch in so many chunks, of which `moved` come from each level, and `handed`
+    bytes from the caches of other cores."""
     p = run.profile
     used = max(1, min(threads, chunks))
     crowd = p.crowd if used > 1 else 1.0
     share = -(-chunks // used) / max(1, chunks)     # of the thread that has most to do
-    far = 0.0
+    far = handed * p.handed * share
     for level, m in zip(p.levels, moved, strict=True):
         alone = (m.read * level.read + m.written * level.write) * share
         far += max(alone, (m.read + m.written) * level.shared) if used > 1 else alone
     tasks = run.tasks * share * crowd
     spent = max(run.task.busy * tasks, run.task.near * tasks + far)
-    return (spent * p.slack + p.launch + (p.share if used > 1 else 0.0)) * 1e-9
+    shared = p.share + p.claim * chunks * share if used > 1 else 0.0
+    return (spent * p.slack + p.launch + shared) * 1e-9

@@ -1,7 +1,7 @@
 """How often a kernel's loops run, for given sizes: an average over the loops around them.
 
 An outer loop whose variable decides is looked at in its first, middle and last iteration; the
-middle stands for all others.
+middle stands for all others. Of tasks more are looked at, as one number counts several axes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from ...lang.loops import LANES, Loop
 
 UNKNOWN = 8.0    # trips of a loop whose bounds are data
 _MOST = 32       # environments that are kept apart
+_TASKS = 16      # tasks that are looked at
+_GOLDEN = (5 ** 0.5 - 1) / 2
 NOTHING: Mapping[Expr, Expr] = {}
 Env = dict[Expr, int]
 Weighted = list[tuple[float, Env]]
@@ -97,9 +99,24 @@ def _looks(loop: Loop, weight: float, env: Env, sets: Mapping[Expr, Expr], low: 
            trips: float) -> Weighted:
     """The environments of the iterations that are looked at."""
     last = int(trips) - 1
-    places = {0: 1.0, last: 1.0, last // 2: 1.0} if _decides(loop, sets) else {last // 2: 1.0}
-    places[last // 2] += max(0.0, trips - len(places))
+    if not _decides(loop, sets):
+        places = {last // 2: trips}
+    elif loop.kind == "parallel":
+        places = _spread(int(trips))
+    else:
+        places = {0: 1.0, last: 1.0, last // 2: 1.0}
+        places[last // 2] += max(0.0, trips - len(places))
     return [(weight * w, {**env, loop.var: low + k * loop.step}) for k, w in places.items()]
+
+
+def _spread(trips: int) -> dict[int, float]:
+    """Iterations that stand for all, with how many each stands for. Tasks count through several
+    axes, so what decides comes again and again: the places follow no period (multiples of the
+    golden ratio, which lie apart from each other at any number of them)."""
+    if trips <= _TASKS:
+        return dict.fromkeys(range(trips), 1.0)
+    inner = {1 + int((trips - 2) * (k * _GOLDEN % 1.0)) for k in range(_TASKS)}
+    return {0: 1.0, trips - 1: 1.0, **dict.fromkeys(sorted(inner), (trips - 2) / len(inner))}
 
 
 def _decides(loop: Loop, sets: Mapping[Expr, Expr]) -> bool:
