@@ -63,8 +63,9 @@ def life() -> str:
         ("**4. Fused** (`planner/groups/fuse.py`): groups of stored values, one template each. A "
          "value's definition is written in terms of the stored values it reads.",
          _groups(prepared, fusion)),
-        ("**5. The Plan** (`lamella.plan`): steps in order, with operations and bytes. Nothing is "
-         "compiled yet.", _plan(report)),
+        ("**5. The Plan** (`lamella.plan`): steps in order, with operations and bytes "
+         "(`planner/schedule.py`; groups that are the same but for their buffers are scheduled "
+         "once). Nothing is compiled yet.", _plan(report)),
         ("**6. The memory map**: time across, the arena's addresses down. Arguments and results "
          "lie outside.", report.memory_map()),
         (f"**7. The loops** of the step that computes {launch.names}; a kernel's sizes and "

@@ -54,13 +54,13 @@ def key_of(kernel: Kernel) -> tuple:
 
 
 def compile_kernels(kernels: Sequence[Kernel]) -> list[Compiled]:
-    """The compiled form of each kernel; all new ones together in one module."""
-    keys = [key_of(k) for k in kernels]
+    """The compiled form of each kernel; all new ones are compiled together."""
+    keys = {i: key_of(k) for i, k in {id(k): k for k in kernels}.items()}
     with _lock:
-        missing = {k: kernel for k, kernel in zip(keys, kernels, strict=True) if k not in _known}
+        missing = {keys[id(k)]: k for k in kernels if keys[id(k)] not in _known}
         if missing:
             _compile(missing)
-        return [_known[k] for k in keys]
+        return [_known[keys[id(k)]] for k in kernels]
 
 
 def _compile(missing: dict[tuple, Kernel]) -> None:

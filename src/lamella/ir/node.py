@@ -199,16 +199,20 @@ def topological(outputs, stop=frozenset()) -> list[Node]:
     """Nodes reachable from `outputs`, inputs first, each once; does not go past nodes in `stop`."""
     order: list[Node] = []
     seen: set[int] = set()
-    stack: list[tuple[Node, bool]] = [(n, False) for n in reversed(list(outputs))]
+    stack: list[Node | None] = list(outputs)[::-1]
     while stack:
-        node, done = stack.pop()
-        if done:
-            order.append(node)
+        node = stack.pop()
+        if node is None:    # the inputs of what lies below it have been met
+            order.append(stack.pop())  # type: ignore[arg-type]
             continue
         if id(node) in seen:
             continue
         seen.add(id(node))
-        stack.append((node, True))
-        if node not in stop:
-            stack.extend((i, False) for i in reversed(node.inputs) if id(i) not in seen)
+        if not node.inputs or node in stop:
+            order.append(node)
+            continue
+        stack += (node, None)
+        for i in node.inputs[::-1]:
+            if id(i) not in seen:
+                stack.append(i)
     return order

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 from ..base.extents import Size, symbols
@@ -11,24 +10,20 @@ from ..ir.types import tensors
 from ..lang.machine import on_machine
 from .control import schedule_control, temporary
 from .groups import fuse as fusing
-from .groups.access import stored
-from .groups.fuse import Fusion, Group, producer
+from .groups.group import Fusion, producer
 from .groups.order import order_groups
 from .groups.partition import LITTLE, MUCH, NO_SECOND, partition
 from .groups.prune import prune
 from .groups.simplify import expand, share
 from .groups.split import split
 from .host import schedule_host
-from .kernels.indexed import schedule_update
-from .kernels.nest import Nest
-from .kernels.routine import schedule_routine
-from .kernels.templates import templates_of
 from .memory.alias import share_bytes
 from .memory.budget import Budget, Point, fits, keep, points, settle
 from .memory.liveness import temporaries
 from .plan import Branch, Buffer, Copy, Loop, Plan, Step
 from .pricing.cost import price
 from .prologue import hoist
+from .schedule import Scheduler
 
 
 def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
@@ -42,13 +37,14 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
     every call. With `fused` false every op keeps a
     kernel of its own (composites one for all of their parts where that is possible).
     """
-    plan = _planned(program, target, donated, fixed, fused, LITTLE)
+    scheduler = Scheduler(target)
+    plan = _planned(program, scheduler, donated, fixed, fused, LITTLE)
     first = plan.steps
     if fused:
         settle(plan)
     if budget is not None and not fits(plan, budget):
         plan.steps, whole = first, plan
-        plan = keep([partial(_planned, program, target, donated, fixed, fused, MUCH),
+        plan = keep([partial(_planned, program, scheduler, donated, fixed, fused, MUCH),
                      lambda: whole], budget)
     share_bytes(plan)
     plan.steps = _without_vain_copies(plan.steps)
@@ -62,22 +58,23 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
 def memory_curve(program: Program, target, donated: frozenset[int] = frozenset(),
                  fixed: frozenset[int] = frozenset(), threads: int = 1) -> list[Point]:
     """The plans that memory budgets choose from, the largest first and the floor last."""
-    whole = _planned(program, target, donated, fixed, True, LITTLE)
+    scheduler = Scheduler(target)
+    whole = _planned(program, scheduler, donated, fixed, True, LITTLE)
     first = whole.steps
     settle(whole)
     found = points(whole, threads, at_most=1)
     whole.steps = first
-    for plan in (_planned(program, target, donated, fixed, True, MUCH), whole):
+    for plan in (_planned(program, scheduler, donated, fixed, True, MUCH), whole):
         found += [p for p in points(plan, threads) if p.peak < found[-1].peak]
     return found
 
 
-def _planned(program: Program, target, donated: frozenset[int], fixed: frozenset[int], fused: bool,
-             worth: float) -> Plan:
+def _planned(program: Program, scheduler: Scheduler, donated: frozenset[int],
+             fixed: frozenset[int], fused: bool, worth: float) -> Plan:
     """The plan in its first order of steps, before any two values share bytes."""
     arguments = [Buffer(n.dtype, n.type.size, "argument", n.params["name"] or f"argument {k}", k)
                  for k, n in enumerate(program.inputs)]
-    steps, results = region(program, arguments, donated, fixed, target, fused, worth)
+    steps, results = region(program, arguments, donated, fixed, scheduler, fused, worth)
     for k, b in enumerate(results):
         if b.role == "temporary":
             b.role, b.index = "result", k
@@ -88,7 +85,8 @@ def _planned(program: Program, target, donated: frozenset[int], fixed: frozenset
 
 
 def region(program: Program, given: list[Buffer], owned: frozenset[int], steady: frozenset[int],
-           target, fused: bool, worth: float | None) -> tuple[list[Step], list[Buffer]]:
+           scheduler: Scheduler, fused: bool,
+           worth: float | None) -> tuple[list[Step], list[Buffer]]:
     """(the steps of a program over its inputs' buffers, its outputs' buffers). `owned` numbers the
     inputs that it may overwrite, `steady` those that are the same whenever the steps run again;
     `worth` says how much room is worth where maps may be computed again (see `partition`).
@@ -102,7 +100,7 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], steady:
     second = NO_SECOND
     if tags is None and worth is not None:
         program, second = partition(program, worth)
-    fusion = fusing.fuse(program, tags, target.room, second)
+    fusion = fusing.fuse(program, tags, scheduler.target.room, second)
     fusion.steady = _steady(program, steady)
     kept = _kept(fusion)
     buffers = _buffers(program, given, fusion, kept)
@@ -112,9 +110,9 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], steady:
             steps.append(schedule_host(group, fusion, buffers, kept))
         elif group.kind == "step":
             steps += schedule_control(group, fusion, buffers,
-                                      lambda p, b, o, s: region(p, b, o, s, target, fused, None))
+                                      lambda p, b, o, s: region(p, b, o, s, scheduler, fused, None))
         elif any(id(s.node) in kept for s in group.seeds):
-            steps += _steps(group, fusion, kept, buffers, target)
+            steps += scheduler.steps(group, fusion, kept, buffers)
     return steps, [buffers[id(fusion.access[id(o)].base)] for o in fusion.outputs]
 
 
@@ -160,35 +158,6 @@ def _buffers(program: Program, given: list[Buffer], fusion: Fusion,
             if id(s.node) in kept or g.kind == "step":
                 buffers[id(s.node)] = temporary(s.node.type, producer(s.node).op.name)
     return buffers
-
-
-def _steps(group: Group, fusion: Fusion, kept: set[int], buffers, target) -> Sequence[Step]:
-    if group.kind == "update" and _plain_update(group, fusion):
-        return schedule_update(Nest(group, fusion, kept), buffers, False)
-    nest, templates = Nest(group, fusion, kept), templates_of(target)
-    if group.kind == "dot":
-        return templates.contraction(nest, buffers, fusion, target)
-    if group.kind == "routine":
-        return schedule_routine(nest, buffers)
-    if group.kind == "reduce" and len(group.seeds) == 1:
-        return templates.reduction(nest, buffers, fusion, target)
-    if group.domain is None:
-        shape = group.seeds[0].node.shape
-        group.domain = (shape[:-1], shape[-1]) if shape else ((), 1)
-    return templates.rows(nest, buffers, fusion, target)
-
-
-def _plain_update(group: Group, fusion: Fusion) -> bool:
-    """Whether the updated operand is a whole packed buffer, the update readable by strides."""
-    node = group.seeds[0].node
-    if len(group.seeds) > 1 or not node.shape:
-        return False
-    inputs = [fusion.access.get(id(i)) for i in node.inputs]
-    x = inputs[0]
-    if x is None or any(a is None for a in inputs):
-        return False
-    return x.offset == 0 and x.base.type.size == node.type.size and \
-        x.strides == stored(node).strides
 
 
 def _symbols(program: Program) -> list:

@@ -13,7 +13,7 @@ from ..base.extents import Extent
 from ..ir.node import ITEM, Node
 from ..ir.program import Program
 from ..ir.types import TensorType, tensors
-from .groups.fuse import Fusion, Group, producer
+from .groups.group import Fusion, Group, producer
 from .plan import Branch, Buffer, Copy, Launch, Loop, Order, Step
 
 # (program, its inputs' buffers, which of these it may overwrite, which stay the same whenever it

@@ -6,7 +6,7 @@ from functools import partial
 
 from ..ir.types import tensors
 from ..ops import foreign
-from .groups.fuse import Fusion, Group, producer
+from .groups.group import Fusion, Group, producer
 from .plan import Buffer, Host
 
 

@@ -10,7 +10,7 @@ import heapq
 
 from ...ir.node import Node
 from ...ir.program import Program
-from .fuse import Fusion, Group
+from .group import Fusion, Group
 
 
 def order_groups(program: Program, fusion: Fusion, donated: frozenset[int]) -> list[Group]:

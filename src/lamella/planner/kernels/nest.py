@@ -12,7 +12,7 @@ from ...lang.loops import Buffer as KernelBuffer
 from ...lang.loops import Kernel, Set, index_var
 from ...lang.scalar import cast, eq
 from ..groups.access import Access
-from ..groups.fuse import Fusion, Group, unfold
+from ..groups.group import Fusion, Group, unfold
 from ..groups.linear import Linear, linear
 from ..plan import Buffer, Launch, Operand
 

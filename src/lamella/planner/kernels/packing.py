@@ -11,7 +11,7 @@ from ...lang.definition import Definition
 from ...lang.expr import Expr, lit
 from ...lang.loops import LANES, Loop, Store, index_var
 from ..groups.access import stored
-from ..groups.fuse import Fusion, Group, Seed
+from ..groups.group import Fusion, Group, Seed
 from ..plan import Buffer, Launch
 from .nest import Builder, Nest, StridedRead, decode, merged_axes
 from .panel import Source, Target, lay_out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..groups.fuse import Fusion
+from ..groups.group import Fusion
 from ..plan import Launch
 from .contract import schedule_contraction
 from .convolution.correlate import correlates, schedule_correlation

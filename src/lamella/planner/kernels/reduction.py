@@ -6,7 +6,7 @@ from ...base.extents import product
 from ...lang import expr
 from ...lang.definition import Definition
 from ...lang.expr import Expr
-from ..groups.fuse import Fusion, Group, Seed
+from ..groups.group import Fusion, Group, Seed
 from ..plan import Buffer, Launch
 from .columns import schedule_columns
 from .nest import Nest, merged_axes

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from ..groups.fuse import Fusion
+from ..groups.group import Fusion
 from ..plan import Step
 from . import product, reduction, rows
 from .nest import Nest

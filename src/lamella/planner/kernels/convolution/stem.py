@@ -11,7 +11,7 @@ from ....base.extents import product, upper
 from ....lang import expr, scalar
 from ....lang.expr import Expr, lit
 from ....lang.loops import LANES, Loop, Set, Store, When, index_var
-from ...groups.fuse import Fusion
+from ...groups.group import Fusion
 from ...plan import Launch
 from ..nest import Builder, Nest, accumulator, decode
 from ..packing import ZERO, Packing, Side

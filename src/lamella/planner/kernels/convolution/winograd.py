@@ -15,7 +15,7 @@ from ....base.extents import Extent, lower, product, upper
 from ....lang import expr, scalar
 from ....lang.expr import Expr, lit
 from ....lang.loops import LANES, Loop, Prefetch, Set, Store, When, index_var
-from ...groups.fuse import Fusion
+from ...groups.group import Fusion
 from ...plan import Launch
 from ..nest import Builder, Nest, StridedRead, decode
 from ..packing import ZERO, Packing, Side, read_through, strides

@@ -16,7 +16,7 @@ from ....lang import expr, scalar
 from ....lang.expr import Expr, lit
 from ....lang.loops import LANES, Loop, Prefetch, Set, Store, index_var, lane_index
 from ....lang.order import WINOGRAD_CHUNK
-from ...groups.fuse import Fusion
+from ...groups.group import Fusion
 from ...plan import Launch
 from ..nest import Builder, Nest, decode
 from ..packing import ZERO, Side

@@ -18,7 +18,7 @@ from ....base.extents import Extent, product, upper
 from ....lang import expr, scalar
 from ....lang.expr import Expr, lit
 from ....lang.loops import Loop, Set, index_var, tile_product
-from ...groups.fuse import Fusion
+from ...groups.group import Fusion
 from ...plan import Launch
 from ..convolution.windows import read_of
 from ..nest import Builder, Nest, StridedRead, accumulator, merged_axes

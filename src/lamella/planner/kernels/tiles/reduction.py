@@ -15,7 +15,7 @@ from ....lang.definition import Definition
 from ....lang.expr import Expr
 from ....lang.loops import Loop, Set, Store, fold, index_var
 from ...groups.access import stored
-from ...groups.fuse import Fusion, Group, Seed
+from ...groups.group import Fusion, Group, Seed
 from ...plan import Buffer, Launch
 from ..nest import Builder, Nest, accumulator, merged_axes, widened
 from ..rows import COMBINE, identity

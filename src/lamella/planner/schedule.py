@@ -1,0 +1,116 @@
+"""Groups to steps: which template writes the kernels of a group, once for groups that repeat.
+
+The layers of a model are the same but for their buffers. What a group's steps depend on is its
+signature; groups of one signature are scheduled once, and share their kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir.node import Node
+from .groups.access import stored
+from .groups.group import Fusion, Group
+from .kernels.indexed import schedule_update
+from .kernels.nest import Nest
+from .kernels.routine import schedule_routine
+from .kernels.templates import templates_of
+from .plan import Buffer, Copy, Launch, Operand, Step
+
+Buffers = dict[int, Buffer]   # of stored nodes, by id
+
+
+class Scheduler:
+    """Writes the steps of groups for a target, and remembers them by signature."""
+
+    def __init__(self, target):
+        self.target = target
+        self._known: dict[tuple, tuple[Sequence[Step], list[Buffer], Group]] = {}
+
+    def steps(self, group: Group, fusion: Fusion, kept: set[int],
+              buffers: Buffers) -> Sequence[Step]:
+        """The steps of the group; `kept` numbers the nodes that are read outside of their group."""
+        if group.kind == "update" and _plain_update(group, fusion):
+            return schedule_update(Nest(group, fusion, kept), buffers, False)
+        key, nodes = _signature(group, fusion, kept)
+        own = [buffers[id(n)] for n in nodes if id(n) in buffers]
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._scheduled(group, fusion, kept, buffers), own, group
+        steps, theirs, like = found
+        return _over(steps, dict(zip(map(id, theirs), own, strict=True)), like, group)
+
+    def _scheduled(self, group: Group, fusion: Fusion, kept: set[int],
+                   buffers: Buffers) -> Sequence[Step]:
+        nest, templates = Nest(group, fusion, kept), templates_of(self.target)
+        if group.kind == "dot":
+            return templates.contraction(nest, buffers, fusion, self.target)
+        if group.kind == "routine":
+            return schedule_routine(nest, buffers)
+        if group.kind == "reduce" and len(group.seeds) == 1:
+            return templates.reduction(nest, buffers, fusion, self.target)
+        if group.domain is None:
+            shape = group.seeds[0].node.shape
+            group.domain = (shape[:-1], shape[-1]) if shape else ((), 1)
+        return templates.rows(nest, buffers, fusion, self.target)
+
+
+def _plain_update(group: Group, fusion: Fusion) -> bool:
+    """Whether the updated operand is a whole packed buffer, the update readable by strides."""
+    node = group.seeds[0].node
+    if len(group.seeds) > 1 or not node.shape:
+        return False
+    inputs = [fusion.access.get(id(i)) for i in node.inputs]
+    x = inputs[0]
+    if x is None or any(a is None for a in inputs):
+        return False
+    return x.offset == 0 and x.base.type.size == node.type.size and \
+        x.strides == stored(node).strides
+
+
+def _signature(group: Group, fusion: Fusion, kept: set[int]) -> tuple[tuple, list[Node]]:
+    """(what the steps of a group depend on, the stored nodes that they read and write)."""
+    numbers: dict[int, int] = {}
+    nodes: list[Node] = []
+
+    def numbered(node: Node) -> tuple:
+        k = numbers.setdefault(id(node), len(nodes))
+        if k == len(nodes):
+            nodes.append(node)
+        return k, node.type, id(node) in kept, id(node) in fusion.steady
+
+    def reached(node: Node) -> tuple:
+        a = fusion.access[id(node)]
+        return numbered(a.base), node.type, a.offset, a.strides
+
+    key = (group.kind, group.domain, *(
+        (numbered(s.node), s.kind, s.node.op, s.node.params.get("monoid"), s.routine,
+         s.definition and (s.definition.axes, s.definition.body), tuple(map(reached, s.reads)))
+        for s in group.seeds))
+    return key, nodes
+
+
+def _over(steps: Sequence[Step], buffers: Buffers, like: Group, group: Group) -> list[Step]:
+    """The steps of the group `like` over the buffers of `group` (by the id of those they stand
+    for); what they made for themselves is made anew."""
+    def moved(b: Buffer) -> Buffer:
+        found = buffers.get(id(b))
+        if found is None:
+            found = buffers[id(b)] = Buffer(b.dtype, b.count, b.role, b.label, b.index, b.space)
+        return found
+
+    def line(source):
+        return next((g.node.source for s, g in zip(like.seeds, group.seeds, strict=True)
+                     if s.node.source is source), group.seeds[-1].node.source)
+
+    out: list[Step] = []
+    for s in steps:
+        if isinstance(s, Copy):
+            out.append(Copy(moved(s.source_buffer), moved(s.target), s.names, line(s.source)))
+            continue
+        assert isinstance(s, Launch)
+        step = Launch(s.kernel, [Operand(moved(o.buffer), o.offset, o.writes) for o in s.operands],
+                      s.sizes, s.tasks, s.grain, s.names, line(s.source))
+        step.lays_out, step.flops, step.traffic = s.lays_out, s.flops, s.traffic
+        out.append(step)
+    return out
