@@ -1,8 +1,8 @@
 """Kernels to machine code: each distinct kernel is compiled once and remembered.
 
 Two kernels are the same when their statements are the same interned expressions; then not even
-their text is made again. What is new is compiled in a module for each
-core, through the object cache.
+their text is made again. What is new is compiled in a module for each core, through the object
+cache.
 """
 
 from __future__ import annotations
