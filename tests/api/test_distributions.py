@@ -79,6 +79,35 @@ def test_poisson_of_large_rates(rate):
     assert abs(x.mean()) < 4 * math.sqrt(rate / x.size) and abs(x.var() / rate - 1) < 0.02
 
 
+def test_small_parameters_of_beta_and_dirichlet_do_not_underflow():
+    x = random.beta(key(1), 0.01, 0.01, (COUNT,)).numpy()
+    assert abs(x.mean() - 0.5) < 5 * math.sqrt(0.245 / COUNT) and abs(x.var() / 0.245 - 1) < 0.02
+    d = random.dirichlet(key(2), L.asarray([0.01, 0.01, 0.02]), (5000,)).numpy()
+    assert np.allclose(d.sum(-1), 1) and np.abs(d.mean(0) - [0.25, 0.25, 0.5]).max() < 0.03
+    with pytest.raises(L.errors.ShapeError, match="dirichlet: alpha has an axis"):
+        random.dirichlet(key(2), 1.0)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("draw", [
+    random.exponential, random.laplace, random.logistic, random.cauchy,
+    lambda k, **m: random.truncated_normal(k, -1.0, 2.0, **m),
+    lambda k, **m: random.gamma(k, 2.0, **m), lambda k, **m: random.beta(k, 2.0, 3.0, **m)])
+def test_16_bit_draws_are_rounded_ones_of_float32(draw, dtype):
+    wide = draw(key(4), shape=(COUNT,))
+    found = draw(key(4), shape=(COUNT,), dtype=dtype)
+    assert found.dtype == getattr(L, dtype) and L.all(found == wide.astype(dtype))
+
+
+def test_parameters_without_a_distribution_come_to_an_end():
+    a = L.asarray([-1.0, 0.0, math.nan, math.inf])
+    assert np.isnan(random.gamma(key(), a).numpy()[:3]).all()
+    assert random.gamma(key(), a).numpy()[3] == math.inf
+    assert np.isnan(random.beta(key(), a, 1.0).numpy()[:3]).all()
+    rates = L.asarray([-1.0, math.nan, math.inf, 2.0 ** 25, 0.0])
+    assert random.poisson(key(), rates).tolist() == [-1, -1, -1, -1, 0]
+
+
 def test_geometric_dirichlet_multinomial():
     g = random.geometric(key(1), 0.25, (COUNT,)).numpy()
     assert g.min() == 1 and abs(g.mean() - 4) < 0.15

@@ -1,7 +1,8 @@
 """Convolutions over 1, 2 or 3 axes, channels last: x [n, ..., c], weight [f, ..., c / groups].
 
 Each of stride, dilation and padding is a number or one for each axis; a padding is also a pair
-(before, after) for each, "same" (the extents divided by the stride, rounded up) or "valid" (none).
+(before, after) for each, "same" (the extents divided by the stride, rounded up) or "valid" (none),
+in small or large letters.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from ...ir.node import Node, make
 from ...ops import convolution, move
 from ..arrays.array import Array, operands, wrap
 from ..arrays.values import error
+from .windows import counts, paddings
 
 __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
            "conv_transpose3d"]
@@ -60,15 +62,12 @@ def conv_transpose3d(x, weight, *, stride=1, padding=0, output_padding=0, dilati
     return _conv_transpose(3, x, weight, stride, padding, output_padding, dilation, groups)
 
 
-def each_axis(v, rank: int) -> tuple:
-    """A number for each of the axes, or as many as are given."""
-    return (v,) * rank if isinstance(v, int) else tuple(v)
-
-
 def _conv(rank: int, x, weight, stride, padding, dilation, groups: int) -> Array:
-    x, weight = _operands(f"conv{rank}d", rank, x, weight)
-    stride, dilation = each_axis(stride, rank), each_axis(dilation, rank)
-    pairs = padding_pairs(x.shape[1:-1], weight.shape[1:-1], stride, padding, dilation)
+    name = f"conv{rank}d"
+    x, weight = _operands(name, rank, x, weight)
+    stride = counts(name, "stride", stride, rank)
+    dilation = counts(name, "dilation", dilation, rank)
+    pairs = paddings(name, x.shape[1:-1], weight.shape[1:-1], stride, padding, dilation)
     return _made(x, weight, stride, pairs, dilation, (0,) * rank, groups)
 
 
@@ -87,30 +86,16 @@ def _made(x: Node, weight: Node, stride, pairs, dilation, inner, groups: int) ->
         "groups": groups}))
 
 
-def padding_pairs(extents, window, stride, padding, dilation) -> list[tuple[int, int]]:
-    """(before, after) of each axis."""
-    rank = len(window)
-    if padding == "valid":
-        return [(0, 0)] * rank
-    if padding != "same":
-        return [each_axis(p, 2) for p in each_axis(padding, rank)]
-    pairs = []
-    for e, k, s, d in zip(extents, window, stride, dilation, strict=True):
-        total = max((-(-e // s) - 1) * s + (k - 1) * d + 1 - e, 0)
-        pairs.append((total // 2, total - total // 2))
-    return pairs
-
-
 def _conv_transpose(rank: int, x, weight, stride, padding, output_padding, dilation,
                     groups: int) -> Array:
     name = f"conv_transpose{rank}d"
     x, weight = _operands(name, rank, x, weight)
-    stride, dilation = each_axis(stride, rank), each_axis(dilation, rank)
-    if padding == "same":
-        raise error(ShapeError, f"{name}: padding is 'valid' or given in numbers")
-    given = padding_pairs(None, weight.shape[1:-1], stride, padding, dilation)
+    stride = counts(name, "stride", stride, rank)
+    dilation = counts(name, "dilation", dilation, rank)
+    given = paddings(name, None, weight.shape[1:-1], stride, padding, dilation)
+    further = counts(name, "output_padding", output_padding, rank, 0)
     pairs = [(d * (k - 1) - low, d * (k - 1) - high + more) for k, d, (low, high), more in
-             zip(weight.shape[1:-1], dilation, given, each_axis(output_padding, rank), strict=True)]
+             zip(weight.shape[1:-1], dilation, given, further, strict=True)]
     if weight.shape[0] % groups:
         raise error(ShapeError, f"{name}: {groups} groups do not divide the weight's first axis, "
                                 f"{weight.shape}")

@@ -18,8 +18,8 @@ from ..arrays.values import error
 from ..functions.creation import arange
 from ..functions.elementwise import abs, sign
 from ..functions.manipulation import take
-from .convolution import each_axis, padding_pairs
 from .normalization import power_at_zero
+from .windows import counts, each_axis, paddings
 
 __all__ = ["adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "lp_pool", "max_pool"]
 
@@ -32,15 +32,11 @@ class _Windows:
         if not 1 <= rank <= 3:
             raise error(ShapeError, f"{name}: x must be [n, ..., c] with 1 to 3 axes between, got "
                                     f"{x.shape}")
-        self.x, self.window = x, each_axis(window, rank)
-        self.stride = self.window if stride is None else each_axis(stride, rank)
-        self.dilation = each_axis(dilation, rank)
-        if not len(self.window) == len(self.stride) == len(self.dilation) == rank:
-            raise error(ShapeError, f"{name}: window {self.window}, stride {self.stride} and "
-                                    f"dilation {self.dilation} need one number for each of the "
-                                    f"{rank} axes of x {x.shape}")
-        self.padding = padding_pairs(x.shape[1:-1], self.window, self.stride, padding,
-                                     self.dilation)
+        self.x, self.window = x, counts(name, "window", window, rank)
+        self.stride = self.window if stride is None else counts(name, "stride", stride, rank)
+        self.dilation = counts(name, "dilation", dilation, rank)
+        self.padding = paddings(name, x.shape[1:-1], self.window, self.stride, padding,
+                                self.dilation)
         self.extra = [self._beyond(d) if ceil else 0 for d in range(rank)]
 
     def _beyond(self, d: int) -> int:
@@ -100,7 +96,12 @@ def avg_pool(x, window, *, stride=None, padding=0, ceil: bool = False,
 
 
 def lp_pool(x, p: float, window, *, stride=None, ceil: bool = False) -> Array:
-    """(the sum of x^p over each window)^(1/p), of its magnitude where it is negative."""
+    """(the sum of x^p over each window)^(1/p), of its magnitude where it is negative.
+
+    Raises ShapeError where p is 0.
+    """
+    if p == 0:
+        raise error(ShapeError, "lp_pool: the power 0 has no root; count with avg_pool(x != 0)")
     x = wrap(floating(asarray(x).node))
     w = _Windows("lp_pool", (x ** p).node, window, stride, 0, 1, ceil)
     total = wrap(w.pooled(pooling.SUM_POOL, 0.0))
@@ -125,9 +126,10 @@ def adaptive_max_pool(x, size) -> Array:
 def _adaptive(name: str, x, size, monoid: str, fill: float) -> Array:
     x = wrap(floating(asarray(x).node))
     rank = x.ndim - 2
-    sizes = (size,) * rank if size is None or isinstance(size, int) else tuple(size)
-    if len(sizes) != rank or rank < 1:
-        raise error(ShapeError, f"{name}: x {x.shape} has {rank} inner axes, the size is {size}")
+    if rank < 1:
+        raise error(ShapeError, f"{name}: x must be [n, ..., c], got {x.shape}")
+    sizes = each_axis(size, rank)
+    counts(name, "size", tuple(0 if m is None else m for m in sizes), rank, 0)
     for d, m in enumerate(sizes, 1):
         if m is not None and m != x.shape[d]:
             x = _adapted(x, d, m, monoid, fill)

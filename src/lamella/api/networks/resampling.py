@@ -16,8 +16,8 @@ from ..functions.creation import arange, ones, zeros
 from ..functions.elementwise import abs, floor, maximum, minimum, remainder, round, where
 from ..functions.manipulation import pad, permute_dims, stack, take
 from ..functions.scatters import gather_nd
-from .convolution import each_axis, padding_pairs
 from .pooling import adaptive_avg_pool
+from .windows import counts, each_axis, paddings
 
 __all__ = ["fold", "grid_sample", "interpolate", "pixel_shuffle", "pixel_unshuffle", "unfold"]
 
@@ -40,10 +40,10 @@ def interpolate(x, size, *, method: str = "nearest", align_corners: bool = False
     """
     x = wrap(floating(asarray(x).node))
     rank = x.ndim - 2
-    sizes = each_axis(size, rank)
-    if method not in _METHODS or len(sizes) != rank or rank < 1:
-        raise error(ShapeError, f"interpolate: x {x.shape} has no {rank} inner axes to bring to "
-                                f"{size} by method {method!r}; known: {', '.join(_METHODS)}")
+    if method not in _METHODS or rank < 1:
+        raise error(ShapeError, f"interpolate: x {x.shape} must be [n, ..., c], and the method one "
+                                f"of {', '.join(_METHODS)}, got {method!r}")
+    sizes = counts("interpolate", "size", size, rank)
     method = _METHODS[method]
     if method == "area":
         return adaptive_avg_pool(x, sizes)
@@ -191,8 +191,9 @@ def unfold(x, window, *, stride=1, dilation=1, padding=0) -> Array:
     """Every window of x [n, ..., c] as axes of their own: [n, ...', window..., c]."""
     x = asarray(x)
     rank = x.ndim - 2
-    window, stride, dilation = (each_axis(v, rank) for v in (window, stride, dilation))
-    pairs = padding_pairs(x.shape[1:-1], window, stride, padding, dilation)
+    window, stride, dilation = (counts("unfold", what, v, rank) for what, v in (
+        ("window", window), ("stride", stride), ("dilation", dilation)))
+    pairs = paddings("unfold", x.shape[1:-1], window, stride, padding, dilation)
     if any(e + sum(p) < (k - 1) * d + 1
            for e, p, k, d in zip(x.shape[1:-1], pairs, window, dilation, strict=True)):
         raise error(ShapeError, f"unfold: a window of {window} does not fit into {x.shape} with "

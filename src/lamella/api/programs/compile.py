@@ -41,7 +41,7 @@ from ..arrays.array import Array, asarray, wrap
 from ..arrays.placing import compute_device, placed
 from ..arrays.scope import Scope, state
 from ..arrays.shapes import as_shape
-from ..arrays.values import error, force, located, settle
+from ..arrays.values import error, force, locate, located, settle
 from . import effects
 from .closing import force_outside, mark
 
@@ -159,11 +159,15 @@ class Compiled:
             return self.f(*args)
         leaves, structures = tree.flatten_arguments(args)
         last_structures, entry = self.last
-        if entry and structures == last_structures:
-            results = entry.executable.call(leaves + entry.captured)
-            if results is not None:
-                return entry.returned(results)
-        return self._looked_up(args, leaves, structures)
+        try:
+            if entry and structures == last_structures:
+                results = entry.executable.call(leaves + entry.captured)
+                if results is not None:
+                    return entry.returned(results)
+            return self._looked_up(args, leaves, structures)
+        except LamellaError as e:
+            locate(e)
+            raise
 
     def _looked_up(self, args: tuple, leaves: list, structures: tuple):
         """A call with other types than the last, or with what is no array or has no value yet."""

@@ -3,10 +3,12 @@
 `shape` is that of the parameters by default. A draw of a shape is the same for every machine, and
 under `vmap` each member of a batch of keys has the draw that its key gives alone. Gamma, Poisson
 and what follows from them reject and draw again, round by round, each round from a key of its own.
+16-bit floats are draws of float32, rounded once.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -17,7 +19,19 @@ from ..arrays.array import Array, asarray, wrap
 from ..arrays.shapes import as_shape
 from ..arrays.values import error, located
 from ..functions.creation import full, zeros
-from ..functions.elementwise import abs, clip, exp, floor, log, log1p, sign, sqrt, tan, where
+from ..functions.elementwise import (
+    abs,
+    clip,
+    exp,
+    floor,
+    log,
+    log1p,
+    sigmoid,
+    sign,
+    sqrt,
+    tan,
+    where,
+)
 from ..functions.manipulation import broadcast_to
 from ..functions.reductions import all as every
 from ..mathematics.special import lgamma, ndtr, ndtri
@@ -43,12 +57,26 @@ def _given(name: str, dtype, shape, *parameters) -> tuple[list[Array], tuple]:
     return arrays, shape
 
 
+def _rounded(draw: Callable) -> Callable:
+    """The draw, of which one in 16 bits is that in float32 rounded once."""
+    @functools.wraps(draw)
+    def run(*args, dtype="float32", **more):
+        given = as_dtype(dtype)
+        if given.is_float and given.bits < 32:
+            return draw(*args, dtype="float32", **more).astype(given)
+        return draw(*args, dtype=given, **more)
+
+    return run
+
+
+@_rounded
 def exponential(k, rate=1.0, shape=None, *, dtype="float32") -> Array:
     """Exponential of mean 1 / rate: -log(1 - u) / rate."""
     (rate,), shape = _given("exponential", dtype, shape, rate)
     return -log1p(-uniform(k, shape, dtype=dtype)) / rate
 
 
+@_rounded
 def laplace(k, shape=(), *, dtype="float32") -> Array:
     """Laplace of mean 0 and scale 1: the mass is exp(-|x|) / 2."""
     _, shape = _given("laplace", dtype, shape)
@@ -56,6 +84,7 @@ def laplace(k, shape=(), *, dtype="float32") -> Array:
     return -sign(u) * log1p(-abs(u) * (1 - 2.0 ** -24))
 
 
+@_rounded
 def logistic(k, shape=(), *, dtype="float32") -> Array:
     """Logistic of mean 0 and scale 1: log(u / (1 - u))."""
     _, shape = _given("logistic", dtype, shape)
@@ -63,12 +92,14 @@ def logistic(k, shape=(), *, dtype="float32") -> Array:
     return log(u) - log1p(-u)
 
 
+@_rounded
 def cauchy(k, shape=(), *, dtype="float32") -> Array:
     """Cauchy of median 0 and scale 1: tan(pi (u - 1/2))."""
     _, shape = _given("cauchy", dtype, shape)
     return tan((uniform(k, shape, dtype=dtype) - 0.5) * math.pi)
 
 
+@_rounded
 def truncated_normal(k, low, high, shape=None, *, dtype="float32") -> Array:
     """Standard normal kept between low and high, by the inverse of its distribution function."""
     (low, high), shape = _given("truncated_normal", dtype, shape, low, high)
@@ -98,56 +129,76 @@ def _accepted(key: Array, start: Array, proposal: Callable) -> Array:
     return while_loop(lambda s: ~every(s[1]), step, state)[2]
 
 
+@_rounded
 def gamma(k, a, shape=None, *, dtype="float32") -> Array:
     """Gamma of shape parameter a > 0 and scale 1 (Marsaglia & Tsang, "A simple method for
-    generating gamma variables", 2000). The derivative by a is not followed."""
+    generating gamma variables", 2000); NaN where a is not above 0. The derivative by a is not
+    followed."""
     (a,), shape = _given("gamma", dtype, shape, a)
+    drawn, power = _gamma(k, a, shape)
+    return drawn * exp(power)
+
+
+def _gamma(k, a: Array, shape: tuple) -> tuple[Array, Array]:
+    """(x, p) of gamma draws x e^p, which underflow where a is small and their logarithms do not."""
     k = wrap(use("gamma", k))
     a = broadcast_to(a, shape)
-    small = a < 1
-    d = where(small, a + 1, a) - 1 / 3
+    known = (a > 0) & (a < math.inf)
+    safe = where(known, a, 1.0)
+    small = safe < 1
+    d = where(small, safe + 1, safe) - 1 / 3
     c = 1 / sqrt(9 * d)
 
     def proposal(key):
         first, second = split(key)
-        x, u = normal(first, shape, dtype=dtype), uniform(second, shape, dtype=dtype)
+        x, u = normal(first, shape, dtype=a.dtype), uniform(second, shape, dtype=a.dtype)
         v = (1 + c * x) ** 3
         safe = where(v > 0, v, 1.0)
         bound = 0.5 * x * x + d * (1 - safe + log(safe))
         return d * v, (v > 0) & (log1p(-u) < bound)
 
     drawn = _accepted(fold_in(k, 1), d, proposal)
-    u = 1 - uniform(fold_in(k, 2), shape, dtype=dtype)
-    return where(small, drawn * exp(log(u) / a), drawn)
+    u = 1 - uniform(fold_in(k, 2), shape, dtype=a.dtype)
+    drawn = where(known, drawn, where(a == math.inf, a, math.nan))
+    return drawn, where(small, log(u) / safe, 0.0)
 
 
+@_rounded
 def beta(k, a, b, shape=None, *, dtype="float32") -> Array:
-    """Beta of parameters a, b > 0: x / (x + y) of two gamma draws."""
+    """Beta of parameters a, b > 0: x / (x + y) of two gamma draws, by their logarithms."""
     (a, b), shape = _given("beta", dtype, shape, a, b)
     first, second = split(k)
-    x, y = gamma(first, a, shape, dtype=dtype), gamma(second, b, shape, dtype=dtype)
-    return x / (x + y)
+    (x, p), (y, q) = _gamma(first, a, shape), _gamma(second, b, shape)
+    return sigmoid(log(x) - log(y) + (p - q))
 
 
+@_rounded
 def dirichlet(k, alpha, shape=None, *, dtype="float32") -> Array:
-    """Dirichlet of parameters alpha [..., n]: gamma draws over their sum, [*shape, n]."""
-    alpha = asarray(alpha)
+    """Dirichlet of parameters alpha [..., n] > 0: gamma draws over their sum, by their logarithms:
+    [*shape, n]."""
+    (alpha,), _ = _given("dirichlet", dtype, None, alpha)
+    if not alpha.ndim:
+        raise error(ShapeError, "dirichlet: alpha has an axis of parameters, got a number")
     lead = alpha.shape[:-1] if shape is None else as_shape(shape)
-    x = gamma(k, alpha, (*lead, alpha.shape[-1]), dtype=dtype)
-    return x / x.sum(-1, keepdims=True)
+    x, p = _gamma(k, alpha, (*lead, alpha.shape[-1]))
+    weights = log(x) + p
+    y = exp(weights - weights.max(-1, keepdims=True))
+    return y / y.sum(-1, keepdims=True)
 
 
 def poisson(k, rate, shape=None, *, dtype="int32") -> Array:
-    """Poisson of mean `rate`, from 0 to 2**24: the count of unit exponentials up to the rate where
-    it is below 10, else Hoermann's transformed rejection ("The transformed rejection method for
-    generating Poisson random variables", 1993)."""
+    """Poisson of mean `rate`, from 0 to 2**24 (-1 where it is outside of that): the count of unit
+    exponentials up to the rate where it is below 10, else Hoermann's transformed rejection ("The
+    transformed rejection method for generating Poisson random variables", 1993)."""
     (rate,), shape = _given("poisson", "float32", shape, rate)
     k = wrap(use("poisson", k))
     rate = broadcast_to(rate, shape)
+    known = (rate >= 0) & (rate <= 2.0 ** 24)
+    rate = where(known, rate, 0.0)
     low = rate < 10
     few = _count_up(fold_in(k, 1), where(low, rate, 0.0))
     many = _transformed(fold_in(k, 2), where(low, 10.0, rate))
-    return where(low, few.astype("float64"), many).astype(dtype)
+    return where(known, where(low, few.astype("float64"), many), -1.0).astype(dtype)
 
 
 def _count_up(key: Array, rate: Array) -> Array:
