@@ -12,6 +12,7 @@ import functools
 import inspect
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -465,12 +466,12 @@ def _value_of(leaf: Any) -> Value:
 
 def _given_away(values: list[Value], donated: list[int]) -> list[Value]:
     """The values, with copies of donated ones that something else can still see."""
-    addresses = [v.address for v in values]
+    seen = Counter(v.address for v in values)
     for k in donated:
         v = values[k]
         if v.address is None:
             v.numpy()
-        if addresses.count(v.address) > 1:
+        if seen[v.address] > 1:
             raise error(DonatedError, f"argument leaf {k} is donated and passed twice in one call; "
                                       "pass a copy or do not donate it")
         if not hasattr(v.owner, "view") or isinstance(v.owner, np.ndarray) or \

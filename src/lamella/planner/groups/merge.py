@@ -42,17 +42,17 @@ def merge(groups: list[Group], storing: Storing) -> list[Group]:
         return storing.access[id(n)].base
 
     graph = _Graph(groups)
-    order: list[Group] = []
-    for g in groups:
+    order: dict[int, int] = {}  # the places of the groups that are left, by id
+    for k, g in enumerate(groups):
         target = _partner(g, graph, order, base, storing)
         if target is None:
-            order.append(g)
+            order[id(g)] = k
             continue
         for other in _siblings(g, target, graph, order, base, storing):
-            order.remove(other)
+            del order[id(other)]
             _absorb(target, other, graph)
         _absorb(target, g, graph)
-    return _runnable(order, graph, base)
+    return _runnable([g for g in groups if id(g) in order], graph, base)
 
 
 def _absorb(target: Group, g: Group, graph: _Graph) -> None:
@@ -61,13 +61,14 @@ def _absorb(target: Group, g: Group, graph: _Graph) -> None:
         graph.owner[id(s.node)] = target
 
 
-def _siblings(g: Group, target: Group, graph: _Graph, order, base, storing) -> list[Group]:
+def _siblings(g: Group, target: Group, graph: _Graph, order: dict[int, int], base,
+              storing: Storing) -> list[Group]:
     """Other producers of g that the target may take along: same domain, neither needs the other;
     behind a contraction maps of its shape that nobody else reads."""
     found: list[Group] = []
     producers = graph.producers(g, base)
     for p in producers:
-        if p is target or p not in order or p.kind == "dot":
+        if p is target or id(p) not in order or p.kind == "dot":
             continue
         fits = _behind(p, g, graph, base, storing) if target.kind == "dot" else \
             p.domain == target.domain
@@ -89,9 +90,10 @@ def _behind(p: Group, g: Group, graph: _Graph, base, storing: Storing) -> bool:
                for s in p.seeds)
 
 
-def _partner(g: Group, graph: _Graph, order, base, storing) -> Group | None:
+def _partner(g: Group, graph: _Graph, order: dict[int, int], base,
+              storing: Storing) -> Group | None:
     producers = graph.producers(g, base)
-    fit = [p for p in sorted(producers, key=lambda p: -order.index(p))
+    fit = [p for p in sorted(producers, key=lambda p: -order[id(p)])
            if _compatible(p, g, base, storing) and not _reaches(producers, p, graph, base)]
     dots = [p for p in fit if p.kind == "dot"]
     if len(dots) == 1 and len(_siblings(g, dots[0], graph, order, base, storing)) == len(fit) - 1:
@@ -127,7 +129,7 @@ def _compatible(p: Group, g: Group, base, storing: Storing) -> bool:
         return False
     if p.kind == "dot":
         return seed.kind == "map" and seed.node.shape == p.seeds[0].node.shape and \
-            _reads_inplace(p, seed, base, seed.definition.axes, None)
+            _reads_in_place(p, seed, base, seed.definition.axes, None)
     if p.domain is None or g.domain is None:
         return False
     rows = _shared_rows(p, g)
@@ -137,7 +139,7 @@ def _compatible(p: Group, g: Group, base, storing: Storing) -> bool:
         seed.definition.axes) > len(rows) else []
     if seed.kind == "reduce":
         inner = list(seed.definition.body.attr[1])
-    return _reads_inplace(p, seed, base, rows, inner[0] if inner else None)
+    return _reads_in_place(p, seed, base, rows, inner[0] if inner else None)
 
 
 def _shared_rows(p: Group, g: Group):
@@ -151,7 +153,7 @@ def _shared_rows(p: Group, g: Group):
     return None
 
 
-def _reads_inplace(p: Group, seed: Seed, base, rows, inner) -> bool:
+def _reads_in_place(p: Group, seed: Seed, base, rows, inner) -> bool:
     """Whether the seed reads p's values only at its own row (and inner position)."""
     own = {id(s.node): s for s in p.seeds}
     for e in expr.walk(seed.definition.body):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
+import numpy as np
+
 from ...base.extents import evaluate
 from ..plan import ALIGN, Buffer, Order, Plan
 from .pack import pack
@@ -73,10 +75,14 @@ def settle(intervals: list[Interval]) -> int:
 
 
 def _by_size(intervals: list[Interval]) -> None:
-    placed: list[Interval] = []
-    for i in sorted(intervals, key=lambda i: (-i.size, i.first)):
-        i.offset = _best_gap(i, [p for p in placed if p.first <= i.last and i.first <= p.last])
-        placed.append(i)
+    placed = np.zeros((4, len(intervals)), np.int64)   # (from, to, first, last), by where they lie
+    for k, i in enumerate(sorted(intervals, key=lambda i: (-i.size, i.first))):
+        at, _, first, last = placed[:, :k]
+        beside = placed[:2, np.flatnonzero((first <= i.last) & (last >= i.first))]
+        i.offset = _best_gap(i.size, *beside)
+        here = int(np.searchsorted(at, i.offset, "right"))
+        placed[:, here + 1:k + 1] = placed[:, here:k].copy()
+        placed[:, here] = i.offset, i.offset + i.size, i.first, i.last
 
 
 def _from_below(intervals: list[Interval], rank: Callable[[Interval], tuple]) -> None:
@@ -108,15 +114,13 @@ def lifetimes(plan: Plan, env: Mapping[str, int]) -> list[Interval]:
             for b in plan.temporaries if b.role == "temporary" and b.alias is None]
 
 
-def _best_gap(i: Interval, others: list[Interval]) -> int:
-    """The lowest offset of the smallest gap that holds i between its neighbours in time."""
-    best, size, at = None, None, 0
-    for o in sorted(others, key=lambda o: o.offset):
-        gap = o.offset - at
-        if gap >= i.size and (size is None or gap < size):
-            best, size = at, gap
-        at = max(at, o.offset + o.size)
-    return at if best is None else best
+def _best_gap(size: int, start: np.ndarray, end: np.ndarray) -> int:
+    """The lowest offset of the smallest gap that holds `size` bytes between what lies from each
+    `start` (in order) to its `end`."""
+    below = np.maximum.accumulate(np.concatenate(([0], end)))
+    gaps = start - below[:-1]
+    fits = np.flatnonzero(gaps >= size)
+    return int(below[fits[gaps[fits].argmin()] if fits.size else -1])
 
 
 def lower_bound(intervals: list[Interval]) -> int:
