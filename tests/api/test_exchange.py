@@ -40,8 +40,31 @@ def test_dlpack_exports_read_only_or_copies():
     for bad in ({"stream": 1}, {"dl_device": (2, 0)}):
         with pytest.raises(L.errors.LamellaError, match="cpu"):
             x.__dlpack__(**bad)
-    with pytest.raises(L.errors.DTypeError, match="bitcast"):
-        L.ones(2, dtype="bfloat16").__dlpack__()
+
+
+class Exporter:
+    """Another library's array, as the protocol sees it; an old one knows no options."""
+
+    def __init__(self, x, old: bool):
+        self.x, self.old = x, old
+
+    def __dlpack__(self, **options):
+        if self.old and options:
+            raise TypeError("no options")
+        return self.x.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return 1, 0
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "float8_e5m2", "float16"])
+def test_dlpack_of_narrow_floats(dtype, old):
+    x = L.asarray([[1.0, -2.5], [0.0, float("inf")]]).astype(dtype)
+    for back in (L.from_dlpack(Exporter(x, old)), L.asarray(Exporter(x, old))):
+        assert back.dtype is x.dtype
+        assert L.bitcast(back, f"uint{x.dtype.bits}").tolist() == \
+            L.bitcast(x, f"uint{x.dtype.bits}").tolist()
 
 
 @pytest.mark.torch
@@ -53,6 +76,13 @@ def test_torch_both_ways():
         assert str(t.dtype) == f"torch.{dtype}" and np.array_equal(t.numpy(), x.numpy())
         back = L.from_dlpack(t)
         assert back.dtype is x.dtype and np.array_equal(back.numpy(), x.numpy())
+    for dtype in ("bfloat16", "float16", "float8_e4m3fn", "float8_e5m2"):
+        t = torch.tensor([[1.0, -2.5, 0.0]]).to(getattr(torch, dtype))
+        x = L.from_dlpack(t.T)
+        assert x.dtype is getattr(L, dtype) and x.shape == (3, 1)
+        assert torch.equal(torch.from_dlpack(x).float(), t.T.float())
+    with pytest.raises(BufferError, match="from_dlpack: Tensor cannot be shared.*require grad"):
+        L.from_dlpack(torch.ones(2, requires_grad=True))
     assert L.asarray(torch.arange(3)).tolist() == [0, 1, 2]
     half = torch.ones(2, 3).T  # strided
     assert L.asarray(half).shape == (3, 2)

@@ -9,6 +9,7 @@ from ...base.dtypes import DType, as_dtype
 from ...base.errors import DTypeError, ShapeError
 from ...ir.node import Node, literal
 from ...ir.op import in_range
+from .exchange import received
 from .values import error
 
 DEFAULTS = (dtypes.bool_, dtypes.int32, dtypes.float32, dtypes.complex64)
@@ -18,7 +19,7 @@ RANKS = {"bool": 0, "uint": 1, "int": 1, "float": 2, "complex": 3, "float8": 4} 
 def imported(x, dtype: DType | None) -> np.ndarray:
     """What x holds, as a NumPy array of one of our dtypes; shares its memory where it can."""
     if not isinstance(x, np.ndarray | np.generic) and hasattr(x, "__dlpack__"):
-        found = np.from_dlpack(x)
+        found = received("asarray", x)
     elif isinstance(x, list | tuple):
         found = _from_sequence(x, dtype)
     else:

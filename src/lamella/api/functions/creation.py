@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from ...base import dtypes
 from ...base.dtypes import as_dtype
 from ...base.errors import DTypeError, ShapeError
@@ -14,6 +12,7 @@ from ...ir.node import literal
 from ...ops.iota import iota
 from ...ops.pointwise import apply, broadcast_shapes, broadcast_to, cast
 from ..arrays.array import Array, asarray, from_numpy, wrap
+from ..arrays.exchange import received
 from ..arrays.imports import DEFAULTS, is_number, number_node, number_rank
 from ..arrays.placing import device_named
 from ..arrays.shapes import as_shape
@@ -29,7 +28,7 @@ def from_dlpack(x, /, *, device=None, copy: bool | None = None) -> Array:
     device_named("from_dlpack", device)
     if isinstance(x, Array):
         return asarray(x, copy=copy)
-    return from_numpy(np.from_dlpack(x), copy=copy is not False)
+    return from_numpy(received("from_dlpack", x), copy=copy is not False)
 
 
 def full(shape, fill_value, *, dtype=None, device=None) -> Array:
