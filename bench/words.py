@@ -1,6 +1,6 @@
-"""Products of few bits beside PyTorch's and the peak of the processor's dot instructions.
+"""Products of few bits beside PyTorch's, ONNX Runtime's and the peak of the dot instructions.
 
-    python -m bench.words [--sizes 256,1024] [--layouts nn,nt] [--seconds 0.25]
+    python -m bench.words [--sizes 256,1024] [--layouts nn,nt] [--only int8]
 
 One thread, by the thread's own clock: the systems and the peak take turns, a figure is the best of
 many calls of the whole product, packing included. `peak` is the fraction of 24 independent chains
@@ -41,7 +41,8 @@ class Kind(NamedTuple):
 
 
 KINDS = [Kind("bfloat16", "<16 x float>", "<32 x bfloat>", "@llvm.x86.avx512bf16.dpbf16ps.512",
-              "avx512bf16", 2)]
+              "avx512bf16", 2),
+         Kind("int8", "<16 x i32>", "<64 x i8>", "@llvm.x86.avx512.vpdpbusd.512", "avx512vnni", 4)]
 
 
 class Chains:
@@ -98,6 +99,8 @@ attributes #0 = {{ ATTRIBUTES }}
 
 def calls(kind: Kind, n: int, layout: str) -> dict[str, Callable[[], object]]:
     """A call of the product of n x n by n x n for each system; `layout` tells which lie turned."""
+    if kind.name == "int8":
+        return _of_bytes(n, layout)
     rng, turn = np.random.default_rng(0), [t == "t" for t in layout]
     x, y = (np.float32(rng.standard_normal((n, n))) for _ in range(2))
     p, q = (lamella.asarray(z).astype(kind.name) for z in (x, y))
@@ -112,15 +115,62 @@ def calls(kind: Kind, n: int, layout: str) -> dict[str, Callable[[], object]]:
     return found
 
 
+def _of_bytes(n: int, layout: str) -> dict[str, Callable[[], object]]:
+    """Signed bytes added in int32; results are checked, as they are exact."""
+    rng, turn = np.random.default_rng(0), [t == "t" for t in layout]
+    x, y = (rng.integers(-128, 128, (n, n), np.int8) for _ in range(2))
+    a, b = x.T if turn[0] else x, y.T if turn[1] else y
+    p, q = lamella.asarray(x), lamella.asarray(y)
+    product = lamella.compile(lambda a, b: (a.mT if turn[0] else a).astype("int32") @
+                              (b.mT if turn[1] else b).astype("int32"))
+    want = np.int32(np.float64(a) @ np.float64(b))
+    assert np.array_equal(np.asarray(product(p, q)), want), "the product is exact"
+    found: dict[str, Callable[[], object]] = {"lamella": lambda: product(p, q)}
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        u, v = (torch.from_numpy(z) for z in (x, y))
+        u, v = u.mT if turn[0] else u, v.mT if turn[1] else v
+        found["torch"] = lambda: torch._int_mm(u, v)
+    if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
+        found["onnxruntime"] = _onnx(a, b)
+    return found
+
+
+def _onnx(a: np.ndarray, b: np.ndarray) -> Callable[[], object]:
+    """MatMulInteger of one thread, its weights a constant that is laid out before; the left operand
+    without a sign and with 128 for zero, which is its fast case."""
+    import onnx
+    import onnxruntime
+    from onnx import helper, numpy_helper
+
+    byte, word = onnx.TensorProto.UINT8, onnx.TensorProto.INT32
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["a", "b", "z"], ["y"])], "product",
+        [helper.make_tensor_value_info("a", byte, a.shape)],
+        [helper.make_tensor_value_info("y", word, (a.shape[0], b.shape[1]))],
+        [numpy_helper.from_array(np.ascontiguousarray(b), "b"),
+         numpy_helper.from_array(np.uint8(128), "z")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options,
+                                           providers=["CPUExecutionProvider"])
+    given = {"a": np.ascontiguousarray(a.view(np.uint8) ^ np.uint8(128))}
+    return lambda: session.run(None, given)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="256,512,1024,2048,4096")
     parser.add_argument("--layouts", default="nn")
+    parser.add_argument("--only", default="", help="of these dtypes, by commas")
     parser.add_argument("--seconds", type=float, default=0.25, help="of each system and product")
     options = parser.parse_args()
     limit(1)
     result: dict[str, dict[str, float]] = {}
-    for kind in KINDS:
+    chosen = options.only.split(",") if options.only else [k.name for k in KINDS]
+    for kind in [k for k in KINDS if k.name in chosen]:
         if kind.feature not in llvm.host().features:
             print(f"{kind.name}: this processor has no {kind.feature}")
             continue
@@ -147,11 +197,10 @@ def _line(kind: Kind, chains: Chains, n: int, layout: str, seconds: float) -> di
                 call()
                 best[name] = max(best[name], 2e-9 * n ** 3 / (time.thread_time() - began))
                 count += 1
-    line = {"gflops": round(best["lamella"], 1), "peak": round(best["lamella"] / peak, 3)}
-    for name, rate in best.items():
-        if name != "lamella":
-            line |= {name: round(rate / peak, 3), "ratio": round(best["lamella"] / rate, 3)}
-    return line
+    own = best.pop("lamella")
+    line = {"gop/s": round(own, 1), "peak": round(own / peak, 3)}
+    line |= {name: round(rate / peak, 3) for name, rate in best.items()}
+    return line | ({"ratio": round(own / max(best.values()), 3)} if best else {})
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 import pytest
 
 from lamella.base.errors import UnsupportedError
-from lamella.codegen import AVX2, AVX512, by_name, detect
+from lamella.codegen import AVX2, AVX512, AVX512_VNNI, by_name, detect
 
 
 def test_the_best_target_is_detected():
-    assert detect([*AVX512.features, "avx512vnni"]) is AVX512
+    assert detect([*AVX512.features, "avx512vbmi"]) is AVX512
+    assert detect([*AVX512.features, "avx512vnni"]) is AVX512_VNNI
     assert detect(AVX2.features) is AVX2
     assert detect(AVX512.features, wanted="avx2") is AVX2
 
@@ -18,7 +19,7 @@ def test_a_processor_without_avx2_is_refused_with_what_it_lacks():
 
 
 def test_a_wanted_target_has_to_be_known_and_present():
-    known = "no target is called 'neon'; known: avx512bf16, avx512, avx2"
+    known = "no target is called 'neon'; known: avx512bf16, avx512vnni, avx512, avx2"
     with pytest.raises(UnsupportedError, match=known):
         by_name("neon")
     with pytest.raises(UnsupportedError, match="avx512f.*the target avx512"):

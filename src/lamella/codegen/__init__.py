@@ -10,4 +10,4 @@ Read first: `emit.emit`, `target.Target`.
 """
 
 from .emit import Source, emit, module
-from .target import AVX2, AVX512, Target, by_name, detect
+from .target import AVX2, AVX512, AVX512_VNNI, Target, by_name, detect

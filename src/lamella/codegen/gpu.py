@@ -17,7 +17,7 @@ class GpuTarget:
     level = "tiles"
     room = 0
     vector_bits, near_bytes, core_bytes = 512, 32 << 10, 1 << 20  # as a processor's, for the tiles
-    pairs = False
+    pairs = quads = False
     tuned: Mapping = MappingProxyType({})
 
     def __init__(self, name: str, arch: int, shared_bytes: int, processors: int):

@@ -18,12 +18,12 @@ class Target:
     `contract_tiles` are register tiles (rows, columns in units of LANES values) of a contraction,
     best first, that fit the `registers` of `vector_bits` without spilling. `near_bytes` and
     `core_bytes` are the caches of a core, the first and the second, of most machines of the kind.
-    `pairs`: it multiplies bfloat16 by pairs. `tuned` has the cuts of products that were found the
-    fastest on this machine.
+    `pairs`: it multiplies bfloat16 by pairs, `quads`: bytes by fours. `tuned` has the cuts of
+    products that were found the fastest on this machine.
     """
 
     __slots__ = ("contract_tiles", "core_bytes", "cpu", "features", "name", "near_bytes",
-                 "pairs", "registers", "tuned", "vector_bits")
+                 "pairs", "quads", "registers", "tuned", "vector_bits")
     level = "loops"
 
     def __init__(self, name: str, cpu: str, features: Iterable[str], vector_bits: int,
@@ -33,7 +33,7 @@ class Target:
         self.contract_tiles = contract_tiles
         self.near_bytes, self.core_bytes = 32 << 10, core_bytes
         self.tuned: dict = {}
-        self.pairs = "avx512bf16" in self.features
+        self.pairs, self.quads = (f in self.features for f in ("avx512bf16", "avx512vnni"))
 
     def with_tuned(self, tuned: dict) -> Target:
         """This target with other cuts of products."""
@@ -64,10 +64,12 @@ _V4 = ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 AVX512 = Target("avx512", "x86-64-v4", _V3 + _V4, 512, 32,
                 ((14, 2), (9, 3), (6, 4), (12, 2), (8, 3), (10, 2), (5, 5), (4, 6), (16, 1),
                  (8, 2), (7, 3), (4, 4), (3, 7), (2, 8), (1, 8), (1, 16)), 1 << 20)
-AVX512_BF16 = Target("avx512bf16", AVX512.cpu, (*AVX512.features, "avx512bf16"), 512, 32,
+AVX512_VNNI = Target("avx512vnni", AVX512.cpu, (*AVX512.features, "avx512vnni"), 512, 32,
+                     AVX512.contract_tiles, AVX512.core_bytes)
+AVX512_BF16 = Target("avx512bf16", AVX512.cpu, (*AVX512_VNNI.features, "avx512bf16"), 512, 32,
                      AVX512.contract_tiles, AVX512.core_bytes)
 AVX2 = Target("avx2", "x86-64-v3", _V3, 256, 16, ((6, 1), (4, 1), (2, 2), (1, 3)), 256 << 10)
-ALL = (AVX512_BF16, AVX512, AVX2)  # best first
+ALL = (AVX512_BF16, AVX512_VNNI, AVX512, AVX2)  # best first
 
 
 def by_name(name: str) -> Target:

@@ -17,6 +17,8 @@ from .transpose import transpose
 LANE = make("lane", (), None, dtypes.index)
 _LANE_TEXT = f"<{', '.join(f'i64 {k}' for k in range(LANES))}>"
 _MONOIDS = {"sum": "add", "prod": "mul", "max": "max", "min": "min", "any": "or", "all": "and"}
+_DOTS = {"pair": ("@llvm.x86.avx512bf16.dpbf16ps.512", vector("bfloat", 2 * LANES)),
+         "quad": ("@llvm.x86.avx512.vpdpbusd.512", vector("i8", 4 * LANES))}
 CONSTANT = -1  # the depth of a constant
 
 
@@ -140,8 +142,8 @@ class Values(Writer):
             return self._trailing_zeros(e)
         if kind == "transposed":
             return self._transposed(e)
-        if kind == "pair":
-            return self._pair(e)
+        if kind in _DOTS:
+            return self._dot(e, *_DOTS[kind])
         raise UnsupportedError(f"the loop level has no expression of kind {kind!r}: {e}")
 
     def _counts(self, e: Expr) -> bool:
@@ -255,17 +257,16 @@ class Values(Writer):
         return Value(transpose(rows, shuffled)[e.attr], LANES, depth,
                      all(v.steady for v in given))
 
-    def _pair(self, e: Expr) -> Value:
-        """The instruction for two products of bfloat16."""
+    def _dot(self, e: Expr, name: str, part: str) -> Value:
+        """The instruction that adds the products of the parts of two words."""
         given = [self.memo[a] for a in e.args]
         depth = self.place(max(v.depth for v in given))
         a, b, start = (self.spread(v, x.dtype) for v, x in zip(given, e.args))
-        words, halves = vector("i32", LANES), vector("bfloat", 2 * LANES)
-        sums, name = vector("float", LANES), "@llvm.x86.avx512bf16.dpbf16ps.512"
-        a, b = (self.once(f"bitcast {words} {x} to {halves}", self.place(v.depth))
+        words, sums = vector("i32", LANES), vector(register_type(e.dtype), LANES)
+        a, b = (self.once(f"bitcast {words} {x} to {part}", self.place(v.depth))
                 for x, v in ((a, given[0]), (b, given[1])))
-        self.declare(f"declare {sums} {name}({sums}, {halves}, {halves})")
-        text = self.op(f"call {sums} {name}({sums} {start}, {halves} {a}, {halves} {b})", depth)
+        self.declare(f"declare {sums} {name}({sums}, {part}, {part})")
+        text = self.op(f"call {sums} {name}({sums} {start}, {part} {a}, {part} {b})", depth)
         return Value(text, LANES, depth, all(v.steady for v in given))
 
     def _trailing_zeros(self, e: Expr) -> Value:

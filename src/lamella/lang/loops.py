@@ -173,6 +173,12 @@ def pair_product(a: Expr, b: Expr, start: Expr) -> Expr:
     return make("pair", (a, b, start), None, start.dtype)
 
 
+def quad_product(a: Expr, b: Expr, start: Expr) -> Expr:
+    """start + four products of 8-bit integers, modulo 2^32: a is a word (int32) of four without
+    signs, b of four with signs. Only for targets with `quads`."""
+    return make("quad", (a, b, start), None, start.dtype)
+
+
 def trailing_zeros(x: Expr) -> Expr:
     """The number of trailing zero bits of a one-lane index that is not zero."""
     return make("ctz", (x,), None, dtypes.index)

@@ -11,6 +11,7 @@ from ..lang.machine import on_machine
 from .control import schedule_control, temporary
 from .groups import fuse as fusing
 from .groups.group import Fusion, producer
+from .groups.narrow import narrow
 from .groups.order import order_groups
 from .groups.partition import LITTLE, MUCH, NO_SECOND, partition
 from .groups.prune import prune
@@ -96,6 +97,8 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], steady:
     if tags is None:  # composites may bring loops; pruning would lose the tags
         program = prune(program)
     program = split(program, tags)
+    if scheduler.target.quads:
+        program = narrow(program, tags)
     program = share(program, tags)
     second = NO_SECOND
     if tags is None and worth is not None:

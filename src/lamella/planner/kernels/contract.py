@@ -233,7 +233,7 @@ class Contraction:
 
     def _fma(self, a: Expr, b: Expr, c: Expr) -> Expr:
         if not self.acc.is_float:
-            return a * b + c
+            return scalar.cast(a, self.acc) * scalar.cast(b, self.acc) + c
         return scalar.fma(scalar.cast(a, self.acc), scalar.cast(b, self.acc), c)
 
     def _lay_out_rows(self, low: Expr, high: Expr) -> list:

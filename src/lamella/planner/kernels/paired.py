@@ -43,7 +43,8 @@ def pairs_up(nest, target) -> bool:
 class Paired(Worded):
     """A contraction of bfloat16; `fits` says whether it can run by pairs."""
 
-    words = PAIRS
+    def forms(self) -> tuple[Form, Form]:
+        return PAIRS, PAIRS
 
     def _chain(self, low: Expr, high: Expr, begin=()) -> list:
         k = index_var("k")

@@ -15,6 +15,7 @@ from .convolution.winograd import schedule_winograd
 from .convolution.winograd_weights import schedule_winograd_weights
 from .nest import Nest
 from .paired import pairs_up, schedule_paired
+from .quads import adds_quads, schedule_quads
 
 WINOGRAD = {"winograd": schedule_winograd, "winograd weights": schedule_winograd_weights}
 
@@ -32,7 +33,11 @@ def schedule_product(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch
         for e in nest.bodies[0].args:
             if is_depthwise(nest, e):  # the last axis is in both operands: lanes, not a batch
                 return schedule_depthwise(nest, e, buffers, fusion)
-        found = schedule_paired(nest, buffers, fusion, target) if pairs_up(nest, target) else None
+        found = None
+        if pairs_up(nest, target):
+            found = schedule_paired(nest, buffers, fusion, target)
+        elif adds_quads(nest, target):
+            found = schedule_quads(nest, buffers, fusion, target)
         return found or schedule_contraction(nest, buffers, fusion, target)
     if is_depthwise(nest, windows):
         return schedule_depthwise(nest, windows, buffers, fusion)

@@ -12,27 +12,26 @@ from .nest import ZERO
 from .packing import Side, read_through
 from .panel import Target
 from .tiling import BEFORE, TASK, Product, choose_tiling
-from .words import WORD, Form, lay_out_rows, lay_out_words
+from .words import WORD, Form, lay_out_row, lay_out_words
 
 LEAST_ROWS = 8          # fewer do not make up for laying out both operands
 
 
 class Worded(Contraction):
-    """A contraction in words of the form `words`; `fits` says whether the operands lie for it.
+    """A contraction in words of the two `forms`; `fits` says whether the operands lie for it.
 
     The task's rows of the left operand stand behind each other where positions are neighbours in
     memory, else in strips of LANES rows, word by word. `least` is the note about what a panel's
     tiles read."""
 
-    words: Form
-
     def __init__(self, nest, buffers, fusion, target):
         super().__init__(nest, buffers, fusion, target)
+        self.left_words, self.right_words = self.forms()
         self.fits = TASK in self.ways and self._lies_flat(self.left, self.rows) and \
             upper(self.m) >= LEAST_ROWS
         if not self.fits:
             return
-        self.form, per = self.words, self.words.per
+        self.form, per = self.right_words, self.right_words.per
         self.steps, self.chunk = (self.count + (per - 1)) // per, self.chunk // per
         self.tiling = choose_tiling(self._by_words(), target)
         self.packed, self.way = True, self.tiling.right
@@ -42,6 +41,10 @@ class Worded(Contraction):
         self.in_rows = self.left.layout(self.rows).along == 1
         self.pitch = (deep | 1) * LANES     # of a row: an odd number of cache lines
 
+    def forms(self) -> tuple[Form, Form]:
+        """Of the left and of the right operand's words."""
+        raise NotImplementedError
+
     def _by_words(self) -> Product:
         p = self._measures((TASK, BEFORE))
         return p._replace(left=p.left._replace(itemsize=4), right=p.right._replace(itemsize=4),
@@ -49,36 +52,44 @@ class Worded(Contraction):
 
     def _bits(self, side: Side, axes):
         """The operand as it is read."""
-        bits = side.bits(self.words.bits, self.bound)
+        bits = side.bits(self.right_words.bits, self.bound)
         return read_through(self.b, bits, side.runs(axes)[0][2], self.places,
                             self.tables.get(side))
 
     def _lay_out_rows(self, low: Expr, high: Expr) -> list:
         source, end = self._bits(self.left, self.rows), self.b.size(("positions",), self.count)
+        words, i0 = self.left_words, self.i0
+        number = i0 - self.row_span[0]
         if self.in_rows:
-            to = Target(self.laid, WORD, ZERO, self.pitch)
-            body = lay_out_rows(self.words, source, to, self.row_span, low, high, end)
+            to, step = Target(self.laid, WORD, number * self.pitch, self.pitch), 1
+            body = lay_out_row(words, source, to, i0, low, high, end)
         else:
-            to = Target(self.laid, WORD, self._strip_of(low, high), LANES)
-            body = [Loop(self.i0, *self.row_span, lay_out_words(
-                self.words, source, to, self.i0, self.row_count, low, high, end), "serial", LANES)]
-        return self._noting(self.least_of_rows, body)
+            to, step = Target(self.laid, WORD, self._strip_of(low, high), LANES), LANES
+            body = lay_out_words(words, source, to, i0, self.row_count, low, high, end)
+        rows = Loop(i0, *self.row_span, self._each_rows(number, body), "serial", step)
+        return self._noting(words, self.least_of_rows, [rows])
+
+    def _each_rows(self, number: Expr, body: list) -> list:
+        """What lays out a row, or a strip from a row on, and what else is to be kept of it."""
+        return body
 
     def _lay_out_panel(self, low: Expr, high: Expr) -> list:
         if self.way == BEFORE:
             return self._noted()
-        t, source = self.tiling, self._bits(self.right, self.columns)
-        to = Target(self.panel_laid, WORD, ZERO, t.width)
-        body = lay_out_words(self.words, source, to, self.panel * t.width, self.column_count, low,
-                             high, self.b.size(("positions",), self.count))
+        words, width = self.right_words, self.tiling.width
+        to = Target(self.panel_laid, WORD, ZERO, width)
+        body = lay_out_words(words, self._bits(self.right, self.columns), to, self.panel * width,
+                             self.column_count, low, high,
+                             self.b.size(("positions",), self.count))
         both = [Set(self.least, scalar.minimum(self.least, self.least_of_rows))]
-        return self._noting(self.least, body) + (both if self.words.note is not None else [])
+        return self._noting(words, self.least, body) + (both if words.note is not None else [])
 
-    def _noting(self, register: Expr, body: list) -> list:
+    @staticmethod
+    def _noting(words: Form, register: Expr, body: list) -> list:
         """The body, and what it has noted in a register."""
-        if self.words.note is None:
+        if words.note is None:
             return body
-        return [*self.words.begin, *body, Set(register, self.words.note)]
+        return [*words.begin, *body, Set(register, words.note)]
 
     def _noted(self) -> list:
         """What was noted when the panel was packed."""

@@ -61,30 +61,28 @@ def lay_out_words(form: Form, s: Source, to: Target, first: Expr, count: Expr, l
     return [*before, Loop(k, p.low, p.whole, body, "serial"), *_last(form, s, to, first, count, p)]
 
 
-def lay_out_rows(form: Form, s: Source, to: Target, places: tuple[Expr, Expr], low: Expr,
-                 high: Expr, end: Expr) -> list:
-    """These places (from, to) as a row of words each, `to.pitch` words apart, of an operand whose
-    positions are neighbours."""
+def lay_out_row(form: Form, s: Source, to: Target, place: Expr, low: Expr, high: Expr,
+                end: Expr) -> list:
+    """Words low..high of a place, behind each other; its positions are neighbours in memory."""
     before, p = _positions(form, low, high, end)
-    i, k, word = index_var("prow"), index_var("pp"), var("word", WORD, LANES)
-    full = index_var("pfull")
-    start, row = s.start + i * s.step, to.base + (i - places[0]) * to.pitch
+    k, word, full = index_var("pp"), var("word", WORD, LANES), index_var("pfull")
+    start = s.start + place * s.step
 
     def words(k: Expr, inside: tuple) -> list:
         x = load(s.name, start + s.at(k * form.per), WORD, LANES, *inside)
-        return [Set(word, form.turned(x)), Store(to.name, row + k - p.low, word),
+        return [Set(word, form.turned(x)), Store(to.name, to.base + k - p.low, word),
                 *form.seen(word)]
 
     last, at = var("lastword", WORD), p.whole * form.per
     elements = [load(s.name, start + s.at(at + n), s.dtype, 1, at + n < p.end, 0)
                 for n in range(form.per)]
+    alone = scalar.where(scalar.eq(lane_index(), 0), last, form.turned(lit(0, WORD)))
     return [*before, Set(full, p.low + (p.whole - p.low) // LANES * LANES),
-            Loop(i, *places, [
-                Loop(k, p.low, full, words(k, ()), "serial", LANES),
-                When(full < p.whole, words(full, (full + lane_index() < p.whole, 0))),
-                When(p.whole < p.high, [
-                    Set(last, _word(form, elements)),
-                    Store(to.name, row + p.whole - p.low, last), *form.seen(last)])], "serial")]
+            Loop(k, p.low, full, words(k, ()), "serial", LANES),
+            When(full < p.whole, words(full, (full + lane_index() < p.whole, 0))),
+            When(p.whole < p.high, [
+                Set(last, _word(form, elements)), Set(word, alone),
+                Store(to.name, to.base + p.whole - p.low, last), *form.seen(word)])]
 
 
 def _squares(form: Form, s: Source, to: Target, first: Expr, count: Expr, p: Positions) -> list:

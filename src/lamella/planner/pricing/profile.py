@@ -135,7 +135,6 @@ _TYPICAL = {"cycle": 0.35, "add": 1.4, "crowd": 1.0, "launch": 40.0, "share": 30
             "claim": 100.0, "handed": 0.05, "call": 500.0, "slack": 1.4, "window": 200.0}
 _LEVELS = [Level(1 << 20, 0.008, 0.015, 0.0), Level(24 << 20, 0.03, 0.05, 0.015),
            Level(0, 0.05, 0.1, 0.03)]
-DEFAULTS = {"avx512": Profile("avx512", 512, _units(0.18, 0.25), 32 << 10, _LEVELS, _TYPICAL),
-            "avx512bf16": Profile("avx512bf16", 512, _units(0.18, 0.25), 32 << 10, _LEVELS,
-                                  _TYPICAL),
-            "avx2": Profile("avx2", 256, _units(0.18, 0.3), 32 << 10, _LEVELS, _TYPICAL)}
+DEFAULTS = {name: Profile(name, bits, _units(0.18, gather), 32 << 10, _LEVELS, _TYPICAL)
+            for name, bits, gather in (("avx512bf16", 512, 0.25), ("avx512vnni", 512, 0.25),
+                                       ("avx512", 512, 0.25), ("avx2", 256, 0.3))}
