@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from engine.random_contractions import Contraction
 from engine.random_programs import Maker
 from ops.cases import execute, same_bits
 
@@ -19,9 +20,18 @@ from lamella.runtime import walker
 TOLERANCE = {1: 0.0, 2: 0.1, 4: 2e-4, 8: 1e-10}
 
 
-def check(seed: int, manner: str, variant: int = 0) -> Maker:
+def check(seed: int, manner: str, variant: int = 0) -> None:
     """Run the program of a seed in every way and compare; raises AssertionError."""
-    made = Maker(seed, manner, variant)
+    held(Maker(seed, manner, variant), manner)
+
+
+def check_contraction(number: int) -> None:
+    """The same for a random contraction."""
+    held(Contraction(number), "smooth")
+
+
+def held(made, manner: str) -> None:
+    """Run a program (its `program` and `arrays`) in every way and compare."""
     program, arrays = made.program, made.arrays
     before = [a.copy() for a in arrays]
     plan = build_plan(program, target())
@@ -34,7 +44,6 @@ def check(seed: int, manner: str, variant: int = 0) -> Maker:
     assert all(map(same_bits, arrays, before)), "an input was overwritten"
     compare(fused, reference(made), manner)
     same("uncompiled", fused, uncompiled(program, arrays))  # last: its values stay with nodes
-    return made
 
 
 def same(label: str, expected, found) -> None:
@@ -66,7 +75,7 @@ def over(program: Program, nodes) -> list:
     return [done[id(o)] for o in program.outputs]
 
 
-def reference(made: Maker) -> list[np.ndarray]:
+def reference(made) -> list[np.ndarray]:
     with np.errstate(all="ignore"):
         return interpret(made.program, made.arrays)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from engine.checks import check, over
+from engine.checks import check, check_contraction, over
 from engine.random_programs import Maker
 from ops.cases import compiled, execute, run, same_bits
 
@@ -17,6 +17,12 @@ SEEDS = {"exact": 120, "smooth": 45, "wild": 75}
 def test_a_random_program_runs_alike_in_every_way(manner, part):
     for seed in range(part, SEEDS[manner], 3):
         check(seed, manner)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_a_random_contraction_runs_alike_in_every_way(part):
+    for number in range(part, 120, 4):
+        check_contraction(number)
 
 
 @pytest.mark.parametrize("seed", range(40))
