@@ -28,6 +28,13 @@ FUNCTIONS = {
     "while": L.grad(lambda x: L.while_loop(lambda y: (y * y).sum() > 1e-2, lambda y: y * 0.5, x,
                                            max_steps=5).sum()),
     "fori": lambda x: L.fori_loop(0, x.shape[0], lambda i, c: c + x[i], L.zeros(3)),
+    "pad": lambda x: [L.pad(x, [(2, 3), (0, 1)], mode=m)
+                      for m in ("edge", "reflect", "wrap", "symmetric")],
+    "interpolate": lambda x: [L.interpolate(x.reshape(1, -1, 3), 7, method=m)
+                              for m in ("nearest", "nearest-exact", "linear", "cubic")],
+    "interpolate between corners": L.grad(lambda x: (L.interpolate(
+        x.reshape(1, -1, 3), 9, method="linear", align_corners=True) ** 2).sum()),
+    "shuffle": lambda x: L.random.permutation(L.random.key(3), x),
     "associative scan": lambda x: L.associative_scan(
         lambda p, q: (p[0] * q[0], q[0] * p[1] + q[1]), (x, x * 0.5)),
     "associative scan from the end": lambda x: L.associative_scan(

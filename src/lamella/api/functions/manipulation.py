@@ -6,7 +6,7 @@ import operator
 
 from ...base.dtypes import int32, promote
 from ...base.errors import DTypeError, LamellaError, ShapeError
-from ...base.extents import Size, lower
+from ...base.extents import Extent, Size, lower
 from ...ir.node import literal
 from ...ops import move, window
 from ...ops.iota import iota
@@ -178,15 +178,23 @@ def pad(x, width, *, mode: str = "constant", value=0) -> Array:
     return wrap(move.pad(x.node, low, high, None, value))
 
 
-def _mirrored(at: Array, n: int, ends: int) -> Array:
+def _mirrored(at: Array, n: Extent, ends: int) -> Array:
     """Positions running to and fro over 0..n - 1; the ends are met once (1) or twice (0)."""
-    period = max(2 * (n - ends), 1)
-    at = at % period
+    period = 2 * (n - ends)
+    at = at % (max(period, 1) if isinstance(period, int) else _at_least(period, 1))
     return wrap(apply("min", at.node, (period - 1 + ends - at).node))
 
 
-_PLACES = {"edge": lambda at, n: wrap(apply("max", apply("min", at.node, literal(n - 1, int32)),
-                                            literal(0, int32))),
+def _at_least(size: Extent, least: int) -> Array:
+    return wrap(apply("max", (wrap(literal(0, int32)) + size).node, literal(least, int32)))
+
+
+def _outermost(at: Array, n: Extent) -> Array:
+    last = literal(n - 1, int32) if isinstance(n, int) else _at_least(n - 1, 0).node
+    return wrap(apply("max", apply("min", at.node, last), literal(0, int32)))
+
+
+_PLACES = {"edge": _outermost,
            "reflect": lambda at, n: _mirrored(at, n, 1),
            "symmetric": lambda at, n: _mirrored(at, n, 0), "wrap": lambda at, n: at % n}
 
@@ -199,7 +207,7 @@ def _padded_from_within(x: Array, pairs: list, mode: str) -> Array:
         if low == high == 0:
             continue
         n = x.shape[a]
-        if n == 0 or n + low + high < 0:
+        if lower(n) < 1 or lower(n + low + high) < 0:
             raise error(ShapeError, f"pad: axis {a} of {x.shape} cannot grow by {low} and {high} "
                                     f"from within")
         at = wrap(iota((n + low + high,), 0)) - low

@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import product
 
 from ...base.errors import LamellaError, ShapeError
+from ...base.extents import Size
 from ...transform.vjp import pullback
 from ..arrays.array import Array, asarray, wrap
 from ..arrays.kinds import floating
@@ -57,14 +58,14 @@ def interpolate(x, size, *, method: str = "nearest", align_corners: bool = False
 def _resampled(x: Array, axis: int, new: int, method: str, align: bool, scale) -> Array:
     """One axis at another extent."""
     old = x.shape[axis]
-    step = old / new if scale is None else 1.0 / scale
+    step = _ratio(old, new, x.dtype) if scale is None else 1.0 / scale
     if method.startswith("nearest"):
-        return take(x, _nearest(old, new, step, method, scale), axis=axis)
-    if new == old and (align or step == 1.0):
+        return take(x, _nearest(old, new, method, scale), axis=axis)
+    if new == old and (align or scale in (None, 1.0)):
         return x
     k = arange(new, dtype=x.dtype)
     if align:
-        at = k * ((old - 1) / (new - 1) if new > 1 else 0.0)
+        at = k * (_ratio(old - 1, new - 1, x.dtype) if new > 1 else 0.0)
     else:
         at = (k + 0.5) * step - 0.5
     if method == "linear":
@@ -81,13 +82,20 @@ def _resampled(x: Array, axis: int, new: int, method: str, align: bool, scale) -
     return total
 
 
-def _nearest(old: int, new: int, step: float, method: str, scale) -> Array:
+def _ratio(a, b: int, dtype) -> float | Array:
+    """a / b, as an array where a is a symbol: in float64 first, as Python's is."""
+    if not isinstance(a, Size):
+        return a / b
+    return ((zeros((), dtype="float64") + a) / b).astype(dtype)
+
+
+def _nearest(old, new: int, method: str, scale) -> Array:
     k = arange(new)
     if scale is None:
         at = (2 * k + 1) * old // (2 * new) if method == "nearest-exact" else k * old // new
     else:
         exact = 0.5 if method == "nearest-exact" else 0.0
-        at = floor((k.astype("float32") + exact) * step).astype("int32")
+        at = floor((k.astype("float32") + exact) * (1.0 / scale)).astype("int32")
     return _inside(at, old)
 
 

@@ -21,7 +21,14 @@ import numpy as np
 from ...base import knobs, source, tree
 from ...base.devices import Device, cpu
 from ...base.dtypes import as_dtype, bool_, float32, int32
-from ...base.errors import DonatedError, DTypeError, LamellaError, ShapeError, UnsupportedError
+from ...base.errors import (
+    AllocationError,
+    DonatedError,
+    DTypeError,
+    LamellaError,
+    ShapeError,
+    UnsupportedError,
+)
 from ...base.extents import Extent, Size, solve
 from ...engine.kernels import target
 from ...engine.measure import Measurement
@@ -166,7 +173,7 @@ class Compiled:
                 if results is not None:
                     return entry.returned(results)
             return self._looked_up(args, leaves, structures)
-        except LamellaError as e:
+        except AllocationError as e:
             locate(e)
             raise
 

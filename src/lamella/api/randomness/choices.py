@@ -7,6 +7,7 @@ import operator
 
 from ...base import dtypes
 from ...base.errors import ShapeError
+from ...base.extents import Size
 from ...ops.pointwise import cast, normal_axis
 from ...ops.random import random_bits
 from ..arrays.array import Array, asarray, wrap
@@ -23,8 +24,14 @@ from .keys import use
 __all__ = ["choice", "multinomial", "permutation", "shuffle"]
 
 
-def permutation(k, n: int) -> Array:
-    """The numbers 0..n - 1 in random order, int32: the order that sorts 64 random bits each."""
+def permutation(k, n) -> Array:
+    """The numbers 0..n - 1 in random order, int32: the order that sorts 64 random bits each. Of an
+    array n, its slices along the first axis, as `shuffle` gives them."""
+    if not isinstance(n, Size):
+        try:
+            n = operator.index(n)
+        except TypeError:
+            return shuffle(k, n)
     node = use("permutation", k)
     words = [cast(random_bits(node, (n,), w), dtypes.uint64) for w in (0, 1)]
     return argsort(wrap((words[0] << 32) | words[1]))
@@ -34,7 +41,7 @@ def shuffle(k, x, *, axis: int = 0) -> Array:
     """x's slices along the axis in random order."""
     x = asarray(x)
     a = normal_axis("shuffle", axis, x.ndim)
-    return take(x, permutation(k, operator.index(x.shape[a])), axis=a)
+    return take(x, permutation(k, x.shape[a]), axis=a)
 
 
 def choice(k, a, shape=(), *, replace: bool = True, p=None) -> Array:
