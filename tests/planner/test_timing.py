@@ -213,3 +213,27 @@ def test_bytes_that_another_core_wrote_are_handed_on():
         found[handed, threads] = r.seconds
     assert found[1.0, 1] == found[0.0, 1]
     assert found[1.0, 2] > found[0.0, 2] + 256 * 256 * 4 / 4 * 1e-9
+
+
+def leaps(f, *args) -> dict[str, float]:
+    """How crowded the lines of a launch's operands are on their way."""
+    step = report(f, *args).plan.launches()[-1]
+    run = Run(Code(step.kernel, 512), [evaluate(e, {}) for e in step.sizes],
+              evaluate(step.tasks, {}), PROFILE, {b.name: 1e9 for b in step.kernel.buffers})
+    return {step.operands[k].buffer.role: run.leaps.get((b.name, False), 0.0)
+            for k, b in enumerate(step.kernel.operands)}
+
+
+def test_rows_that_lie_a_power_of_two_apart_are_crowded():
+    crowded, apart = (leaps(lambda x: x.sum(0), spec(1024, n))["argument"] for n in (512, 528))
+    assert crowded > 2 > 4 * apart
+    assert leaps(lambda x: x.sum(1), spec(1024, 512))["argument"] == 0
+
+
+def test_lanes_are_no_unknown_distance():
+    """The rows of a tile's result are its own."""
+    step = report(lambda a, b: a @ b, spec(512, 512), spec(512, 784)).plan.launches()[-1]
+    outline = Code(step.kernel, 512).outline
+    env = dict(zip(step.kernel.sizes, (evaluate(e, {}) for e in step.sizes), strict=True))
+    touch = Touch(outline, {}, env, {b.name: 1e18 for b in step.kernel.buffers})
+    assert all(s.bases.width < 512 * 784 for s in touch.streams)

@@ -26,6 +26,7 @@ from ..runtime.memory import allocate
 from ..runtime.steps import Launch
 from ..runtime.table import Table
 from ..runtime.walker import set_threads, threads
+from ..transform.vjp import vjp_program
 from . import profile as kept
 from .kernels import compile_kernels, target
 from .measure import measure
@@ -33,6 +34,7 @@ from .program import compile_program
 from .value import Value
 
 CHAINS = 12             # values that do not wait for each other
+CROWD = 32              # lines from one row to the next, where they fall on few sets of a cache
 TRIPS = 100_000         # of a loop over registers
 BUDGET = 0.12           # seconds for each figure
 _N, _R = index_var("n"), index_var("r")
@@ -144,12 +146,23 @@ def _levels(first: float, sizes: list[float], units: dict[str, float], count: in
     """What a byte costs from each level, beyond what it costs from the one before."""
     looks = [first / 2, *(s / 2 for s in sizes[:-1]), min(sizes[-1] / 4, 8 << 20), 96 << 20]
     read = [_stream(n, False, 1) for n in looks]
+    sizes = [*sizes[:-1], _held(sizes[-1], *read[-2:])]
     write = [_stream(n, True, 1) for n in looks]
     both = [_stream(n, False, count) / count for n in looks]
+    crowded = [0.0, *((_columns(n, CROWD) - _columns(n, CROWD + 1)) / CROWD ** 0.5
+                      for n in looks[1:])]
     steps = [[max(1e-4, b - a) for a, b in zip(x, x[1:], strict=False)]
-             for x in (read, write, both)]
+             for x in (read, write, both, crowded)]
     shared = [0.0 if k == 0 and len(sizes) > 1 else x for k, x in enumerate(steps[2])]
-    return [Level(*x) for x in zip([*sizes, 0], *steps[:2], shared, strict=True)]
+    return [Level(*x) for x in zip([*sizes, 0], *steps[:2], shared, steps[3], strict=True)]
+
+
+def _held(size: float, near: float, far: float) -> float:
+    """How much of the last cache is ours: it may be shared with other machines of the same host."""
+    for part in (1.0, 0.75):
+        if _stream(part * size, False, 1) < near + (far - near) / 4:
+            return part * size
+    return size / 2
 
 
 def _stream(size: float, writes: bool, tasks: int) -> float:
@@ -165,6 +178,22 @@ def _stream(size: float, writes: bool, tasks: int) -> float:
     lengths = [small, large] if writes else [large, small]
     found = _least(_streaming(body, count), lengths, [count, rounds], tasks)
     return found / rounds / (count * parts * 4)
+
+
+def _columns(size: float, columns: int) -> float:
+    """Nanoseconds of a byte of `size` bytes that are read in so many columns of a line each."""
+    parts = 8
+    count, rounds = int(size) // 64 // columns // parts, max(1, int(1e6 // size))
+    width, column, around = columns * LANES, index_var("column"), index_var("round")
+    sums = _registers(parts)
+    body: list = [Set(x, x + load("x", column * LANES + (_K * parts + k) * width, float32, LANES))
+                  for k, x in enumerate(sums)]
+    inner = Loop(column, _ZERO, lit(columns, index), [Loop(_K, _ZERO, _N, body)])
+    kernel = _kernel([*(Set(x, lit(0, float32)) for x in sums), Loop(around, _ZERO, _R, [inner]),
+                      *(Store("y", lit(k * LANES, index), x) for k, x in enumerate(sums))],
+                     (_N, _R))
+    found = _least(kernel, [count * parts * width, LANES * parts], [count, rounds], 1)
+    return found / rounds / (count * parts * columns * 64)
 
 
 def _streaming(body: list, count: int) -> Kernel:
@@ -220,8 +249,18 @@ def _slack(found: Profile) -> float:
     nothing is faster than its units and bytes."""
     ratios, count = [], threads()
     set_threads(1)
-    for program in (_product(384, 384, 384), _product(64, 1024, 256), _product(1024, 768, 192),
-                    _transposed(512), _softmax(512, 384), _sum(1024, 512), _map(1 << 17)):
+    image, filters = _input(4, 16, 16, 64), _input(64, 3, 3, 64)
+    convolved = Program([image, filters], [make(op_named("conv"), (image, filters), {
+        "stride": (1, 1), "dilation": (1, 1), "padding": ((1, 1), (1, 1)), "groups": 1,
+        "inner": (0, 0)})])
+    pooled = Program([image], [make(op_named("max_pool"), (image,), {
+        "window": (2, 2), "stride": (2, 2), "dilation": (1, 1)})])
+    heads = [_input(2, 4, 128, 32) for _ in range(3)]
+    attended = Program(heads, [make(op_named("attention"), tuple(heads), {
+        "scale": 0.2, "causal": False, "mask": False, "dropout": 0.0})])
+    for program in (_product(384, 384, 384), _product(64, 1024, 256), _transposed(512),
+                    _softmax(512, 384), _sum(1024, 512), _map(1 << 17), convolved,
+                    *map(vjp_program, (_product(512, 128, 128), convolved, pooled, attended))):
         run = compile_program(program)
         values = [Value.from_numpy(np.ones(n.shape, n.dtype.numpy)) for n in program.inputs]
         measured = min(measure(run.executable, values, 5).seconds for _ in range(5))

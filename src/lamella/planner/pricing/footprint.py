@@ -14,10 +14,11 @@ from math import gcd
 from ...base import dtypes
 from ...codegen.outline import Outline, Site
 from ...lang.expr import Expr
-from ...lang.loops import LANES, Loop
+from ...lang.loops import LANES, Loop, lane_index
 from .trips import Unknown, value
 
 LINE = 64
+WAY = 4096      # bytes after which sets of the first cache come again
 
 
 class Span:
@@ -33,7 +34,7 @@ class Span:
     def gap(self) -> float:
         """The distance from one run to the next."""
         runs = self.count / self.run
-        return self.width / (runs - 1) if runs > 1 else 1
+        return (self.width - self.run + 1) / (runs - 1) if runs > 1 else 1
 
 
 ONE = Span(1, 0, 1)
@@ -50,7 +51,7 @@ class Stream:
         first = sites[0]
         self.buffer, self.writes, self.loops = first.buffer, first.writes, first.loops
         self.offset, self.wide = first.offset, any(s.wide for s in sites)
-        start = {**env, **{loop.var: 0 for loop in self.loops}}
+        start = {**env, **{loop.var: 0 for loop in self.loops}, lane_index(): 0}
         self.bases = Span(1, 0, 1)
         if len(sites) > 1:
             try:
@@ -74,6 +75,7 @@ class Touch:
             groups.setdefault((s.buffer.name, s.writes, s.loops), {}).setdefault(s.offset, s)
         self.streams = [Stream([*g.values()], env) for g in groups.values()]
         self.spans: dict[tuple, Span] = {}
+        self.plain: dict[tuple, Span] = {}      # of one of a stream's offsets
         self.rooms: dict[tuple, float] = {}
 
     def span(self, s: Stream, inside: int) -> Span:
@@ -87,8 +89,36 @@ class Touch:
             found = self._span(s.offset, varying, frozenset())
             if s.wide:
                 found = _sum(found, _BLOCK)
+            self.plain[id(s), inside] = found
             found = self.spans[id(s), inside] = _sum(found, s.bases)
         return found
+
+    def leaps(self) -> dict[tuple[str, bool], float]:
+        """Of each (buffer, written) how crowded its lines are on their way: the root of how many
+        lines apart rows begin that fall on few sets of a cache, which hold few lines at once, for
+        each line of a row; 0 where all lines follow each other."""
+        found: dict[tuple[str, bool], float] = {}
+        for s in self.streams:
+            key = s.buffer.name, s.writes
+            found[key] = min(found.get(key, _FAR), self._leap(s))
+        return found
+
+    def _leap(self, s: Stream) -> float:
+        run, size = 1.0, s.buffer.dtype.bytes
+        for inside in range(len(s.loops), -1, -1):
+            whole = self.span(s, inside)
+            span = self.plain[id(s), inside]
+            if span.count > span.run and whole.count > whole.run:
+                gap, apart = span.gap * size, s.bases.gap * size
+                if gap != int(gap):
+                    return 0.0
+                if s.bases.count > 1 and apart == int(apart) and apart >= LINE:
+                    gap = gcd(int(gap), int(apart))
+                lines = gcd(int(gap), WAY) / LINE
+                return lines ** 0.5 * LINE / max(LINE, run * size) if lines >= 2 else 0.0
+            run = max(span.run if span.count <= span.run else 1.0,
+                      whole.run if whole.count <= whole.run else 1.0)
+        return 0.0
 
     def bytes(self, s: Stream, inside: int) -> float:
         """Bytes that a stream touches while its loops from the `inside`-th on run once."""

@@ -4,10 +4,11 @@ The file is JSON: `name`, `vector_bits`, `units` (nanoseconds that one thread ke
 with one instruction, of whole vectors where it has them; gather and scatter for each lane),
 `cycle`, `crowd` (how much longer that takes while all threads run), `levels` (for each place behind
 the first cache, nearest first: its `bytes`, and the nanoseconds a byte takes from there to the
-place before it, `read` and `write` by one thread, and `shared` by all threads together; 0 where
-each has its own), and the nanoseconds of a `launch`, of a `share` among threads, of a `claim` (each
-time that a thread takes tasks while others do, too), of a byte `handed` on from another core's own
-caches, of a dependent float `add`, and of a `call`.
+place before it, `read` and `write` by one thread, `leap` what it takes longer where rows of a line
+begin so many lines apart that they fall on few sets of a cache, for the root of their number, and
+`shared` by all threads together; 0 where each has its own), and the nanoseconds of a `launch`, of a
+`share` among threads, of a `claim` (each time that a thread takes tasks while others do, too), of a
+byte `handed` on from another core's own caches, of a dependent float `add`, and of a `call`.
 `window` is how many instructions a core looks ahead, `slack` how much longer whole kernels take
 than their units and bytes: spilled registers, branches, the translation of addresses.
 """
@@ -27,10 +28,11 @@ _TIMES = ("cycle", "add", "crowd", "launch", "share", "claim", "handed", "call",
 class Level:
     """A cache behind the first, or the memory (`bytes` 0: it holds all); see the module."""
 
-    __slots__ = ("bytes", "read", "shared", "write")
+    __slots__ = ("bytes", "leap", "read", "shared", "write")
 
-    def __init__(self, bytes: float, read: float, write: float, shared: float):
-        self.bytes, self.read, self.write, self.shared = bytes, read, write, shared
+    def __init__(self, bytes: float, read: float, write: float, shared: float, leap: float):
+        self.bytes, self.read, self.write = bytes, read, write
+        self.shared, self.leap = shared, leap
 
 
 class Profile:
@@ -56,9 +58,12 @@ class Profile:
 
     @property
     def caches(self) -> list[tuple[float, int]]:
-        """Bytes and ways of each cache; the last one spreads lines over its sets as by chance."""
+        """Bytes and ways of each cache. The first one's sets come again after a page, as it is
+        looked into before an address is translated; the last one spreads lines over its sets as by
+        chance."""
         sizes = [self.first, *(x.bytes for x in self.levels[:-1])]
-        return [(n, 0 if k == len(sizes) - 1 and k else 8 << k) for k, n in enumerate(sizes)]
+        ways = [max(1, int(self.first) // 4096), *(8 << k for k in range(1, len(sizes)))]
+        return [(n, 0 if k == len(sizes) - 1 and k else ways[k]) for k, n in enumerate(sizes)]
 
     @property
     def owned(self) -> int:
@@ -133,8 +138,8 @@ def _units(vector: float, gather: float) -> dict[str, float]:
 
 _TYPICAL = {"cycle": 0.35, "add": 1.4, "crowd": 1.0, "launch": 40.0, "share": 300.0,
             "claim": 100.0, "handed": 0.05, "call": 500.0, "slack": 1.4, "window": 200.0}
-_LEVELS = [Level(1 << 20, 0.008, 0.015, 0.0), Level(24 << 20, 0.03, 0.05, 0.015),
-           Level(0, 0.05, 0.1, 0.03)]
+_LEVELS = [Level(1 << 20, 0.008, 0.015, 0.0, 0.002), Level(24 << 20, 0.03, 0.05, 0.015, 0.002),
+           Level(0, 0.05, 0.1, 0.03, 0.007)]
 DEFAULTS = {name: Profile(name, bits, _units(0.18, gather), 32 << 10, _LEVELS, _TYPICAL)
             for name, bits, gather in (("avx512bf16", 512, 0.25), ("avx512vnni", 512, 0.25),
                                        ("avx512", 512, 0.25), ("avx2", 256, 0.3))}

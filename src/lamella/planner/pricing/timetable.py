@@ -97,8 +97,8 @@ class Timetable:
         before left there; and bytes that it left in the caches of other cores than those of the
         `used` threads that need them now."""
         handed = 0.0
-        ways: tuple[list[float], list[float]] = ([0.0] * len(run.crossings),
-                                                 [0.0] * len(run.crossings))
+        levels = range(len(run.crossings))
+        ways: list[list[float]] = [[0.0 for _ in levels] for _ in ("read", "written", "leaping")]
         for operand, given in zip(s.operands, s.kernel.operands, strict=True):
             each = [[c.get((given.name, writes), 0.0) for c in run.crossings]
                     for writes in (False, True)]
@@ -106,9 +106,12 @@ class Timetable:
             at, cores = self.recent.touch(operand.buffer, size, used, operand.writes)
             if at <= self.profile.owned:
                 handed += size * (1 - 1 / cores)
-            for sums, crossed in zip(ways, each, strict=True):
+            for sums, crossed, writes in zip(ways, each, (False, True), strict=False):
+                leaps = run.leaps.get((given.name, writes), 0.0)
                 for k, n in enumerate(crossed):
-                    sums[k] += n if k < at else max(0.0, n - crossed[-1])
+                    moved = n if k < at else max(0.0, n - crossed[-1])
+                    sums[k] += moved
+                    ways[2][k] += moved * leaps
         return [Moved(*m) for m in zip(*ways, strict=True)], handed
 
     def _run(self, s: Launch, tasks: int) -> Run:

@@ -55,8 +55,8 @@ class Run:
     """A kernel at given sizes on a machine: `task`, the time of a task without what moves between
     the levels of memory, and what moves."""
 
-    __slots__ = ("chances", "code", "crossings", "env", "places", "profile", "task", "tasks",
-                 "trips")
+    __slots__ = ("chances", "code", "crossings", "env", "leaps", "places", "profile", "task",
+                 "tasks", "trips")
 
     def __init__(self, code: Code, sizes: Sequence[int], tasks: int, profile: Profile,
                  capacity: Mapping[str, float]):
@@ -70,6 +70,7 @@ class Run:
         self.task = Busy(*(x / max(1, tasks) for x in whole))
         touch = Touch(code.outline, self.trips, self.env, capacity)
         self.crossings = [touch.crossing(size, ways) for size, ways in profile.caches]
+        self.leaps = touch.leaps()
 
     def _block(self, block: Block, around: Weighted) -> Busy:
         """One run of a block, or all iterations of a loop's."""
@@ -131,10 +132,12 @@ class Run:
 
 
 class Moved(NamedTuple):
-    """Bytes read from and written to one level."""
+    """Bytes read from and written to one level, and these times how crowded they are on their way
+    (`Touch.leaps`)."""
 
     read: float
     written: float
+    leaping: float
 
 
 def seconds(run: Run, chunks: int, threads: int, moved: Sequence[Moved],
@@ -147,7 +150,7 @@ def seconds(run: Run, chunks: int, threads: int, moved: Sequence[Moved],
     share = -(-chunks // used) / max(1, chunks)     # of the thread that has most to do
     far = handed * p.handed * share
     for level, m in zip(p.levels, moved, strict=True):
-        alone = (m.read * level.read + m.written * level.write) * share
+        alone = (m.read * level.read + m.written * level.write + m.leaping * level.leap) * share
         far += max(alone, (m.read + m.written) * level.shared) if used > 1 else alone
     tasks = run.tasks * share * crowd
     spent = max(run.task.busy * tasks, run.task.near * tasks + far)

@@ -51,6 +51,8 @@ def value(e: Expr, env: Mapping[Expr, int], sets: Mapping[Expr, Expr] = NOTHING)
         n = value(e.args[0], env, sets)
         return (n & -n).bit_length() - 1 if n else 64
     if isinstance(e.op, str):
+        if e.op == "lane" and e in env:
+            return env[e]
         raise Unknown
     args = [value(a, env, sets) for a in e.args]
     fast = _FAST.get(e.op.name)
