@@ -21,6 +21,8 @@ from .instructions import Mix, mix
 from .profile import Profile
 from .trips import UNKNOWN, Trips, Weighted, likely, merged
 
+MISSED = 15     # cycles that are lost where a core took the wrong way at a condition
+
 
 class Busy(NamedTuple):
     """Nanoseconds of one thread: `busy` at work, `near` of these for loads and stores, `wait` until
@@ -87,9 +89,12 @@ class Run:
             self.trips.setdefault(id(block.rest), found.count)
         elif block.when is not None:
             times = self.chances[block.when] = likely(block.when, around, self.places)
+        missed = MISSED * self.profile.cycle * min(times, 1 - times) / 2 if block.when is not None \
+            else 0.0
         if times <= 0:
             return Busy(0, 0, 0, 0)
-        return self._times(block, times, self._once(block, inside))
+        busy = self._times(block, times, self._once(block, inside))
+        return busy._replace(busy=busy.busy + missed, wait=busy.wait + missed)
 
     def _count(self, loop: Loop) -> None:
         """What registers that the loop's end needs have counted by then."""

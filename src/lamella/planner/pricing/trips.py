@@ -154,11 +154,25 @@ def merged(around: Weighted) -> Weighted:
 
 
 def likely(cond: Expr, around: Weighted, sets: Mapping[Expr, Expr] = NOTHING) -> float:
-    """How often a condition holds; one that depends on data, half of the time, one with lanes, for
-    some of them, always."""
+    """How often a condition holds; one that depends on data, half of the time, that one of several
+    such does, if they are independent, and one with lanes, for some of them, always."""
     if any(e.op == "lane" for e in walk(cond)):
         return 1.0
     try:
         return sum(w for w, env in around if value(cond, env, sets))
     except Unknown:
-        return 0.5
+        return 1.0 - 0.5 ** _counted(cond)
+
+
+def _counted(cond: Expr) -> int:
+    """The terms of the sum that a condition asks to be positive."""
+    if isinstance(cond.op, str) or cond.op.name != "lt" or cond.args[0].op != "lit":
+        return 1
+    terms, stack = 0, [cond.args[1]]
+    while stack:
+        e = stack.pop()
+        if not isinstance(e.op, str) and e.op.name == "add":
+            stack += e.args
+        else:
+            terms += 1
+    return terms
