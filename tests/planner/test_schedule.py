@@ -95,3 +95,14 @@ def _distinct(plan) -> int:
 def test_more_layers_are_no_more_kernels(made):
     kernels = [_distinct(L.plan(f, *a).plan) for f, a in map(made, (4, 9))]
     assert kernels[0] == kernels[1]
+
+
+def test_loops_over_what_is_computed_are_their_own():
+    """Scans whose operands are substituted differ by what they compute, not by what they read."""
+    def f(x):
+        steps = L.arange(8, dtype="float32")
+        return [L.cumulative_sum(v) for v in (steps * 2.0, steps * 3.0, x + 1.0, x + 2.0)]
+
+    x = L.ones((8,))
+    for found, wanted in zip(L.compile(f)(x), f(x), strict=True):
+        assert found.numpy().tobytes() == wanted.numpy().tobytes()

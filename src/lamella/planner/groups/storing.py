@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...base.extents import Extent
 from ...ir.node import ITEM, Node, topological
-from ...ir.program import Program
+from ...ir.program import Program, frozen
 from ...ir.types import TupleType
 from ...lang import expr
 from ...lang.definition import Definition
@@ -34,7 +34,7 @@ class Storing:
         self.stored: set[int] = set()
         self.access: dict[int, Access] = {}
         self.weight: dict[int, int] = {}
-        self.routines: dict[tuple, tuple] = {}
+        self.routines: dict[tuple, tuple[Routine, list[int]]] = {}
 
     def definition(self, node: Node) -> Definition:
         found = self.lowered.get(id(node))
@@ -144,24 +144,24 @@ class Storing:
 
     def routine(self, node: Node) -> Seed:
         """The loops of a stored node over other stored nodes, by substitution: made once for nodes
-        that are the same op over the same views."""
+        that are the same op over the same views of what is stored."""
         paths = [self._path(i) for i in node.inputs]
+        if any(id(path[-1]) not in self.stored for path in paths):
+            routine, nodes = self._routine(node)
+            return Seed(node, "routine", None, nodes, routine)
         number: dict[int, int] = {}
-        key = (node.op, repr(node.params), tuple(
-            (number.setdefault(id(n), len(number)), n.op, repr(n.params), n.type,
-             id(n) in self.access, id(n) in self.stored) for path in paths for n in path))
+        key = (node.op, frozen(node.params), tuple(
+            (number.setdefault(id(n), len(number)), n.op, frozen(n.params), n.type,
+             id(n) in self.access) for path in paths for n in path))
+        own = list({id(n): n for path in paths for n in path}.values())
         found = self.routines.get(key)
         if found is None:
             routine, nodes = self._routine(node)
-            found = routine, [number.get(id(n)) for n in nodes]
-            if None in found[1]:  # it reads behind what it computes
-                return Seed(node, "routine", None, nodes, routine)
-            self.routines[key] = found
-        own = list(dict.fromkeys(n for path in paths for n in path))
+            found = self.routines[key] = routine, [number[id(n)] for n in nodes]
         return Seed(node, "routine", None, [own[k] for k in found[1]], found[0])
 
     def _path(self, node: Node) -> list[Node]:
-        """The node and what it views, down to what is stored (or computed)."""
+        """The node and what it views, down to what is stored or computed."""
         path = [node]
         while "view" in path[-1].op.facts and id(path[-1]) not in self.stored:
             path.append(path[-1].inputs[0])
