@@ -27,10 +27,12 @@ from .packing import ZERO, Packing, Side, contiguous, read_through
 from .panel import Target, lay_out, pitch_of, slack
 from .rows import levels_of
 from .tile import Span, Tree, cheap, direct_epilogue, epilogue, fetches
-from .tiling import BEFORE, PLACE, STREAM_AHEAD, TASK, Product, choose_tiling
+from .tiling import BEFORE, PLACE, STREAM_AHEAD, TASK, TURNED, Product, choose_tiling
+from .turned import turned_chain
 from .words import Form
 
 DIRECT_ROWS = 32        # up to so many rows the right operand is not worth packing
+TURNED_ROWS = 4         # up to so many rows it may be turned in registers, for each of its tiles
 
 
 def schedule_contraction(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch]:
@@ -62,6 +64,7 @@ class Contraction:
         self.m = product(a.attr[1] for a in self.rows)
         self.acc = accumulator(self.dot.dtype)
         self.written_out = target.level == "loops"  # vectors may be turned, masked, called for
+        self.turns = self.written_out and target.vector_bits == 512     # squares fit the registers
         self.ways = self._ways()
         self.n = product(a.attr[1] for a in self.columns)
         self.steady = id(self.right.read.base) in fusion.steady
@@ -90,6 +93,9 @@ class Contraction:
         become batch axes."""
         side, runs = self.right, self.right.runs(self.columns)
         packed = (BEFORE, TASK) if self._lies_flat(side, self.columns) else (BEFORE,)
+        if TASK in packed and self.turns and side.layout(self.columns).along == 1 and \
+                upper(self.m) <= TURNED_ROWS and side.dtype.bytes <= 4:
+            packed = (*packed, TURNED)
         if not contiguous(side, self.columns):
             return packed
         copy = product(a.attr[1] for a in (*self.batch_of(side), *self.bound, *self.columns))
@@ -217,6 +223,8 @@ class Contraction:
     def _chain(self, low: Expr, high: Expr, begin=()) -> list:
         """The tile's registers as sums over the positions low..high, from 0 or what `begin` sets
         them to."""
+        if self.way == TURNED:
+            return self._turned_chain(low, high, begin)
         k = index_var("k")
         before, left = self._packed_left(low, high) if self.packed else self._left_loads()
         columns = [self.right_load(k, v, low) for v in range(self.tiling.vectors)]
@@ -230,6 +238,18 @@ class Contraction:
             sums += self._fetch_next(k)
         zero = [Set(x, lit(0, self.acc)) for line in self.registers for x in line]
         return [*before, *zero, *begin, Loop(k, low, high, sums, "serial")]
+
+    def _turned_chain(self, low: Expr, high: Expr, begin) -> list:
+        """As `_chain`, of columns whose positions are neighbours."""
+        before, left = self._left_loads()
+        side, sums = self.right, [x for x, in self.registers]
+        source = read_through(self.b, side, side.runs(self.columns)[0][2], self.places)
+
+        def add(k: Expr, y: Expr) -> list:
+            return [Set(x, self._fma(left(k, r), y, x)) for r, x in enumerate(sums)]
+
+        return [*before, *(Set(x, lit(0, self.acc)) for x in sums), *begin,
+                *turned_chain(source, self.panel * LANES, self.column_count, low, high, add)]
 
     def _fma(self, a: Expr, b: Expr, c: Expr) -> Expr:
         if not self.acc.is_float:

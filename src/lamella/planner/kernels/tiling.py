@@ -22,6 +22,7 @@ STREAM_BLOCK = 32       # positions of it that are read side by side
 STREAM_AHEAD = 4        # positions that are called for early: each lies in another page
 
 PLACE, TASK, BEFORE = "in place", "packed by the task", "packed before"
+TURNED = "turned in registers"
 
 LATENCY = 4             # cycles until a sum can be added to again
 CORE_RATE = 64          # bytes a cycle from the second cache: what lies side by side,
@@ -38,6 +39,8 @@ LAUNCH = 4000           # cycles of a step of its own
 COPY, TURN, GATHER = 0.2, 0.6, 2.0  # cycles to lay out an element: side by side, turned, scattered
 PAGED = 3.0             # more of them where a panel's positions lie more than a page apart
 WORD_ROWS = 64          # rows of a task that make up for reading the right operand
+TURNED_TILES = ((1, 1), (2, 1), (4, 1))     # of a right operand that turns in registers
+SQUARE = 4.5            # cycles for a position of it
 WORD_TILES = ((8, 2), (4, 4), (16, 1))  # more sums leave no registers for words; rows fill LANES
 
 
@@ -123,14 +126,22 @@ def _estimated(p: Product, target) -> Tiling:
 def tilings(p: Product, target) -> list[Tiling]:
     """The cuts that are worth a thought."""
     found = [_tasks(p, rows, vectors, packed, right, block, target)
-             for block in ((CONTRACT_CHUNK // 2,) if p.must_pack else (BLOCK, NEAR_BLOCK))
-             if block >= BLOCK or block < upper(p.k)
-             for rows, vectors in (WORD_TILES if p.must_pack else target.contract_tiles)
-             for right in p.ways
-             for packed in (False, True) if packed and p.may_pack and rows <= LANES or
-             not packed and not p.must_pack]
+             for right in p.ways for tiles, blocks in [_offers(p, right, target)]
+             for block in blocks if block >= BLOCK or block < upper(p.k)
+             for rows, vectors in tiles
+             for packed in (False, True) if packed and p.may_pack and rows <= LANES and
+             right != TURNED or not packed and not p.must_pack]
     return [t for t in dict.fromkeys(found) if t.right != TASK or
             min(t.block, max(1, upper(p.k))) * t.width * p.right.itemsize <= target.core_bytes // 8]
+
+
+def _offers(p: Product, right: str, target) -> tuple:
+    """(register tiles, blocks of positions) to choose from."""
+    if p.must_pack:
+        return WORD_TILES, (CONTRACT_CHUNK // 2,)
+    if right == TURNED:
+        return TURNED_TILES, (CONTRACT_CHUNK,)
+    return target.contract_tiles, (BLOCK, NEAR_BLOCK)
 
 
 def cycles(p: Product, t: Tiling, target) -> float:
@@ -147,6 +158,8 @@ def cycles(p: Product, t: Tiling, target) -> float:
         split = 1 if isinstance(p.right.along, int) and p.right.along % LANES == 0 else \
             target.vector_bits // 128   # vectors that lie in two lines
     position = max(t.rows * vectors / 2, (t.rows + split * vectors) / 2, LATENCY, far)
+    if t.right == TURNED:
+        position = SQUARE
     position += far * BLEND + late
     blocks = -(-k // t.block)
     ends = t.rows * vectors * (END + (blocks if blocks > 1 else 0)) + 1
