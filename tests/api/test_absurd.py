@@ -92,3 +92,13 @@ def test_what_does_not_fit_stays_lazy_when_others_are_looked_at():
     assert float(total) == knobs.pending_nodes.value + 10
     with pytest.raises(AllocationError):
         huge.numpy()
+
+
+def test_long_chains_of_functions_compile():
+    def chain(x):
+        for _ in range(500):
+            x = x * 1.01
+        return x
+
+    x = L.asarray(X)
+    assert L.compile(chain)(x).numpy().tobytes() == chain(x).numpy().tobytes()

@@ -117,6 +117,9 @@ ERRORS = {
     "policy": (lambda: lamella.checkpoint(block, policy="all"), "policy is one of"),
     "no array": (lambda: lamella.checkpoint(block)("x"), "no array"),
     "mode": (lambda: lamella.jacobian(block, mode="both"), "reverse"),
+    "combined": (lambda: lamella.associative_scan(lambda a, b: a[:1], numbers(4)),
+                 r"fn gives float32\[1\] for float32\[2\]"),
+    "bounds": (lambda: lamella.fori_loop(0.0, 3.0, lambda i, c: c, 1.0), "bounds are integers"),
 }
 
 

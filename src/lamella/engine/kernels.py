@@ -88,7 +88,8 @@ def _parts(sources: Iterable[Source]) -> list[list[Source]]:
     """The sources as modules of much the same length, where they are long one for each core."""
     ordered = sorted(sources, key=lambda s: -len(s.body))
     total = sum(len(s.body) for s in ordered)
-    parts: list[list[Source]] = [[] for _ in range(max(1, min(cores(), total // WORTH)))]
+    count = max(1, min(cores(), len(ordered), total // WORTH))
+    parts: list[list[Source]] = [[] for _ in range(count)]
     lengths = [0] * len(parts)
     for s in ordered:
         k = lengths.index(min(lengths))

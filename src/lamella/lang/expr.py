@@ -163,6 +163,14 @@ def rebuild(e: Expr, args: tuple[Expr, ...]) -> Expr:
     return e.op.build(args, e.attr, e.dtype)
 
 
+def depth(e: Expr) -> int:
+    """The levels of an expression, itself included."""
+    found: dict[Expr, int] = {}
+    for x in walk(e):
+        found[x] = 1 + max((found[a] for a in x.args), default=0)
+    return found[e]
+
+
 def walk(e: Expr) -> tuple[Expr, ...]:
     """All distinct subexpressions, arguments first (remembered by the expression)."""
     if e._parts is None:

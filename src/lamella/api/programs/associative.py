@@ -44,7 +44,12 @@ def associative_scan(fn: Callable, elems: Any, reverse: bool = False, axis: int 
         if found != structure:
             raise error(LamellaError, f"associative_scan: fn gives the structure {found} for "
                                       f"{structure}")
-        return [moveaxis(asarray(x), k, 0) for x, k in zip(out, axes, strict=True)]
+        found_arrays = [moveaxis(asarray(x), k, 0) for x, k in zip(out, axes, strict=True)]
+        for x, y in zip(a, found_arrays, strict=True):
+            if x.node.type != y.node.type:
+                raise error(ShapeError, f"associative_scan: fn gives {y.node.type} for "
+                                        f"{x.node.type}, the axis in front; it must keep the type")
+        return found_arrays
 
     found = _prefixes(combined, arrays)
     if reverse:

@@ -7,6 +7,7 @@ closes over are found. All of these may be batched by `vmap`, differentiated in 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -187,6 +188,11 @@ def fori_loop(start: Any, stop: Any, body: Callable, init: Any, *, save: str = "
     """
     if isinstance(start, Array) or isinstance(stop, Array):
         return _counted(asarray(start), asarray(stop), body, init)
+    try:
+        start, stop = (b if isinstance(b, Size) else operator.index(b) for b in (start, stop))
+    except TypeError:
+        raise error(DTypeError, f"fori_loop: the bounds are integers, got {start!r} and "
+                                f"{stop!r}") from None
     length = stop - start
     if isinstance(length, Size) and lower(length) < 0:
         raise error(ShapeError, f"fori_loop: {stop} - {start} may be negative; bound the symbol "

@@ -23,7 +23,9 @@ from ..arrays.values import error
 def op(function: Callable) -> Callable[..., Array]:
     """The function of arrays that a function in index notation states.
 
-    It is read once for each combination of operand types; its keyword arguments are constants.
+    Reductions, and functions of elements, are those of `lamella.lang.notation`, such as
+    `sum(lambda k: a[i, k] * exp(b[k, j]))`. The statement is read once for each combination of
+    operand types; its keyword arguments are constants.
     Raises NotationError, naming the axis, where the statement cannot be understood.
     """
     known: dict[tuple, Definition] = {}

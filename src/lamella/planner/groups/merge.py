@@ -10,6 +10,8 @@ from ...lang import expr
 from .group import ALONE, Group, Seed
 from .storing import LARGEST, Storing, place
 
+DEEPEST = 160   # levels of one kernel's expression: what walks through it calls itself
+
 
 class _Graph:
     """The groups' dependences, for asking whether merging two would make a cycle."""
@@ -125,7 +127,9 @@ def _compatible(p: Group, g: Group, base, storing: Storing) -> bool:
         return False    # it would be computed where its value was not to be kept from
     if storing.tags and storing.tags.get(id(p.seeds[0].node)) != storing.tags.get(id(seed.node)):
         return False
-    if sum(len(expr.walk(s.definition.body)) for s in p.seeds) > 6 * LARGEST:
+    size = sum(len(expr.walk(s.definition.body)) for s in p.seeds)
+    if size > 6 * LARGEST or (size > DEEPEST // 2 and _depth(
+            [*p.seeds, *g.seeds], base) > DEEPEST):
         return False
     if p.kind == "dot":
         return seed.kind == "map" and seed.node.shape == p.seeds[0].node.shape and \
@@ -140,6 +144,15 @@ def _compatible(p: Group, g: Group, base, storing: Storing) -> bool:
     if seed.kind == "reduce":
         inner = list(seed.definition.body.attr[1])
     return _reads_in_place(p, seed, base, rows, inner[0] if inner else None)
+
+
+def _depth(seeds: list[Seed], base) -> int:
+    """How deep the seeds' definitions are, each put into those that read it."""
+    found: dict[int, int] = {}
+    for s in seeds:
+        below = max((found.get(id(base(n)), 0) for n in s.reads), default=0)
+        found[id(s.node)] = below + expr.depth(s.definition.body)
+    return max(found.values())
 
 
 def _shared_rows(p: Group, g: Group):
