@@ -1,6 +1,6 @@
 """Memory budgets: 13 training steps within 10 budgets each, and within parts of their activations.
 
-    python -m bench.memory [--out FILE] [--svg FILE] [MODEL ...]
+    python -m bench.memory [--out FILE] [--svg FILE] [--table] [MODEL ...]
 
 Prints one JSON line per cell (model, budget, floor, planned, measured, grown, time ratio, same
 bits) and a last line with the summary. Budgets go from the plan's own peak down to the planner's
@@ -194,12 +194,36 @@ def picture(lines: list[dict]) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
+def table(lines: list[dict]) -> str:
+    """A line of Markdown for each model: its peak and floor in MiB, time ratios within budgets from
+    the peak (0) down to the floor (9), peaks and ratios at the half and a quarter, and the most by
+    which resident memory grew beyond a plan (less than nothing where pages were not touched)."""
+    out = ["| model | no budget | floor | time at 3/9 | 6/9 | floor | half: peak, time "
+           "| quarter: peak, time | resident - planned |", "|---" * 9 + "|"]
+    for name in dict.fromkeys(c["model"] for c in lines):
+        mine = {c["cell"]: c for c in lines if c["model"] == name}
+        ratios = [_ratio(mine.get(f"{k}/{BUDGETS - 1}")) for k in (3, 6, 9)]
+        parts = [f"{c['planned'] / 2 ** 20:.1f}, {_ratio(c)}" if c and c["feasible"] else
+                 "none found" if c else "not run" for c in map(mine.get, ("half", "quarter"))]
+        most = max(c["grown"] - c["planned"] for c in mine.values() if c["feasible"]) / 2 ** 20
+        any_ = next(iter(mine.values()))
+        out.append("| " + " | ".join([
+            name, *(f"{any_[n] / 2 ** 20:.1f}" for n in ("peak", "floor")), *ratios, *parts,
+            f"{most:+.2f}"]) + " |")
+    return "\n".join(out)
+
+
+def _ratio(cell: dict | None) -> str:
+    return "not run" if cell is None else f"{cell['time_ratio']:.2f}"
+
+
 def main() -> None:
     """The command line."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("models", nargs="*", default=list(zoo.WORKS))
     options.add_argument("--out", type=Path)
     options.add_argument("--svg", type=Path)
+    options.add_argument("--table", action="store_true", help="print the cells as Markdown, too")
     options.add_argument("--grown", type=int, metavar="BYTES", help="print what a process grows by")
     chosen = options.parse_args()
     if chosen.grown is not None:
@@ -217,6 +241,8 @@ def main() -> None:
                     f.write(json.dumps(line) + "\n")
     if chosen.svg:
         chosen.svg.write_text(picture(lines))
+    if chosen.table:
+        print(table(lines))
     print(json.dumps(summary(lines)))
 
 
