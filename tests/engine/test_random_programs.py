@@ -19,6 +19,11 @@ def test_a_random_program_runs_alike_in_every_way(manner, part):
         check(seed, manner)
 
 
+@pytest.mark.parametrize("found", [(886, "smooth", 4), (930, "smooth", 0)])
+def test_two_inputs_of_a_loop_that_are_one_buffer(found):
+    check(*found)
+
+
 @pytest.mark.parametrize("part", range(4))
 def test_a_random_contraction_runs_alike_in_every_way(part):
     for number in range(part, 120, 4):

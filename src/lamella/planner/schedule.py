@@ -32,8 +32,7 @@ class Scheduler:
         """The steps of the group; `kept` numbers the nodes that are read outside of their group."""
         if group.kind == "update" and _plain_update(group, fusion):
             return schedule_update(Nest(group, fusion, kept), buffers, False)
-        key, nodes = _signature(group, fusion, kept)
-        own = [buffers[id(n)] for n in nodes if id(n) in buffers]
+        key, own = _signature(group, fusion, kept, buffers)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self._scheduled(group, fusion, kept, buffers), own, group
@@ -68,16 +67,19 @@ def _plain_update(group: Group, fusion: Fusion) -> bool:
         x.strides == stored(node).strides
 
 
-def _signature(group: Group, fusion: Fusion, kept: set[int]) -> tuple[tuple, list[Node]]:
-    """(what the steps of a group depend on, the stored nodes that they read and write)."""
+def _signature(group: Group, fusion: Fusion, kept: set[int],
+               buffers: Buffers) -> tuple[tuple, list[Buffer]]:
+    """(what the steps of a group depend on, the buffers that they read and write). Two inputs of a
+    region may be one buffer, which a kernel then has once."""
     numbers: dict[int, int] = {}
-    nodes: list[Node] = []
+    own: dict[int, Buffer] = {}
 
     def numbered(node: Node) -> tuple:
-        k = numbers.setdefault(id(node), len(nodes))
-        if k == len(nodes):
-            nodes.append(node)
-        return k, node.type, id(node) in kept, id(node) in fusion.steady
+        b = buffers.get(id(node))
+        k = numbers.setdefault(id(b or node), len(numbers))
+        if b is not None:
+            own[id(b)] = b
+        return k, b is None, node.type, id(node) in kept, id(node) in fusion.steady
 
     def reached(node: Node) -> tuple:
         a = fusion.access[id(node)]
@@ -87,7 +89,7 @@ def _signature(group: Group, fusion: Fusion, kept: set[int]) -> tuple[tuple, lis
         (numbered(s.node), s.kind, s.node.op, s.node.params.get("monoid"), s.routine,
          s.definition and (s.definition.axes, s.definition.body), tuple(map(reached, s.reads)))
         for s in group.seeds))
-    return key, nodes
+    return key, list(own.values())
 
 
 def _over(steps: Sequence[Step], buffers: Buffers, like: Group, group: Group) -> list[Step]:
