@@ -19,8 +19,10 @@ def test_a_random_program_runs_alike_in_every_way(manner, part):
         check(seed, manner)
 
 
-@pytest.mark.parametrize("found", [(886, "smooth", 4), (930, "smooth", 0)])
-def test_two_inputs_of_a_loop_that_are_one_buffer(found):
+@pytest.mark.parametrize("found", [
+    (886, "smooth", 4), (930, "smooth", 0),     # two inputs of a loop that are one buffer
+    (1196, "exact", 8)])                        # a vector by a transposed matrix of float16
+def test_a_program_that_once_differed(found):
     check(*found)
 
 

@@ -28,7 +28,7 @@ def forced(monkeypatch, way):
 @pytest.mark.parametrize("m,k,n", [(1, 16, 16), (1, 17, 33), (2, 100, 47), (3, 5, 40), (4, 33, 16),
                                    (1, 4096, 50), (1, 4097, 20), (2, 9000, 17), (1, 1, 20),
                                    (1, 64, 1), (4, 50, 100)])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "int32"])
 @pytest.mark.parametrize("batch", [(), (3,)])
 def test_every_way_gives_the_same_bits(monkeypatch, m, k, n, dtype, batch):
     rng = np.random.default_rng(0)

@@ -94,7 +94,8 @@ class Contraction:
         side, runs = self.right, self.right.runs(self.columns)
         packed = (BEFORE, TASK) if self._lies_flat(side, self.columns) else (BEFORE,)
         if TASK in packed and self.turns and side.layout(self.columns).along == 1 and \
-                upper(self.m) <= TURNED_ROWS and side.dtype.bytes <= 4:
+                upper(self.m) <= TURNED_ROWS and side.dtype.bytes <= 4 and \
+                side.dtype is not dtypes.float16:   # its columns get mixed up at the end of a chain
             packed = (*packed, TURNED)
         if not contiguous(side, self.columns):
             return packed
