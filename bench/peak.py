@@ -23,27 +23,31 @@ CHAINS, ROUNDS = 24, 400_000
 COPY_BYTES = 256 << 20
 
 
-def _text(kind: target.Target) -> str:
-    """A loop of CHAINS independent multiply-adds on whole vectors of the target."""
-    lanes = kind.vector_bits // 32
-    chains = CHAINS if kind.registers == 32 else 12
-    vec, name = f"<{lanes} x float>", f"@llvm.fma.v{lanes}f32"
-    phis = "\n".join(f"  %a{k} = phi {vec} [zeroinitializer, %entry], [%b{k}, %body]"
-                     for k in range(chains))
-    fmas = "\n".join(f"  %b{k} = call {vec} {name}({vec} %x, {vec} %x, {vec} %a{k})"
-                     for k in range(chains))
-    stores = "\n".join(f"  %p{k} = getelementptr {vec}, ptr %out, i64 {k}\n"
-                       f"  store {vec} %b{k}, ptr %p{k}, align 4" for k in range(chains))
+def loop(name: str, sums: str, words: str, count: int, attributes: str,
+         sum_first: bool = False) -> str:
+    """LLVM text of `chains`: so many independent chains of an instruction that adds the product of
+    two words to sums, which are its first operand or its last."""
+    order = (sums, words, words) if sum_first else (words, words, sums)
+
+    def call(k: int) -> str:
+        given = (f"%a{k}", "%x", "%x") if sum_first else ("%x", "%x", f"%a{k}")
+        return ", ".join(f"{t} {x}" for t, x in zip(order, given, strict=True))
+
+    phis = "\n".join(f"  %a{k} = phi {sums} [zeroinitializer, %entry], [%b{k}, %body]"
+                     for k in range(count))
+    steps = "\n".join(f"  %b{k} = call {sums} {name}({call(k)})" for k in range(count))
+    stores = "\n".join(f"  %p{k} = getelementptr {sums}, ptr %out, i64 {k}\n"
+                       f"  store {sums} %b{k}, ptr %p{k}, align 4" for k in range(count))
     return f"""
-declare {vec} {name}({vec}, {vec}, {vec})
+declare {sums} {name}({", ".join(order)})
 define void @chains(ptr %out, i64 %n) #0 {{
 entry:
-  %x = load {vec}, ptr %out, align 4
+  %x = load {words}, ptr %out, align 4
   br label %body
 body:
   %i = phi i64 [0, %entry], [%i1, %body]
 {phis}
-{fmas}
+{steps}
   %i1 = add i64 %i, 1
   %more = icmp slt i64 %i1, %n
   br i1 %more, label %body, label %end
@@ -51,7 +55,7 @@ end:
 {stores}
   ret void
 }}
-attributes #0 = {{ {kind.attributes} }}
+attributes #0 = {{ {attributes} }}
 """
 
 
@@ -60,8 +64,11 @@ class Peak:
 
     def __init__(self):
         kind = target.detect(llvm.host().features)
-        self.flops = 2 * (kind.vector_bits // 32) * (CHAINS if kind.registers == 32 else 12)
-        code = llvm.assemble(_text(kind), cpu=kind.cpu, features=kind.features)
+        lanes, count = kind.vector_bits // 32, CHAINS if kind.registers == 32 else 12
+        self.flops = 2 * lanes * count
+        vector = f"<{lanes} x float>"
+        text = loop(f"@llvm.fma.v{lanes}f32", vector, vector, count, kind.attributes)
+        code = llvm.assemble(text, cpu=kind.cpu, features=kind.features)
         address = llvm.load(code, ["chains"])["chains"]
         self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(address)
         self._copy = np.ones(COPY_BYTES // 4, np.float32), np.zeros(COPY_BYTES // 4, np.float32)

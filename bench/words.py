@@ -24,7 +24,7 @@ from lamella.codegen import target
 from lamella.runtime import llvm
 
 from .matmul import limit
-from .peak import CHAINS
+from .peak import CHAINS, loop
 
 ROUNDS, TRIPS = 3, 100_000
 
@@ -50,8 +50,8 @@ class Chains:
 
     def __init__(self, kind: Kind):
         features = (*target.AVX512.features, kind.feature)
-        text = _text(kind).replace("ATTRIBUTES", target.Target(
-            kind.name, target.AVX512.cpu, features, 512, 32, (), 0).attributes)
+        own = target.Target(kind.name, target.AVX512.cpu, features, 512, 32, (), 0)
+        text = loop(kind.intrinsic, kind.sums, kind.words, CHAINS, own.attributes, sum_first=True)
         code = llvm.assemble(text, cpu=target.AVX512.cpu, features=features)
         self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(
             llvm.load(code, ["chains"])["chains"])
@@ -66,35 +66,6 @@ class Chains:
             self._run(self._out.ctypes.data, TRIPS)
             found = max(found, self._operations / (time.thread_time() - began) / 1e9)
         return found
-
-
-def _text(kind: Kind) -> str:
-    sums, words, name = kind.sums, kind.words, kind.intrinsic
-    phis = "\n".join(f"  %a{k} = phi {sums} [zeroinitializer, %entry], [%b{k}, %body]"
-                     for k in range(CHAINS))
-    steps = "\n".join(f"  %b{k} = call {sums} {name}({sums} %a{k}, {words} %x, {words} %x)"
-                      for k in range(CHAINS))
-    stores = "\n".join(f"  %p{k} = getelementptr {sums}, ptr %out, i64 {k}\n"
-                       f"  store {sums} %b{k}, ptr %p{k}, align 4" for k in range(CHAINS))
-    return f"""
-declare {sums} {name}({sums}, {words}, {words})
-define void @chains(ptr %out, i64 %n) #0 {{
-entry:
-  %x = load {words}, ptr %out, align 4
-  br label %body
-body:
-  %i = phi i64 [0, %entry], [%i1, %body]
-{phis}
-{steps}
-  %i1 = add i64 %i, 1
-  %more = icmp slt i64 %i1, %n
-  br i1 %more, label %body, label %end
-end:
-{stores}
-  ret void
-}}
-attributes #0 = {{ ATTRIBUTES }}
-"""
 
 
 def calls(kind: Kind, n: int, layout: str) -> dict[str, Callable[[], object]]:
