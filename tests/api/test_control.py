@@ -189,6 +189,21 @@ def test_invariant_products_are_computed_once():
     assert lamella.plan(f, W, XS).flops == lamella.plan(outside, W, XS).flops
 
 
+def test_a_donated_argument_that_trips_read_outlives_all_of_them():
+    def f(w, xs):
+        def trip(c, x):
+            t = lamella.exp(w * 0.5 + x)    # of w's size, and its last reader in a trip
+            return c + (t @ t).sum(), c
+
+        return lamella.scan(trip, lamella.zeros(()), xs)
+
+    w, xs = lamella.ones((32, 32)), lamella.asarray(np.arange(4, dtype="float32"))
+    expected = f(w, xs)
+    found = lamella.compile(f, donate=("w",))(lamella.asarray(w.numpy().copy()), xs)
+    for a, b in zip(found, expected, strict=True):
+        assert a.numpy().tobytes() == b.numpy().tobytes()
+
+
 def test_what_an_inner_loop_makes_is_not_taken_out_of_the_outer_one():
     """What is read behind the inner loop changes with every trip of the outer one."""
     def f(xs):

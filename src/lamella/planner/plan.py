@@ -248,13 +248,14 @@ class Order:
                     self._walk(arm)
 
     def lives(self, results: list[Buffer]) -> tuple[dict[int, int], dict[int, int]]:
-        """The first and the last place of each owner of bytes. What a loop finds or leaves behind
-        is alive during all of its trips; results live beyond the last place."""
+        """The first and the last place of each owner of bytes; arguments are there before all
+        places. What a loop finds or leaves behind is alive during all of its trips; results live
+        beyond the last place."""
         first: dict[int, int] = {}
         last: dict[int, int] = {}
         for at, step in enumerate(self.leaves):
             for b in step.buffers():
-                first.setdefault(id(b.root), at)
+                first.setdefault(id(b.root), -1 if b.root.role == "argument" else at)
                 last[id(b.root)] = at
         for b in results:
             last[id(b.root)] = len(self.leaves)
