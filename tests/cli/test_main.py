@@ -59,6 +59,13 @@ def test_plan_and_explain_a_model_file(model):
     assert done.exit_code == 0 and "recomputed" not in done.output
     done = CliRunner().invoke(app, ["plan", str(EXAMPLE), "--memory", "1KiB"])
     assert done.exit_code == 1 and "no plan of these kernels" in str(done.exception)
+    done = CliRunner().invoke(app, ["plan", model, "--fast"])
+    assert done.exit_code == 0 and ", fast" in done.output.splitlines()[0]
+    for how in (["--fast"], ["--set", "train.fast=true"]):
+        done = CliRunner().invoke(app, ["plan", str(EXAMPLE), *how])
+        assert done.exit_code == 0 and ", fast" in done.output.splitlines()[0]
+        done = CliRunner().invoke(app, ["plan", str(EXAMPLE), "--memory-curve", *how])
+        assert done.exit_code == 0
     done = CliRunner().invoke(app, ["explain", model])
     assert done.exit_code == 0 and '%4 = input "x" : float32[B, 8]' in done.output
 

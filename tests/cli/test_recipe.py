@@ -29,6 +29,7 @@ WRONG = {
     "no table": ({"model": 3}, "model must be a table, not 3"),
     "missing": ({"model": {"kind": "mlp"}}, "missing required field `data`"),
     "type": ({**GOOD, "train": {"epochs": "x"}}, "Expected `int`, got `str` - at `train.epochs`"),
+    "flag": ({**GOOD, "train": {"fast": "x"}}, "Expected `bool`, got `str` - at `train.fast`"),
     "bounds": ({**GOOD, "train": {"epochs": 0}}, ">= 1"),
     "rate": ({**GOOD, "optim": {"lr": -1.0}}, "optim.lr"),
     "endless rate": ({**GOOD, "optim": {"lr": float("inf")}}, "optim.lr"),

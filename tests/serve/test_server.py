@@ -15,8 +15,10 @@ import pytest
 from formats import golden
 
 from lamella.base.errors import LamellaError
+from lamella.formats.lamella_file import load
 from lamella.ir.interpret import interpret
 from lamella.serve import server
+from lamella.serve.registry import Served
 
 COMMAND = "import sys; from lamella.cli.main import main; main(['serve', *sys.argv[1:]])"
 
@@ -105,6 +107,13 @@ def test_a_client_that_leaves_is_not_an_error_of_ours(running):
     assert ask(address, golden.rows(2)).status_code == 200
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0 and process.stderr.read() == ""
+
+
+def test_fast_models_say_so(tmp_path):
+    golden.save(tmp_path / "m.lamella", bound=16)
+    model = load(tmp_path / "m.lamella")
+    served = [Served(model, server.executable(model, fast=k)) for k in (False, True)]
+    assert [", fast, peak" in server.describe(m) for m in served] == [False, True]
 
 
 def test_a_busy_port_is_one_clear_error():

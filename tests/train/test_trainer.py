@@ -8,6 +8,7 @@ import pytest
 
 import lamella as L
 from lamella import data, nn, optim, train
+from lamella.base.errors import LamellaError
 from lamella.train.progress import Progress
 
 rng = np.random.default_rng(0)
@@ -42,6 +43,12 @@ def test_it_learns_the_same_compiled_and_not():
     b.fit(loader(), 4)
     assert a.steps == b.steps == 25
     same(a, b)
+
+
+def test_a_fast_step_is_compiled():
+    assert trainer(fast=True).plan(X[:8], Y[:8]).plan.fast
+    with pytest.raises(LamellaError, match="op by op is not fast; leave fast or compiled=False"):
+        trainer(fast=True, compiled=False)
 
 
 def dropped(model, x, y, key):

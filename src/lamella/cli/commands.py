@@ -14,6 +14,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 Source = Annotated[str, typer.Argument(metavar="RECIPE.toml|MODEL.lamella")]
 Change = Annotated[list[str] | None, typer.Option(
     "--set", metavar="KEY=VALUE", help="Change a key of the recipe, such as optim.lr=3e-4.")]
+Fast = Annotated[bool, typer.Option("--fast", help="Sum in whatever order is faster, with other "
+                                    "bits (docs/numerics.md, fast mode).")]
 Memory = Annotated[str, typer.Option(metavar="BYTES", help="A memory budget, such as 64MiB.")]
 
 
@@ -45,7 +47,7 @@ def train(recipe: Annotated[str, typer.Argument(metavar="RECIPE.toml")], change:
         model.sizes = [64, 256, 10]     # a gpt's: vocabulary, context, layers, heads, width
         data.name = "digits"            # or mnist with data.folder, text with data.file
         optim.lr = 1e-3                 # optim.kind (adamw, sgd), weight_decay, momentum
-        train.epochs = 10               # train.batch_size, seed, memory ("64 MiB": a budget)
+        train.epochs = 10               # train.batch_size, seed, memory ("64 MiB": a budget), fast
         output.file = "digits.lamella"  # output.rows: the most in a served request
     """
     from .recipe import read, read_bytes
@@ -62,7 +64,7 @@ def train(recipe: Annotated[str, typer.Argument(metavar="RECIPE.toml")], change:
 
 
 @app.command()
-def plan(source: Source, change: Change = None, memory: Memory = "",
+def plan(source: Source, change: Change = None, memory: Memory = "", fast: Fast = False,
          curve: Annotated[bool, typer.Option("--memory-curve", help="Draw time against memory: the "
                                              "plans that budgets choose from.")] = False,
          solve: Annotated[str, typer.Option(metavar="batch", help="Find the largest batch that "
@@ -76,15 +78,15 @@ def plan(source: Source, change: Change = None, memory: Memory = "",
     from .recipe import read_bytes
     budget = read_bytes(memory) if memory else None
     if solve:
-        largest_batch(source, change or (), typer.echo, solve, budget)
+        largest_batch(source, change or (), typer.echo, solve, budget, fast)
     elif curve:
-        draw_curve(source, change or (), typer.echo, json)
+        draw_curve(source, change or (), typer.echo, json, fast)
     else:
-        run(source, change or (), typer.echo, budget, device)
+        run(source, change or (), typer.echo, budget, device, fast)
 
 
 @app.command()
-def explain(source: Source, change: Change = None,
+def explain(source: Source, change: Change = None, fast: Fast = False,
             code: Annotated[bool, typer.Option(help="Show loops and generated code too.")] = False,
             html: Annotated[str, typer.Option(metavar="FILE", help="Draw a page instead.")] = ""
             ) -> None:
@@ -93,7 +95,7 @@ def explain(source: Source, change: Change = None,
     from .training import check_writable
     if html:
         check_writable(html)
-    run(source, change or (), typer.echo, code, html)
+    run(source, change or (), typer.echo, code, html, fast)
 
 
 @app.command()
@@ -141,6 +143,7 @@ def serve(models: Annotated[list[str], typer.Argument(metavar="MODEL.lamella..."
           window: Annotated[float, typer.Option(help="Milliseconds to wait for a batch.")] = 1.0,
           waiting: Annotated[int, typer.Option(help="Rows that may wait.")] = 1024,
           timeout: Annotated[float, typer.Option(help="Seconds until an answer.")] = 30.0,
+          fast: Fast = False,
           insecure: Annotated[bool, typer.Option(help="Allow any address, without a password.")]
           = False) -> None:
     """Serve model files over the Open Inference Protocol v2 (REST).
@@ -155,4 +158,4 @@ def serve(models: Annotated[list[str], typer.Argument(metavar="MODEL.lamella..."
     from ..serve.app import Limits
     from ..serve.server import serve as run
     limits = Limits(waiting=waiting, window=window / 1000, timeout=timeout)
-    run(models, host, port, limits=limits, insecure=insecure)
+    run(models, host, port, limits=limits, insecure=insecure, fast=fast)

@@ -24,19 +24,22 @@ from ..train import Trainer
 Say = Callable[[str], None]
 
 
-def report_of(source: str, changes: Sequence[str] = (), budget: int | None = None) -> Report:
+def report_of(source: str, changes: Sequence[str] = (), budget: int | None = None,
+              fast: bool = False) -> Report:
     """The plan of a recipe's training step, or of a model file's inference at its largest sizes,
-    within a memory budget in bytes."""
+    within a memory budget in bytes; in `fast` mode where that or the recipe says so."""
     if not source.endswith(".toml"):
         kept = None if budget is None else Budget(budget, threads())
-        return Report(build_plan(load(source).program, target(), budget=kept), profile(), threads())
+        plan = build_plan(load(source).program, target(), budget=kept, fast=fast)
+        return Report(plan, profile(), threads())
     from . import build
     from .recipe import read
     recipe = read(source, changes)
     x, y = build.arrays(recipe)
     rows = recipe.train.batch_size
     trainer = Trainer(build.model(recipe), build.optimizer(recipe), build.loss,
-                      memory=recipe.budget if budget is None else budget)
+                      memory=recipe.budget if budget is None else budget,
+                      fast=fast or recipe.train.fast)
     return trainer.plan(*(Spec((rows, *a.shape[1:]), str(a.dtype)) for a in (x, y)))
 
 
@@ -51,10 +54,11 @@ def tune(source: str, changes: Sequence[str], say: Say, seconds: float) -> None:
     say(f"{len(found)} products timed, {better} of them remembered with another cut")
 
 
-def draw_curve(source: str, changes: Sequence[str], say: Say, as_json: bool = False) -> None:
+def draw_curve(source: str, changes: Sequence[str], say: Say, as_json: bool = False,
+               fast: bool = False) -> None:
     """Print time against memory: the plans that memory budgets choose from, by falling peak."""
-    plan = report_of(source, changes).plan
-    curve = memory_curve(plan.program, target(), plan.donated, plan.fixed, threads())
+    plan = report_of(source, changes, fast=fast).plan
+    curve = memory_curve(plan.program, target(), plan.donated, plan.fixed, threads(), plan.fast)
     if as_json:
         say(json.dumps([{"peak": p.peak, "seconds": p.seconds, "again": p.again} for p in curve]))
         return
@@ -68,7 +72,7 @@ def draw_curve(source: str, changes: Sequence[str], say: Say, as_json: bool = Fa
 
 
 def largest_batch(source: str, changes: Sequence[str], say: Say, what: str,
-                  budget: int | None) -> None:
+                  budget: int | None, fast: bool = False) -> None:
     """Print the largest batch whose training step keeps the budget, and its plan. Found by halving:
     a larger batch needs no less."""
     if what != "batch" or not source.endswith(".toml"):
@@ -82,7 +86,8 @@ def largest_batch(source: str, changes: Sequence[str], say: Say, what: str,
 
     def fits(rows: int) -> bool:
         try:
-            found[rows] = report_of(source, [*changes, f"train.batch_size={rows}"], budget)
+            found[rows] = report_of(source, [*changes, f"train.batch_size={rows}"], budget,
+                                    fast)
         except BudgetError:
             return False
         return True
@@ -102,20 +107,20 @@ def largest_batch(source: str, changes: Sequence[str], say: Say, what: str,
 
 
 def plan(source: str, changes: Sequence[str], say: Say, budget: int | None = None,
-         on: str = "") -> None:
+         on: str = "", fast: bool = False) -> None:
     """Print bytes, operations and predicted time, on the device `on` if one is named, within the
     budget; BudgetError where no plan keeps it."""
-    found = report_of(source, changes, budget)
+    found = report_of(source, changes, budget, fast)
     if on:
         found.profile = device(on)
     say("\n".join(filter(None, (str(found), alive_text(found)))))
 
 
 def explain(source: str, changes: Sequence[str], say: Say, code: bool = False,
-            html: str = "") -> None:
+            html: str = "", fast: bool = False) -> None:
     """Print the program, its plan, kernels and memory map, and with `code` the generated code; or
     draw them on a page in the file `html`."""
-    found = report_of(source, changes)
+    found = report_of(source, changes, fast=fast)
     if html:
         write_page(found, html)
         say(f"written to {html}")

@@ -16,6 +16,7 @@
     batch_size = 64
     seed = 0
     memory = "64 MiB"        # a budget for the step (none without this)
+    fast = false             # sums in whatever order is faster, with other bits
 
     [output]
     file = "digits.lamella"
@@ -69,12 +70,14 @@ class OptimPart(msgspec.Struct):
 
 
 class TrainPart(msgspec.Struct):
-    """How long, in which batches, from which seed; `memory` is a budget for the step: "2GiB"."""
+    """How long, in which batches, from which seed; `memory` is a budget for the step: "2GiB";
+    `fast` compiles it in that mode."""
 
     epochs: Positive = 10
     batch_size: Positive = 64
     seed: Seed = 0
     memory: str = ""
+    fast: bool = False
 
 
 class OutputPart(msgspec.Struct):

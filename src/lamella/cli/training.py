@@ -31,7 +31,7 @@ def train(recipe: Recipe, *, resume: bool = False, memory: int | None = None,
     build.check_labels(model, x, y)
     trainer = Trainer(model, build.optimizer(recipe), build.loss,
                       memory=recipe.budget if memory is None else memory,
-                      seed=recipe.train.seed)
+                      seed=recipe.train.seed, fast=recipe.train.fast)
     if resume:
         if not checkpoint.exists():
             raise LamellaError(f"--resume: there is no {checkpoint}")

@@ -30,13 +30,14 @@ from .value import Value
 
 
 def executable(program: Program, donated: frozenset[int], fixed: Mapping[int, Value],
-               budget: Budget | None = None) -> Executable:
+               budget: Budget | None = None, fast: bool = False) -> Executable:
     """The program ready to run, by a plan of the cache where it is there. `fixed` are the values of
-    inputs that never change. BudgetError, before anything is compiled, where no plan keeps the
-    budget."""
-    key = _key(program, donated, frozenset(fixed), budget)
+    inputs that never change; a `fast` plan may sum in other orders. BudgetError, before anything is
+    compiled, where no plan keeps the budget."""
+    key = _key(program, donated, frozenset(fixed), budget, fast)
     kept = _kept(key, program)
-    plan = kept or build_plan(program, kernels.target(), donated, frozenset(fixed), budget=budget)
+    plan = kept or build_plan(program, kernels.target(), donated, frozenset(fixed), budget=budget,
+                              fast=fast)
     made = Executable(plan, None, fixed)
     if kept is None:
         _keep(key, plan)
@@ -70,10 +71,10 @@ def _distinct(plan: Plan) -> list:
 
 
 def _key(program: Program, donated: frozenset[int], fixed: frozenset[int] = frozenset(),
-         budget: Budget | None = None) -> str:
+         budget: Budget | None = None, fast: bool = False) -> str:
     parts = ("plan", to_text(program), str(sorted(donated)), str(sorted(fixed)), repr(budget),
-             kernels.target().name, str(kernels.target().tuned), str(VERSION), llvm.version(),
-             _own_files())
+             str(fast), kernels.target().name, str(kernels.target().tuned), str(VERSION),
+             llvm.version(), _own_files())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -47,8 +47,10 @@ class CompiledProgram:
 
 
 def compile_program(program: Program,
-                    fixed: Mapping[int, np.ndarray] | None = None) -> CompiledProgram:
+                    fixed: Mapping[int, np.ndarray] | None = None,
+                    fast: bool = False) -> CompiledProgram:
     """Plan and compile a program for this machine. `fixed` gives inputs that are the same at every
-    call (they are still given there): what the plan needs of them is laid out once."""
+    call (they are still given there): what the plan needs of them is laid out once. A `fast` plan
+    may sum in other orders than the program states (docs/numerics.md, fast mode)."""
     values = {k: Value.from_numpy(a, copy=False) for k, a in (fixed or {}).items()}
-    return CompiledProgram(plans.executable(program, frozenset(), values))
+    return CompiledProgram(plans.executable(program, frozenset(), values, fast=fast))

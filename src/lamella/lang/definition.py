@@ -9,7 +9,8 @@ from . import expr
 from .expr import Expr
 
 MONOIDS = ("sum", "prod", "max", "min", "any", "all", "dot")
-PRODUCTS = ("dot", "winograd", "winograd weights")  # sums of products of two bodies
+PRODUCTS = ("dot", "winograd", "winograd weights",      # sums of products of two bodies;
+            "winograd 4x4", "winograd weights 4x4")     # the last two in fast mode alone
 
 
 class Definition:

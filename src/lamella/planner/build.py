@@ -15,6 +15,7 @@ from .groups.narrow import narrow
 from .groups.order import order_groups
 from .groups.partition import LITTLE, MUCH, NO_SECOND, partition
 from .groups.prune import prune
+from .groups.relax import relax
 from .groups.simplify import expand, share
 from .groups.split import split
 from .host import schedule_host
@@ -29,16 +30,17 @@ from .schedule import Scheduler
 
 def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
                fixed: frozenset[int] = frozenset(), fused: bool = True,
-               budget: Budget | None = None) -> Plan:
-    """The plan of a program: expand -> split -> share -> partition -> fuse -> schedule ->
-    hoist -> settle the order -> keep the budget -> share bytes -> price. BudgetError where no plan
-    within the budget is found.
+               budget: Budget | None = None, fast: bool = False) -> Plan:
+    """The plan of a program: expand -> split (-> relax) -> share -> partition -> fuse ->
+    schedule -> hoist -> settle the order -> keep the budget -> share bytes -> price. BudgetError
+    where no plan within the budget is found.
 
     `donated` numbers the inputs whose bytes the plan may reuse, `fixed` those that are the same at
     every call. With `fused` false every op keeps a
-    kernel of its own (composites one for all of their parts where that is possible).
+    kernel of its own (composites one for all of their parts where that is possible). With `fast`
+    sums may have another order than the program states.
     """
-    scheduler = Scheduler(target)
+    scheduler = Scheduler(target, fast)
     plan = _planned(program, scheduler, donated, fixed, fused, LITTLE)
     first = plan.steps
     if fused:
@@ -57,9 +59,10 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
 
 
 def memory_curve(program: Program, target, donated: frozenset[int] = frozenset(),
-                 fixed: frozenset[int] = frozenset(), threads: int = 1) -> list[Point]:
+                 fixed: frozenset[int] = frozenset(), threads: int = 1,
+                 fast: bool = False) -> list[Point]:
     """The plans that memory budgets choose from, the largest first and the floor last."""
-    scheduler = Scheduler(target)
+    scheduler = Scheduler(target, fast)
     whole = _planned(program, scheduler, donated, fixed, True, LITTLE)
     first = whole.steps
     settle(whole)
@@ -80,7 +83,7 @@ def _planned(program: Program, scheduler: Scheduler, donated: frozenset[int],
         if b.role == "temporary":
             b.role, b.index = "result", k
     plan = Plan(program.name, program, steps, arguments, results, temporaries(steps), donated,
-                fixed, tuple(_symbols(program)))
+                fixed, tuple(_symbols(program)), scheduler.fast)
     hoist(plan)
     return plan
 
@@ -99,6 +102,8 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], steady:
     program = split(program, tags)
     if scheduler.target.quads:
         program = narrow(program, tags)
+    if scheduler.fast and tags is None:
+        program = relax(program)
     program = share(program, tags)
     second = NO_SECOND
     if tags is None and worth is not None:

@@ -40,9 +40,10 @@ def page(report: Report) -> str:
     name = escape(report.plan.name)
     parts = [_facts(report), _memory(report), _alive(report), _timeline(report), _roofline(report),
              _kernels(report)]
+    how = f"{report.threads} threads{', fast' if report.plan.fast else ''}"
     return (f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{name}</title>'
             f"<style>{_STYLE}</style></head><body><h1>{name}</h1>"
-            f"<p>{len(report.plan.launches())} launches on {report.threads} threads; times from "
+            f"<p>{len(report.plan.launches())} launches on {how}; times from "
             f"the profile {escape(report.profile.title)}.</p>{''.join(parts)}</body></html>\n")
 
 

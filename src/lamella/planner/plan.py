@@ -188,18 +188,19 @@ class Plan:
 
     `arguments` and `results` are in call order; `symbols` are the names a call binds. Arguments
     numbered in `donated` may be overwritten, those in `fixed` are the same at every call. The
-    steps of the `prologue` write the `constants`, once.
+    steps of the `prologue` write the `constants`, once. A `fast` plan may sum in other orders than
+    the program states.
     """
 
-    __slots__ = ("arguments", "constants", "donated", "fixed", "name", "program", "prologue",
-                 "results", "steps", "symbols", "temporaries")
+    __slots__ = ("arguments", "constants", "donated", "fast", "fixed", "name", "program",
+                 "prologue", "results", "steps", "symbols", "temporaries")
 
     def __init__(self, name: str, program, steps: list[Step], arguments: list[Buffer],
                  results: list[Buffer], temporaries: list[Buffer], donated: frozenset[int],
-                 fixed: frozenset[int], symbols: tuple):
+                 fixed: frozenset[int], symbols: tuple, fast: bool = False):
         self.name, self.program, self.steps = name, program, steps
         self.arguments, self.results, self.temporaries = arguments, results, temporaries
-        self.donated, self.fixed, self.symbols = donated, fixed, symbols
+        self.donated, self.fixed, self.symbols, self.fast = donated, fixed, symbols, fast
         self.prologue: list[Launch] = []
         self.constants: list[Buffer] = []
 

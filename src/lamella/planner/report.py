@@ -104,6 +104,8 @@ class Report:
         head = f"plan of {self.plan.name}: {len(self._rows())} steps, " \
                f"{len({id(s.kernel) for s in self.plan.launches()})} launches, " \
                f"{self.threads} threads"
+        if self.plan.fast:
+            head += ", fast"
         if self.env:
             head += ", " + ", ".join(f"{k} = {v}" for k, v in self.env.items())
         lines = [head,

@@ -35,16 +35,17 @@ def to_bytes(plan: Plan) -> bytes:
     """The plan without its program; Unsavable where it calls host functions."""
     w = _Writer()
     fields = [w.value(getattr(plan, f)) for f in _FIELDS]
-    return msgspec.msgpack.encode([w.table, fields, sorted(plan.donated), sorted(plan.fixed)])
+    return msgspec.msgpack.encode([w.table, fields, sorted(plan.donated), sorted(plan.fixed),
+                                plan.fast])
 
 
 def from_bytes(data: bytes, program: Program) -> Plan:
     """The plan of that program that `to_bytes` wrote."""
-    table, fields, donated, fixed = msgspec.msgpack.decode(data)
+    table, fields, donated, fixed, fast = msgspec.msgpack.decode(data)
     r = _Reader(table)
     steps, arguments, results, temporaries, symbols, *once = map(r.value, fields)
     plan = Plan(program.name, program, steps, arguments, results, temporaries,
-                frozenset(donated), frozenset(fixed), symbols)
+                frozenset(donated), frozenset(fixed), symbols, fast)
     plan.prologue, plan.constants = once
     return plan
 

@@ -21,10 +21,11 @@ Buffers = dict[int, Buffer]   # of stored nodes, by id
 
 
 class Scheduler:
-    """Writes the steps of groups for a target, and remembers them by signature."""
+    """Writes the steps of groups for a target, and remembers them by signature; with `fast` the
+    programs that it is asked for may be summed in other orders than they state."""
 
-    def __init__(self, target):
-        self.target = target
+    def __init__(self, target, fast: bool = False):
+        self.target, self.fast = target, fast
         self._known: dict[tuple, tuple[Sequence[Step], list[Buffer], Group]] = {}
 
     def steps(self, group: Group, fusion: Fusion, kept: set[int],

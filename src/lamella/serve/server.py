@@ -23,9 +23,9 @@ from .registry import Registry, Run, Served
 DRAIN = 30  # seconds that requests in progress have after SIGTERM
 
 
-def executable(model: Model) -> Run:
-    """The model's program, compiled for this machine."""
-    return compile_program(model.program, dict(enumerate(model.weights.values())))
+def executable(model: Model, fast: bool = False) -> Run:
+    """The model's program, compiled for this machine, with `fast` in that mode."""
+    return compile_program(model.program, dict(enumerate(model.weights.values())), fast)
 
 
 _say = partial(print, flush=True)
@@ -33,9 +33,11 @@ _say = partial(print, flush=True)
 
 def serve(paths: list[str], host: str = "127.0.0.1", port: int = 8000, *,
           limits: Limits | None = None, insecure: bool = False,
-          prepare: Callable[[Model], Run] = executable,
+          fast: bool = False, prepare: Callable[[Model], Run] | None = None,
           say: Callable[[str], None] = _say) -> None:
-    """Serve the model files until SIGTERM or SIGINT; what is in progress is finished first."""
+    """Serve the model files until SIGTERM or SIGINT; what is in progress is finished first. They
+    are compiled, with `fast` in that mode, or what `prepare` makes of them."""
+    prepare = prepare or partial(executable, fast=fast)
     _check_host(host, insecure)
     registry = Registry()
     for path in paths:
@@ -58,6 +60,7 @@ def describe(m: Served) -> str:
     head = f"{m.name} version {m.version}: up to {m.bound} rows a batch"
     if m.plan is None:
         return f"{head}, interpreted"
+    head += ", fast" if m.plan.fast else ""
     report = Report(m.plan, profile(), threads())
     weights = sum(a.nbytes for a in m.model.weights.values())
     return (f"{head}, peak {bytes_text(report.peak)} (weights {bytes_text(weights)}), "

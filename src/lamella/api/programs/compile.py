@@ -119,7 +119,8 @@ class Entry:
 class Compiled:
     """A function that runs as planned programs; made by `compile`."""
 
-    def __init__(self, f: Callable, donate, memory, sizes: Mapping[str, tuple], device=None):
+    def __init__(self, f: Callable, donate, memory, sizes: Mapping[str, tuple], device=None,
+                 fast: bool = False):
         if not callable(f):
             raise error(LamellaError, f"compile: takes a function, got {type(f).__name__}")
         functools.update_wrapper(self, f)
@@ -128,9 +129,12 @@ class Compiled:
         self.budget = None if memory is None else located(parse_bytes)(memory)
         self.donate = frozenset(self._position(d) for d in _as_tuple(donate))
         self.sizes = {self._position(k): _extents(k, v) for k, v in sizes.items()}
-        self.device = compute_device("compile", device)
+        self.device, self.fast = compute_device("compile", device), _as_flag(fast)
+        if self.fast and self.device is not cpu:
+            raise error(UnsupportedError, f"compile: {self.name} runs on {self.device}, which has "
+                                          "no fast mode; leave fast or device out")
         self.entries: dict[tuple, Entry] = {}
-        self.fast: dict[tuple, tuple[Entry, tuple, list]] = {}
+        self.known: dict[tuple, tuple[Entry, tuple, list]] = {}
         self.last: tuple[tuple, Entry | None] = (), None    # structures and entry of a call
 
     def _position(self, parameter: str | int) -> int:
@@ -205,14 +209,14 @@ class Compiled:
         """The specialisation of a call, looked up by the ids of shared structures and types first,
         which are cheaper to hash; they are kept alive, so that their ids stay theirs."""
         key = (*map(id, structures), *map(id, types))
-        found = self.fast.get(key)
+        found = self.known.get(key)
         if found is not None:
             return found[0]
         entry = self._entry(args, structures, types)
         if all(s is tree.LEAF or s is tree.shared(s) for s in structures):
-            if len(self.fast) > 4096:
-                self.fast.clear()
-            self.fast[key] = entry, structures, types
+            if len(self.known) > 4096:
+                self.known.clear()
+            self.known[key] = entry, structures, types
         return entry
 
     def _entry(self, args: tuple, structures: tuple, types: list[TensorType]) -> Entry:
@@ -252,7 +256,7 @@ class Compiled:
             traced = trace_types(self.f, args, types, self.name)
             made = placed(traced.program, self.device) if self.device is not cpu else executable(
                 traced.program, frozenset(self._donated_leaves(structures)), traced.fixed(),
-                self._budget())
+                self._budget(), self.fast)
             return Entry(made, traced.structure, traced.captured, bool(self.donate))
 
     def _reason(self, key: tuple) -> str:
@@ -270,7 +274,7 @@ class Compiled:
 
     def within(self, memory: str | int | None) -> Compiled:
         """The same function with another budget, not compiled yet."""
-        found = Compiled(self.f, tuple(self.donate), memory, {}, self.device)
+        found = Compiled(self.f, tuple(self.donate), memory, {}, self.device, self.fast)
         found.sizes = self.sizes
         return found
 
@@ -301,19 +305,19 @@ class Compiled:
         """The plans that memory budgets choose from, for these arguments or specs."""
         traced, _, donated = self._traced(args, kwargs)
         return memory_curve_of(traced.program, target(), donated, frozenset(traced.fixed()),
-                               threads())
+                               threads(), self.fast)
 
     def plan(self, *args, **kwargs) -> Report:
         """The plan for these arguments or specs; nothing is compiled."""
         traced, given, donated = self._traced(args, kwargs)
         plan = build_plan(traced.program, target(), donated, frozenset(traced.fixed()),
-                          budget=self._budget())
+                          budget=self._budget(), fast=self.fast)
         return Report(plan, profile(), threads(), _bound_symbols(traced.program, given))
 
 
 def compile(f: Callable | None = None, *, donate: str | int | tuple = (),
             memory: str | int | None = None, sizes: Mapping[str, tuple] | None = None,
-            device: str | Device | None = None):
+            device: str | Device | None = None, fast: bool = False):
     """f as one planned and compiled program; may be used as a decorator.
 
     donate: parameters (names or positions) whose arrays the call may overwrite; they cannot be used
@@ -322,13 +326,19 @@ def compile(f: Callable | None = None, *, donate: str | int | tuple = (),
     says what would, before anything is compiled. sizes: symbols for extents that vary, for example
     `sizes={"x": (symbol("B", 1, 256), None)}`: one compile then serves every value in the bounds.
     Called within a transform or another compiled function it is a part of that: f as it was
-    written, which donates nothing and has no budget of its own. On a method, self is an argument.
+    written, which donates nothing, has no budget of its own and is not fast. On a method, self is
+    an argument.
     device: "cuda:0" runs it on that GPU, to which arguments are copied and results back from;
-    MissingExtra or UnsupportedError where the GPU or what it needs is not here.
+    MissingExtra or UnsupportedError where the GPU or what it needs is not here. fast: sums may be
+    computed in other orders and by other algorithms than the rules of docs/numerics.md state, where
+    that is faster: the bits are then not those of the uncompiled function, but still the same at
+    every call and at any number of threads. Convolutions with 3 x 3 taps of float32 are the first
+    to gain, by Winograd's F(4x4, 3x3).
     """
     if f is None:
-        return functools.partial(compile, donate=donate, memory=memory, sizes=sizes, device=device)
-    return Compiled(f, donate, memory, sizes or {}, device)
+        return functools.partial(compile, donate=donate, memory=memory, sizes=sizes, device=device,
+                                 fast=fast)
+    return Compiled(f, donate, memory, sizes or {}, device, fast)
 
 
 def _extents(parameter: str | int, given: Any) -> tuple:
@@ -519,6 +529,12 @@ def _parameters(f: Callable) -> tuple[list[str], bool]:
     names = [n for n, p in found.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY]
     return names, bool(kinds & {inspect.Parameter.VAR_POSITIONAL,
                                       inspect.Parameter.VAR_KEYWORD})
+
+
+def _as_flag(fast: Any) -> bool:
+    if not isinstance(fast, bool):
+        raise error(LamellaError, f"compile: fast is True or False, got {fast!r}")
+    return fast
 
 
 def _as_tuple(x) -> tuple:

@@ -17,7 +17,9 @@ from .nest import Nest
 from .paired import pairs_up, schedule_paired
 from .quads import adds_quads, schedule_quads
 
-WINOGRAD = {"winograd": schedule_winograd, "winograd weights": schedule_winograd_weights}
+WINOGRAD = {**dict.fromkeys(("winograd", "winograd 4x4"), schedule_winograd),
+            **dict.fromkeys(("winograd weights", "winograd weights 4x4"),
+                            schedule_winograd_weights)}
 
 
 def schedule_product(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch]:

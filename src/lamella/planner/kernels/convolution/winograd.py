@@ -1,11 +1,13 @@
-"""Convolution with 3 x 3 taps by Winograd's algorithm F(2x2, 3x3): 2 x 2 pixels of the result from
-4 x 4 of the image with 16 products for each channel and filter, where the taps alone take 36.
+"""Convolution with 3 x 3 taps by Winograd's algorithms: by F(2x2, 3x3) 2 x 2 pixels of the result
+from 4 x 4 of the image with 16 products for each channel and filter, where the taps alone take 36;
+by F(4x4, 3x3) 4 x 4 pixels with 36 products instead of 144.
 
-A task takes tiles of the image through three stages. The tiles go into scratch, transformed, as 16
-matrices of tiles x channels; each is multiplied with the transformed weights' matrix of the same
-number (a register tile of tiles x filters, summed over channels); the 16 results of a tile and
-filter are joined to its pixels. The transformed weights are laid out in panels beforehand (Lavin,
-Gray, "Fast algorithms for convolutional neural networks", CVPR 2016; docs/numerics.md).
+A task takes tiles of the image through three stages. The tiles go into scratch, transformed, as
+matrices of tiles x channels, one for each point; each is multiplied with the transformed weights'
+matrix of the same point (a register tile of tiles x filters, summed over channels); the results of
+a tile and filter are joined to its pixels. The transformed weights are laid out in panels
+beforehand (Lavin, Gray, "Fast algorithms for convolutional neural networks", CVPR 2016;
+docs/numerics.md).
 """
 
 from __future__ import annotations
@@ -22,13 +24,15 @@ from ..packing import ZERO, Packing, Side, read_through, strides
 from ..panel import Target, lay_out
 from ..tile import Span, epilogue
 from .direct import TILES, choose_tile
-from .winograd_tiles import F32, POINTS, SKEW, Tiles, of_weights, points, to_pixels, transformed
+from .interpolation import F2, F4, F32, transformed
+from .winograd_tiles import SKEW, Tiles, table
 
 NEAR = 1 << 17          # elements of transformed tiles that a task keeps, about
 MOST_TILES = 48         # of a task
 LEAST_TASKS = 8
 LINE = 16               # elements of a cache line
 STRIP = 64              # channels of a panel that one task lays out
+ALGORITHMS = {"winograd": F2, "winograd 4x4": F4}     # by what the reduction is called
 
 
 def schedule_winograd(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch]:
@@ -41,12 +45,14 @@ class _Winograd:
         self.nest, self.buffers = nest, dict(buffers)
         self.access = nest.access = dict(fusion.access)
         self.dot = nest.bodies[0]
+        self.algorithm = ALGORITHMS[self.dot.attr[0]]
+        self.pixels, self.points = self.algorithm.pixels, self.algorithm.points
         self.taps, self.channel = list(self.dot.attr[1][:2]), self.dot.attr[1][2]
         axes = list(nest.group.seeds[0].definition.axes)
         self.y, self.x, self.filter = axes[-3:]
         weights, = (e for e in self.dot.args if self.filter in expr.free_axes(e))
         image, = (e for e in self.dot.args if e is not weights)
-        self.image = Tiles(nest, image, self.taps, self.channel, axes)
+        self.image = Tiles(nest, image, self.taps, self.channel, axes, self.algorithm)
         read = nest.reads[weights]
         self.weights = Side(read, [a for a in axes if a in read.strides], [self.channel])
         self.batch = [a for a in axes[:-3] if a in self.weights.axes]
@@ -54,10 +60,10 @@ class _Winograd:
         self.depth, self.n = self.channel.attr[1], self.filter.attr[1]
         self.packing = Packing(nest, self.buffers, self.access, [self.channel])
         across, down = self.x.attr[1], self.y.attr[1]
-        most = max(1, (upper(across) + 1) // 2)
+        most = max(1, -(-upper(across) // self.pixels))
         self.segment = -(-most // -(-most // MOST_TILES))       # tiles of a unit, in one line
-        self.segments = ((across + 1) // 2 + (self.segment - 1)) // self.segment
-        self.tall = (down + 1) // 2
+        self.segments = (self._tiles(across) + (self.segment - 1)) // self.segment
+        self.tall = self._tiles(down)
         self.units = product(a.attr[1] for a in self.others) * self.tall * self.segments
         self.tile = choose_tile(MOST_TILES, self.n, target)
         self.width = self.tile[1] * LANES
@@ -66,9 +72,13 @@ class _Winograd:
         self.tile = choose_tile(self.group * self.segment, self.n, target, [
             tile for tile in TILES if tile[1] == self.tile[1]])
 
+    def _tiles(self, extent: Extent) -> Extent:
+        """The tiles along an axis of so many pixels."""
+        return (extent + (self.pixels - 1)) // self.pixels
+
     def _group(self) -> int:
         """Units of a task: as many tiles as stay near, and enough tasks."""
-        near = max(self.segment, min(MOST_TILES, NEAR // (POINTS * self.depth)))
+        near = max(self.segment, min(MOST_TILES, NEAR // (self.points * self.depth)))
         outer = product(a.attr[1] for a in self.batch)
         units, others = max(1, lower(self.units)), self.panels * max(1, lower(outer))
         group = min(near // self.segment, max(1, units * others // LEAST_TASKS))
@@ -82,7 +92,7 @@ class _Winograd:
 
     def _pack(self) -> Side:
         """The transformed weights as [batch, panel, point, channel, filters of a panel]."""
-        panel, point = expr.axis("panel", self.panels), expr.axis("point", POINTS)
+        panel, point = expr.axis("panel", self.panels), expr.axis("point", self.points)
         axes = [*self.batch, panel, point, self.channel, expr.axis("lane", self.width)]
         node = self.packing.buffer(F32, axes, "transformed weights")
         found = strides(node, axes)
@@ -96,7 +106,7 @@ class _Winograd:
         source = read_through(b, self.weights, self.filter, places)
         name = b.operand(node, 0, F32, writes=True)
         base = b.address(name, {a: found[a] for a in self.batch}, places) + \
-            at * depth * (POINTS * self.width)
+            at * depth * (self.points * self.width)
         plain = b.scratch(F32, lit(9 * STRIP * self.width, dtypes.index))
         high = scalar.minimum(low + STRIP, depth)
         tap, c, v = index_var("tap"), index_var("c"), index_var("v")
@@ -109,7 +119,7 @@ class _Winograd:
                       at * self.width, b.size(("count",), self.n), low, high)
         taps = [[expr.load(plain, (k * 3 + m) * (STRIP * self.width) + (c - low) * self.width + v,
                            F32, LANES) for m in range(3)] for k in range(3)]
-        sets, values = transformed(taps, of_weights)
+        sets, values = transformed(taps, self.algorithm.of_weights)
         stores = [Store(name, base + (depth * p + c) * self.width + v, value)
                   for p, value in enumerate(values)]
         transform = Loop(c, low, high, [Loop(v, ZERO, lit(self.width, dtypes.index),
@@ -139,9 +149,9 @@ class _Winograd:
         self.slots = b.size(("slots",), self.group * self.segment)
         self.long, self.channels = b.size(("segment",), self.segment), b.size(
             ("depth",), self.depth)
-        self.moved = b.scratch(F32, (self.slots * self.channels + SKEW) * POINTS)
-        self.sums = b.scratch(F32, (self.slots * self.width + SKEW) * POINTS)
-        self.pixels = b.scratch(F32, self.long * (4 * self.width))
+        self.moved = b.scratch(F32, (self.slots * self.channels + SKEW) * self.points)
+        self.sums = b.scratch(F32, (self.slots * self.width + SKEW) * self.points)
+        self.lines = b.scratch(F32, self.long * (self.pixels ** 2 * self.width))
         self.image.scratch(b, self.channels)
         panels = b.size(("share",), share)
         first = task % parts * panels
@@ -153,7 +163,7 @@ class _Winograd:
         tasks = outer * groups * (self.panels // share)
         launch = b.launch("winograd", [Loop(task, ZERO, b.size(("tasks",), tasks), body,
                                             "parallel")], tasks)
-        launch.flops = 2 * POINTS * self.units * self.segment * self.depth * self.n * outer
+        launch.flops = 2 * self.points * self.units * self.segment * self.depth * self.n * outer
         return launch
 
     def _units(self, low: Expr, high: Expr, tile, end=None) -> list:
@@ -162,7 +172,7 @@ class _Winograd:
         u, tx = index_var("u"), index_var("tx")
         many, tall = b.size(("segments",), self.segments), b.size(("tall",), self.tall)
         ty, n, first = u // many % tall, u // many // tall, u % many * self.long
-        last = scalar.minimum(first + self.long, b.size(("wide",), (self.x.attr[1] + 1) // 2))
+        last = scalar.minimum(first + self.long, b.size(("wide",), self._tiles(self.x.attr[1])))
         names = [index_var(k) for k in ("image", "ty", "first")]
         n0, ty0, first0 = names
         return [Loop(u, low, high, [
@@ -188,7 +198,7 @@ class _Winograd:
         name = b.operand(packed.read.base, 0, F32)
         start = b.address(name, {a: packed.stride(a) for a in self.batch}, self.places)
         point, i0, k = index_var("point"), index_var("i0"), index_var("k")
-        weights = start + (panel * POINTS + point) * self.channels * self.width
+        weights = start + (panel * self.points + point) * self.channels * self.width
         registers = [[expr.var(f"c{r}_{v}", F32, LANES) for v in range(vectors)]
                      for r in range(rows)]
         lines = [index_var(f"line{r}") for r in range(rows)]
@@ -210,19 +220,20 @@ class _Winograd:
         ahead = Prefetch(name, weights + self.channels * self.width + (
             i0 // rows * self.channels + k) * LINE)
         chain = Loop(k, ZERO, self.channels, [ahead, *sums])
-        return [Loop(point, ZERO, lit(POINTS, dtypes.index), [
+        return [Loop(point, ZERO, lit(self.points, dtypes.index), [
             Loop(i0, ZERO, tiles, [*before, *zero, chain, *store], "serial", rows)])]
 
     # -- pixels of the result --
 
     def _pixels(self, tx: Expr, first: Expr, tiles: Expr) -> list:
-        """The tile's 2 x 2 pixels, joined, to the unit's two lines of pixels in scratch."""
+        """The tile's pixels, joined, to the unit's lines of pixels in scratch."""
         v = index_var("v")
-        found = points(lambda p: expr.load(
+        found = table(self.algorithm.places, lambda p: expr.load(
             self.sums, (self.slots * self.width + SKEW) * p + tiles * self.width + v, F32, LANES))
-        sets, values = transformed(found, to_pixels)
-        at = (tx - first) * (2 * self.width) + v
-        stores = [Store(self.pixels, at + (self.long * (p // 2 * 2) + p % 2) * self.width, x)
+        sets, values = transformed(found, self.algorithm.to_pixels)
+        at = (tx - first) * (self.pixels * self.width) + v
+        m = self.pixels
+        stores = [Store(self.lines, at + (self.long * (p // m * m) + p % m) * self.width, x)
                   for p, x in enumerate(values)]
         return [Loop(v, ZERO, lit(self.width, dtypes.index), [*sets, *stores], "serial", LANES),
                 Set(tiles, tiles + 1)]
@@ -230,15 +241,16 @@ class _Winograd:
     def _stored(self, n: Expr, ty: Expr, first: Expr, panel: Expr) -> list:
         """The unit's lines of pixels through the maps behind the product to their places."""
         b = self.b
+        m = self.pixels
         line, i, j = index_var("line"), index_var("i"), index_var("j")
         across, down = b.size(("across",), self.x.attr[1]), b.size(("down",), self.y.attr[1])
-        low = (n * down + ty * 2 + line) * across + first * 2
-        long = scalar.minimum(self.long * 2, across - first * 2)
+        low = (n * down + ty * m + line) * across + first * m
+        long = scalar.minimum(self.long * m, across - first * m)
         column = panel * self.width
-        value = expr.load(self.pixels, (line * self.long * 2 + (i - low)) * self.width +
+        value = expr.load(self.lines, (line * self.long * m + (i - low)) * self.width +
                           (j - column), F32)
         rows = [*self.others, self.y, self.x]
-        return [Loop(line, ZERO, scalar.minimum(lit(2, dtypes.index), down - ty * 2), epilogue(
+        return [Loop(line, ZERO, scalar.minimum(lit(m, dtypes.index), down - ty * m), epilogue(
             b, self.dot, value, (i, j), (
                 Span(rows, low, low + long, "rows"),
                 Span([self.filter], column, scalar.minimum(

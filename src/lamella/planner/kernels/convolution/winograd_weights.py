@@ -1,8 +1,9 @@
-"""The gradient of a convolution for its 3 x 3 weights by Winograd's algorithm, the transpose of
-F(2x2, 3x3): 16 products for each tile of 2 x 2 cotangents, filter and channel instead of 36.
+"""The gradient of a convolution for its 3 x 3 weights by Winograd's algorithms, the transposes of
+F(2x2, 3x3), with 16 products for each tile of 2 x 2 cotangents, filter and channel instead of 36,
+and of F(4x4, 3x3), with 36 for a tile of 4 x 4 instead of 144.
 
 A task owns some filters, some channels and a part of the tiles. It transforms a block of tiles of
-the image and of the cotangent into scratch, adds for each of the 16 points the outer products of
+the image and of the cotangent into scratch, adds for each of the points the outer products of
 filters and channels, and goes on to the next block; the sums wait in scratch. In the end they are
 joined to the nine taps, by the task itself or, where there are parts, in a second launch.
 """
@@ -24,11 +25,13 @@ from ..parts import Parts
 from ..rows import levels_of
 from ..tile import Span, Tree, epilogue
 from .direct import choose_tile
-from .winograd_tiles import F32, POINTS, SKEW, Tiles, of_cotangent, points, to_weights, transformed
+from .interpolation import F2, F4, F32, transformed
+from .winograd_tiles import SKEW, Tiles, table
 
 TAPS = 9
 BLOCK = 48              # tiles that all points and filters of a task run over together
 MOST_ROWS = 66          # filters of a task
+ALGORITHMS = {"winograd weights": F2, "winograd weights 4x4": F4}   # by the reduction's name
 
 
 def schedule_winograd_weights(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch]:
@@ -41,16 +44,19 @@ class _Weights:
         self.nest, self.buffers = nest, dict(buffers)
         self.access = nest.access = dict(fusion.access)
         self.dot = nest.bodies[0]
+        self.algorithm = ALGORITHMS[self.dot.attr[0]]
+        self.pixels, self.points = self.algorithm.pixels, self.algorithm.points
         self.image, self.y, self.x = self.dot.attr[1]
         axes = list(nest.group.seeds[0].definition.axes)
         *self.batch, self.filter, r, s, self.channel = axes
         self.taps = [r, s]
         cotangent, = (e for e in self.dot.args if self.filter in expr.free_axes(e))
         image, = (e for e in self.dot.args if e is not cotangent)
-        self.tiles = Tiles(nest, image, self.taps, self.channel, axes)
+        self.tiles = Tiles(nest, image, self.taps, self.channel, axes, self.algorithm)
         self.cotangent = Side(nest.reads[cotangent], axes, [])
         self.m, self.n = self.filter.attr[1], self.channel.attr[1]
-        self.sizes = [self.image.attr[1], *((a.attr[1] + 1) // 2 for a in (self.y, self.x))]
+        self.sizes = [self.image.attr[1], *((a.attr[1] + (self.pixels - 1)) // self.pixels
+                                             for a in (self.y, self.x))]
         self.count = product(self.sizes)
         rows, vectors = self.tile = choose_tile(self.m, self.n, target)
         self.width = vectors * LANES
@@ -61,7 +67,7 @@ class _Weights:
             n + SKEW for n in (BLOCK * self.width, BLOCK * self.pitch, self.rows * self.width))
         self.groups, self.panels = -(-self.m // self.rows), -(-self.n // self.width)
         # Lines to the next block, where no other task will have brought it near.
-        self.ahead = -(-BLOCK // max(1, lower(self.sizes[2]))) * 2 \
+        self.ahead = -(-BLOCK // max(1, lower(self.sizes[2]))) * self.pixels \
             if self.groups * self.panels == 1 else 0
         self.parts = Parts(self.count, WINOGRAD_CHUNK, self.groups * self.panels)
 
@@ -69,7 +75,7 @@ class _Weights:
         if not self.parts.several:
             return [self._sums(None)]
         outer = product(a.attr[1] for a in self.batch)
-        node = self.parts.node((outer, self.m, POINTS, self.n), F32, self.buffers, self.access)
+        node = self.parts.node((outer, self.m, self.points, self.n), F32, self.buffers, self.access)
         return [self._sums(node), self._join(node)]
 
     # -- tasks --
@@ -87,16 +93,16 @@ class _Weights:
         self.high = scalar.minimum(self.first + self.rows, b.size(("m",), self.m))
         column = self.panel * self.width
         self.columns = column, scalar.minimum(column + self.width, b.size(("n",), self.n))
-        self.moved = b.scratch(F32, lit(POINTS * self.moved_step, dtypes.index))
-        self.turned = b.scratch(F32, lit(POINTS * self.turned_step, dtypes.index))
-        self.waiting = b.scratch(F32, lit(POINTS * self.waiting_step, dtypes.index))
+        self.moved = b.scratch(F32, lit(self.points * self.moved_step, dtypes.index))
+        self.turned = b.scratch(F32, lit(self.points * self.turned_step, dtypes.index))
+        self.waiting = b.scratch(F32, lit(self.points * self.waiting_step, dtypes.index))
         self.tiles.scratch(b, lit(self.width, dtypes.index))
         tasks = outer * self.groups * self.panels * self.parts.count
         end = self._joined() if partial is None else self._kept(partial)
         body = [*self._cleared(), *self._chunks(), *end]
         launch = b.launch("winograd", [Loop(task, ZERO, b.size(("tasks",), tasks), body,
                                             "parallel")], tasks)
-        launch.flops = 2 * POINTS * self.m * self.n * self.count * outer
+        launch.flops = 2 * self.points * self.m * self.n * self.count * outer
         return launch
 
     def _cleared(self) -> list:
@@ -104,7 +110,7 @@ class _Weights:
         if self.n % self.width == 0:
             return []
         k = index_var("k")
-        return [Loop(k, ZERO, lit(POINTS * self.moved_step, dtypes.index),
+        return [Loop(k, ZERO, lit(self.points * self.moved_step, dtypes.index),
                      [Store(self.moved, k, lit(0, F32))], "vector")]
 
     def _chunks(self) -> list:
@@ -118,7 +124,7 @@ class _Weights:
 
         if self.parts.share == 1:
             return [self._zeros(), self.parts.loop(b, self.part, chunk, lambda c: [])]
-        x, vectors = expr.var("c", F32, LANES), POINTS * self.waiting_step // LANES
+        x, vectors = expr.var("c", F32, LANES), self.points * self.waiting_step // LANES
         depth = levels_of(self.parts.share, 1)
         tree = Tree(b.scratch(F32, lit(vectors * depth * LANES, dtypes.index)), k * depth, depth,
                     [x])
@@ -133,7 +139,7 @@ class _Weights:
 
     def _zeros(self) -> Loop:
         k = index_var("k")
-        return Loop(k, ZERO, lit(POINTS * self.waiting_step, dtypes.index),
+        return Loop(k, ZERO, lit(self.points * self.waiting_step, dtypes.index),
                     [Store(self.waiting, k, lit(0, F32))], "vector")
 
     # -- a block of tiles --
@@ -153,26 +159,29 @@ class _Weights:
                                     *self._cotangent(at, ty, tx, slot)])]
 
     def _cotangent(self, at: dict[Expr, Expr], ty: Expr, tx: Expr, slot: Expr) -> list:
-        b, side, v = self.b, self.cotangent, index_var("v")
+        b, side, v, m = self.b, self.cotangent, index_var("v"), self.pixels
         name = b.operand(side.read.base, side.read.offset, F32)
-        at = {**at, self.y: ty * 2, self.x: tx * 2}
+        at = {**at, self.y: ty * m, self.x: tx * m}
         start = b.address(name, {a: side.stride(a) for a in at}, at)
         steps = [b.size((name, a), side.stride(a)) for a in (self.y, self.x)]
         ends = [b.size(("pixels", k), a.attr[1]) for k, a in enumerate((self.y, self.x))]
         step = b.size((name, self.filter), side.stride(self.filter))
         here = index_var("there")
         filters = self.first + v + lane_index()
-        table = [[expr.load(name, here + steps[0] * i + steps[1] * j + filters * step, F32, LANES,
-                            scalar.and_(filters < self.high, scalar.and_(
-                                ty * 2 + i < ends[0], tx * 2 + j < ends[1])), 0)
-                  for j in range(2)] for i in range(2)]
-        sets, values = transformed(table, of_cotangent)
+
+        def pixel(p: int) -> Expr:
+            i, j = divmod(p, m)
+            there = scalar.and_(ty * m + i < ends[0], tx * m + j < ends[1])
+            return expr.load(name, here + steps[0] * i + steps[1] * j + filters * step, F32, LANES,
+                             scalar.and_(filters < self.high, there), 0)
+
+        sets, values = transformed(table(m, pixel), self.algorithm.of_cotangent)
         stores = [Store(self.turned, slot * self.pitch + p * self.turned_step + v, x)
                   for p, x in enumerate(values)]
         lines = b.size(("ahead",), self.ahead)
         calls = [] if self.ahead == 0 else [
             Prefetch(name, here + (lines + i) * steps[0] + steps[1] * j + self.first + v)
-            for i in range(2) for j in range(2)]
+            for i in range(m) for j in range(m)]
         return [Set(here, start), Loop(v, ZERO, lit(self.pitch, dtypes.index),
                                        [*calls, *sets, *stores],
                                        "serial", LANES)]
@@ -193,7 +202,7 @@ class _Weights:
             sums += [Set(c, scalar.fma(x, y, c)) for c, y in zip(line, right, strict=True)]
         body = [*(Set(x, expr.load(self.waiting, at, F32, LANES)) for x, at in places),
                 Loop(t, ZERO, tiles, sums), *(Store(self.waiting, at, x) for x, at in places)]
-        return [Loop(point, ZERO, lit(POINTS, dtypes.index), [
+        return [Loop(point, ZERO, lit(self.points, dtypes.index), [
             Loop(i0, ZERO, self.high - self.first, body, "serial", rows)])]
 
     # -- what becomes of the sums --
@@ -208,9 +217,9 @@ class _Weights:
         b, i, v = self.b, index_var("i"), index_var("v")
         out = b.scratch(F32, lit(TAPS * self.rows * self.width, dtypes.index))
         row = i - self.first
-        found = points(lambda p: expr.load(
+        found = table(self.algorithm.places, lambda p: expr.load(
             self.waiting, row * self.width + p * self.waiting_step + v, F32, LANES))
-        sets, values = transformed(found, to_weights)
+        sets, values = transformed(found, self.algorithm.to_weights)
         stores = [Store(out, (row + k * self.rows) * self.width + v, x)
                   for k, x in enumerate(values)]
         join = Loop(i, self.first, self.high, [
@@ -228,10 +237,10 @@ class _Weights:
         name = b.operand(partial, 0, F32, writes=True)
         m, n, low = b.size(("m",), self.m), b.size(("n",), self.n), self.columns[0]
         outer = b.size(("outer",), product(a.attr[1] for a in self.batch))
-        line = (((self.part * outer + self.outer) * m + i) * POINTS + point) * n
+        line = (((self.part * outer + self.outer) * m + i) * self.points + point) * n
         value = expr.load(self.waiting, point * self.waiting_step +
                           (i - self.first) * self.width + (j - low), F32)
-        return [Loop(point, ZERO, lit(POINTS, dtypes.index), [
+        return [Loop(point, ZERO, lit(self.points, dtypes.index), [
             Loop(i, self.first, self.high, [
                 Loop(j, *self.columns, [Store(name, line + j, value)], "vector")])])]
 
@@ -243,11 +252,11 @@ class _Weights:
         outer = product(a.attr[1] for a in self.batch)
         places = {self.filter: task % m} | decode(task // m, [
             (a, b.size(("batch", k), a.attr[1])) for k, a in enumerate(self.batch)])
-        name, step = b.operand(partial, 0, F32), b.size(("part",), outer * self.m * POINTS * self.n)
-        out = b.scratch(F32, n * TAPS)
-        found = points(lambda k: self.parts.joined(b, name, (task * POINTS + k) * n + v, step,
-                                                   F32, LANES))
-        sets, values = transformed(found, to_weights)
+        name, out = b.operand(partial, 0, F32), b.scratch(F32, n * TAPS)
+        step = b.size(("part",), outer * self.m * self.points * self.n)
+        found = table(self.algorithm.places, lambda k: self.parts.joined(
+            b, name, (task * self.points + k) * n + v, step, F32, LANES))
+        sets, values = transformed(found, self.algorithm.to_weights)
         join = Loop(v, ZERO, n, [*sets, *(Store(out, n * k + v, x) for k, x in enumerate(values))],
                     "serial", LANES)
         one = Span([], ZERO, lit(1, dtypes.index), "rows")
