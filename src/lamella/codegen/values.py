@@ -111,7 +111,7 @@ class Values(Writer):
             rest = n - scalar.floordiv(n, d) * d
             self.aliases[e] = rest = scalar.where(scalar.eq(d, 0), 0, rest)
             return (rest,)
-        if (e.op.name, e.args[-1].dtype.kind) in TABLE or e.op in _CONVERSIONS:
+        if is_instruction(e):
             return e.args
         self.aliases[e] = expanded = expand(e)
         return (expanded,)
@@ -276,6 +276,11 @@ class Values(Writer):
 
 
 _CONVERSIONS = {scalar.cast_: cast, scalar.bitcast_: bitcast}
+
+
+def is_instruction(e: Expr) -> bool:
+    """Whether a scalar operation is written as it is, and not by its expansion."""
+    return (e.op.name, e.args[-1].dtype.kind) in TABLE or e.op in _CONVERSIONS
 
 
 def expand(e: Expr) -> Expr:

@@ -25,6 +25,11 @@ def on_machine(kernel: Kernel) -> Kernel:
     return Kernel(kernel.name, buffers, kernel.sizes, rewriter.body(kernel.body))
 
 
+def parts_of(e: Expr) -> Parts:
+    """An expression as those of its parts, over real numbers and bytes."""
+    return _Rewriter().parts(e)
+
+
 def _buffer(b: Buffer) -> Buffer:
     if b.dtype.part is b.dtype:
         return b

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from ...ir.node import Node
 from ...lang import expr
+from .code import code_of
 from .group import ALONE, Group, Seed
-from .storing import LARGEST, Storing, place
+from .storing import LARGEST, MOST_CODE, Storing, place
 
 DEEPEST = 160   # levels of one kernel's expression: what walks through it calls itself
 
@@ -130,6 +131,8 @@ def _compatible(p: Group, g: Group, base, storing: Storing) -> bool:
     size = sum(len(expr.walk(s.definition.body)) for s in p.seeds)
     if size > 6 * LARGEST or (size > DEEPEST // 2 and _depth(
             [*p.seeds, *g.seeds], base) > DEEPEST):
+        return False
+    if sum(code_of(s.definition.body) for s in p.seeds) > MOST_CODE:
         return False
     if p.kind == "dot":
         return seed.kind == "map" and seed.node.shape == p.seeds[0].node.shape and \

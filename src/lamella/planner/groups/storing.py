@@ -11,12 +11,14 @@ from ...lang.definition import Definition
 from ...lang.expr import Expr
 from ...lang.routine import Part, Routine, rewritten
 from .access import Access, stored, view
+from .code import code_of
 from .defined import CHEAP, definition_of, is_step, kind_of
 from .group import Seed, producer
 from .linear import linear
 from .partition import Second
 
-LARGEST = 160        # scalar operations that may be substituted into one definition
+LARGEST = 160        # operations that may be substituted into one definition
+MOST_CODE = 1600     # instructions that they may be: those of a few elementary functions
 
 
 class Storing:
@@ -33,7 +35,8 @@ class Storing:
         self.lowered: dict[int, Definition] = {}
         self.stored: set[int] = set()
         self.access: dict[int, Access] = {}
-        self.weight: dict[int, int] = {}
+        self.weight: dict[int, int] = {}    # operations of what is not stored
+        self.code: dict[int, int] = {}      # its instructions
         self.routines: dict[tuple, tuple[Routine, list[int]]] = {}
 
     def definition(self, node: Node) -> Definition:
@@ -66,6 +69,7 @@ class Storing:
                 self._store(node)
             else:
                 self.weight[id(node)] = self.weight.get(id(source), 0)
+                self.code[id(node)] = self.code.get(id(source), 0)
             return
         seen = view(node, inner)
         if seen is None and "view" in source.op.facts:
@@ -87,8 +91,10 @@ class Storing:
             self.weight[id(node)] = 0
             return any(self._needs_memory(c, n, 0) for c, n in self._consumers(node))
         weight = 1 + sum(self.weight.get(id(i), 0) for i in node.inputs)
+        code = code_of(self.definition(node).body) + sum(
+            self.code.get(id(i), 0) for i in node.inputs)
         consumers = self._consumers(node)
-        if weight > LARGEST or any(
+        if weight > LARGEST or code > MOST_CODE or any(
                 self._needs_memory(c, n, weight) for c, n in consumers):
             return True
         if self.tags and any(self.tags.get(id(c)) != self.tags.get(id(node)) for c, _ in consumers):
@@ -96,7 +102,7 @@ class Storing:
         if len({id(c) for c, _ in consumers}) > 1 and (
                 node.op.name not in CHEAP or weight > 4):
             return True
-        self.weight[id(node)] = weight
+        self.weight[id(node)], self.code[id(node)] = weight, code
         return False
 
     def _kind(self, node: Node) -> str:
