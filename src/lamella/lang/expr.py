@@ -100,9 +100,12 @@ def value_of(e: Expr):
 
 def size(extent: Extent) -> Expr:
     """An extent as an index expression."""
-    if isinstance(extent, int):
-        return lit(extent, dtypes.index)
-    return make("size", (), extent, dtypes.index)
+    return lit(extent, dtypes.index) if isinstance(extent, int) else given(extent)
+
+
+def given(number: Extent) -> Expr:
+    """A number that a kernel is given, and that does not tell it from others."""
+    return make("size", (), number, dtypes.index)
 
 
 def read(operand: int, indices: tuple[Expr, ...], dtype: DType, fill=None) -> Expr:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from ..ir.node import Node
 from .groups.access import stored
 from .groups.group import Fusion, Group
+from .kernels.counts import with_counts
 from .kernels.indexed import schedule_update
 from .kernels.nest import Nest
 from .kernels.routine import schedule_routine
@@ -43,6 +44,8 @@ class Scheduler:
     def _scheduled(self, group: Group, fusion: Fusion, kept: set[int],
                    buffers: Buffers) -> Sequence[Step]:
         nest, templates = Nest(group, fusion, kept), templates_of(self.target)
+        if self.target.level != "tiles":
+            nest.bodies = with_counts(nest.bodies)
         if group.kind == "dot":
             return templates.contraction(nest, buffers, fusion, self.target)
         if group.kind == "routine":

@@ -73,8 +73,8 @@ def _column(b: Builder, monoid: str, element: Expr, bound: Expr, places, local: 
     whole = isinstance(bound.attr[1], int) and bound.attr[1] % SUM_LANES == 0
     if upper(bound.attr[1]) <= SUM_CHUNK:
         return _chunk(monoid, dtype, value, (lit(0, dtypes.index), count), total, whole)
-    depth = levels_of(bound.attr[1], SUM_CHUNK)
-    levels = b.scratch(dtype, lit(depth * BLOCK, dtypes.index))
+    depth = b.size(("levels",), levels_of(bound.attr[1], SUM_CHUNK))
+    levels = b.scratch(dtype, depth * BLOCK)
     c = index_var("c")
     chunks = (count + (SUM_CHUNK - 1)) // SUM_CHUNK
     part = expr.var("part", dtype, LANES)
@@ -113,7 +113,7 @@ def _push(levels: str, c: Expr, monoid: str, part: Expr, local: Expr) -> list:
             Store(levels, top * BLOCK + local, carry)]
 
 
-def _join(levels: str, depth: int, count: Expr, monoid: str, total: Expr, local: Expr) -> list:
+def _join(levels: str, depth: Expr, count: Expr, monoid: str, total: Expr, local: Expr) -> list:
     level = index_var("level")
     first = trailing_zeros(scalar.maximum(count, 1))
     present = scalar.ne((count >> level) & 1, 0)
@@ -122,7 +122,7 @@ def _join(levels: str, depth: int, count: Expr, monoid: str, total: Expr, local:
         return expr.load(levels, at * BLOCK + local, total.dtype)
 
     return [When(count > 0, [Set(total, stored(first))]),
-            Loop(level, first + 1, lit(depth, dtypes.index),
+            Loop(level, first + 1, depth,
                  [When(present, [Set(total, COMBINE[monoid](stored(level), total))])])]
 
 

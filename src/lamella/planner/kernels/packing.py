@@ -134,7 +134,9 @@ class Packing:
     def offsets(self, side: Side) -> Node:
         """A table: how far the operand steps from summed position 0 to each of them."""
         named = [expr.axis(f"a{k}", a.attr[1]) for k, a in enumerate(self.bound)]
-        value = self._offset(side.read, dict(zip(self.bound, named, strict=True)))
+        value: Expr = ZERO
+        for a, place in zip(self.bound, named, strict=True):
+            value = value + place * expr.given(side.stride(a))
         return self._run(dtypes.index, named, value, [], "table of offsets", "offsets")
 
     @staticmethod

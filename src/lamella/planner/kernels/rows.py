@@ -232,8 +232,8 @@ class _Rows:
         count = (width + (SUM_CHUNK - 1)) // SUM_CHUNK
         ordered = [(r, m, a) for r, m, a in accs if m in ("sum", "prod")]
         free = [(r, m, a) for r, m, a in accs if m not in ("sum", "prod")]
-        depth = levels_of(self.inner.attr[1], SUM_CHUNK)
-        levels = {r: self.b.scratch(a.dtype, lit(depth, dtypes.index)) for r, _, a in ordered}
+        depth = self.b.size(("levels",), levels_of(self.inner.attr[1], SUM_CHUNK))
+        levels = {r: self.b.scratch(a.dtype, depth) for r, _, a in ordered}
         out: list = [Set(a, identity(m, a.dtype)) for _, m, a in free]
         body: list = [Set(a, identity(m, a.dtype)) for _, m, a in ordered]
         high = scalar.minimum(c * SUM_CHUNK + SUM_CHUNK, width)
@@ -322,15 +322,15 @@ def push_level(levels: str, c: Expr, monoid: str, value: Expr, name: str) -> lis
             Store(levels, top, carry)]
 
 
-def join_levels(levels: str, depth: int, count: Expr, monoid: str, result: Expr,
+def join_levels(levels: str, depth: Expr, count: Expr, monoid: str, result: Expr,
                 dtype: DType) -> list:
-    """The aligned tree's root from the stack: right parts first, an absent part skipped."""
+    """The aligned tree's root from the stack of `depth` levels: right parts first, an absent part
+    skipped."""
     total, level = expr.var(f"{result.attr[0]}t", dtype), index_var(f"{result.attr[0]}k")
     first = trailing_zeros(scalar.maximum(count, 1))
     present = scalar.ne((count >> level) & 1, 0)
     part = COMBINE[monoid](expr.load(levels, level, dtype), total)
     return [Set(total, identity(monoid, dtype)),
             When(count > 0, [Set(total, expr.load(levels, first, dtype))]),
-            Loop(level, first + 1, lit(depth, dtypes.index), [When(present, [Set(total, part)])],
-                 "serial"),
+            Loop(level, first + 1, depth, [When(present, [Set(total, part)])], "serial"),
             Set(result, scalar.cast(total, result.dtype))]

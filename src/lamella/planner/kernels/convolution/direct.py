@@ -107,8 +107,9 @@ class _Convolution:
         self.places = decode(
             task // p_count // g_count,
             [(a, b.size(("batch", k), a.attr[1])) for k, a in enumerate(self.batch)])
-        first = g * (group * rows)
-        body = self._tiles(first, scalar.minimum(first + group * rows, self.row_count), group)
+        share = b.size(("share",), group * rows)
+        first = g * share
+        body = self._tiles(first, scalar.minimum(first + share, self.row_count), group)
         tasks = others * groups
         launch = b.launch("convolve", [Loop(task, ZERO, b.size(("tasks",), tasks), body,
                                             "parallel")], tasks)
@@ -130,7 +131,8 @@ class _Convolution:
             zero = [Set(x, lit(0, self.acc)) for x in flat]
             body = [*zero, *self._chain(i0, ZERO, count), *end]
             return [Loop(i0, first, high, body, "serial", rows)]
-        sums = self.b.scratch(self.acc, lit(group * size, dtypes.index))
+        held = self.b.size(("group",), group)
+        sums = self.b.scratch(self.acc, held * size)
         number = (i0 - first) // rows
         load = [Set(x, expr.load(sums, number * size + k * LANES, self.acc, LANES))
                 for k, x in enumerate(flat)]
@@ -150,7 +152,7 @@ class _Convolution:
         blocks = Loop(low, start, stop, [tiles(block)], "serial", BLOCK)
         if upper(self.count) <= CONTRACT_CHUNK:
             return [Loop(c, ZERO, chunks, [blocks]), tiles([*load, *end])]
-        levels = self.b.scratch(self.acc, lit(group * depth * size, dtypes.index))
+        levels = self.b.scratch(self.acc, held * (depth * size))
         tree = Tree(levels, number * depth, depth, flat)
         return [Loop(c, ZERO, chunks, [blocks, tiles([*load, *tree.push(c)])]),
                 tiles([*tree.joined(chunks, self.acc), *end])]
