@@ -83,6 +83,44 @@ def test_convolutions_are_near_and_the_same_on_any_threads(images, channels, fil
     assert flops[1] < 0.8 * flops[0]
 
 
+LINES = {
+    "a row by a transposed matrix": (lambda x, w: x @ w.T, (1, 300), (77, 300)),
+    "a matrix by a column": (lambda a, v: a @ v, (50, 100), (100,)),
+    "a part of one by a part": (lambda a, v: a[3:9, 2:80] @ v[20:98], (50, 100), (100,)),
+    "two vectors": (lambda x, y: x @ y, (5001,), (5001,)),
+    "a batch": (lambda x, w: L.einsum("bk,bnk->bn", x, w), (6, 130), (6, 20, 130)),
+    "two axes": (lambda a, v: L.einsum("ijk,jk->i", a, v), (30, 20, 33), (20, 33)),
+    "with maps behind": (lambda x, w: L.softmax(x @ w.T + 1.0), (1, 300), (77, 300)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", LINES)
+def test_lines_of_a_matrix_are_summed_in_lanes(name, dtype):
+    f, *shapes = LINES[name]
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(s).astype(dtype) for s in shapes)
+    fast = L.compile(f, fast=True)
+    found = fast(a, b).numpy()
+    exactly = L.compile(f)(a.astype("float64"), b.astype("float64")).numpy()
+    scale = np.sqrt(b.size) * np.finfo(dtype).eps
+    assert found.dtype == dtype and np.abs(found - exactly).max() < 4 * scale
+    assert [on_threads(count, fast, a, b) for count in (1, 2)] == [found.tobytes()] * 2
+    assert not any(s.kernel.name == "contract" for s in L.plan(fast, a, b).plan.launches())
+
+
+@pytest.mark.parametrize("f, shapes, dtype", [
+    (lambda x, w: x @ w, ((1, 300), (300, 77)), "float32"),         # lanes are columns as it is
+    (lambda x, w: x @ w.T, ((2, 300), (77, 300)), "float32"),       # rows share the matrix
+    (lambda x, w: x @ w.T, ((1, 300), (77, 300)), "bfloat16"),      # products would be rounded
+    (lambda x, w: x @ w.T, ((1, 20), (77, 20)), "float32"),         # too short
+    (lambda x, w: x[:, ::2] @ w[:, ::2].T, ((1, 300), (77, 300)), "float32")])
+def test_other_products_are_chains_as_ever(f, shapes, dtype):
+    rng = np.random.default_rng(0)
+    a, b = (L.asarray(rng.standard_normal(s, "float32")).astype(dtype) for s in shapes)
+    assert L.compile(f, fast=True)(a, b).numpy().tobytes() == f(a, b).numpy().tobytes()
+
+
 def test_the_maps_behind_a_convolution_and_its_gradient_go_with_it():
     x, w = arrays((2, 29, 30), 32, 48)
     bias = np.linspace(-1, 1, 48, dtype="float32")

@@ -2,7 +2,8 @@
 
 What a program computes is a definition, and its reduction says how it is summed: "winograd" for
 3 x 3 taps by F(2x2, 3x3), "dot" for a chain of fused multiply-adds. Here a definition is replaced
-by one whose exact value is the same. Sizes alone decide (the bounds of those that vary), so that a
+by one whose exact value is the same, and whose sum is of another kind: "winograd 4x4", or a plain
+"sum" in lanes. Sizes alone decide (the bounds of those that vary), so that a
 plan gives the same bits at every run and at any number of threads (docs/numerics.md, fast mode).
 
 Before: a program with one reduction in each node.   After: one that computes the same but for
@@ -11,18 +12,21 @@ rounding.
 
 from __future__ import annotations
 
-from ...base.extents import product, upper
+from ...base import dtypes
+from ...base.extents import lower, product, upper
 from ...ir.node import Node, at_source, topological
 from ...ir.program import Program, rebuild
 from ...lang import expr
 from ...lang.definition import Definition
 from ...lang.expr import Expr
 from ...ops.notation import define
+from .access import Access, stored, view
 from .defined import definition_of
 
 # By F(4x4) a tile is four of F(2x2) and takes 36 products in place of 64; laying out the weights of
 # a point, or joining its sums, takes as long as the products of so many tiles (measured).
 WEIGHTS_OF_A_POINT = {"winograd": 64, "winograd weights": 24}
+LEAST_POSITIONS = 32    # of a sum that is cut into lanes
 
 
 def relax(p: Program) -> Program:
@@ -39,11 +43,16 @@ def relax(p: Program) -> Program:
 
 def _relaxed(node: Node) -> Node:
     d = definition_of(node)
-    if d.body.op == "reduce" and d.body.attr[0] in WEIGHTS_OF_A_POINT and _gains(d):
-        kind, bound = d.body.attr
+    if d.body.op != "reduce":
+        return node
+    kind, bound = d.body.attr
+    if kind in WEIGHTS_OF_A_POINT and _gains(d):
         body = expr.reduce(f"{kind} 4x4", bound, *d.body.args)
-        return define(Definition(d.operands, d.axes, body), node.inputs)
-    return node
+    elif kind == "dot" and _lies_along(node, d):
+        body = expr.reduce("sum", bound, d.body.args[0] * d.body.args[1])
+    else:
+        return node
+    return define(Definition(d.operands, d.axes, body), node.inputs)
 
 
 def _gains(d: Definition) -> bool:
@@ -62,3 +71,26 @@ def _tiles(axes: tuple[Expr, ...], side: int) -> int:
     """
     *images, y, x = (upper(a.attr[1]) for a in axes)
     return upper(product(images)) * -(-y // side) * -(-x // side)
+
+
+def _lies_along(node: Node, d: Definition) -> bool:
+    """Whether a matrix meets a vector (or a vector another) along what are neighbours in memory:
+    lanes along the sum read them as they lie, lanes along the result would have to turn them."""
+    bound, own = d.body.attr[1], []
+    if node.dtype not in (dtypes.float32, dtypes.float64) or \
+            lower(bound[-1].attr[1]) < LEAST_POSITIONS:
+        return False
+    for e, operand in zip(d.body.args, node.inputs, strict=True):
+        if e.attr[1] is not None or any(i.op != "axis" for i in e.args):
+            return False
+        if _access(operand).strides[e.args.index(bound[-1])] != 1:
+            return False
+        own.append({i for i in e.args if i.attr[1] != 1} - set(bound))
+    return own[0] <= own[1] or own[1] <= own[0]
+
+
+def _access(node: Node) -> Access:
+    """How a node lies in what it is a view of, if it is one that strides can express."""
+    if "view" not in node.op.facts:
+        return stored(node)
+    return view(node, _access(node.inputs[0])) or stored(node)
