@@ -103,8 +103,8 @@ def test_lines_of_a_matrix_are_summed_in_lanes(name, dtype):
     fast = L.compile(f, fast=True)
     found = fast(a, b).numpy()
     exactly = L.compile(f)(a.astype("float64"), b.astype("float64")).numpy()
-    scale = np.sqrt(b.size) * np.finfo(dtype).eps
-    assert found.dtype == dtype and np.abs(found - exactly).max() < 4 * scale
+    most = 4 * np.sqrt(b.size) if dtype == "float32" else b.size    # float64 is as far off itself
+    assert found.dtype == dtype and np.abs(found - exactly).max() < most * np.finfo(dtype).eps
     assert [on_threads(count, fast, a, b) for count in (1, 2)] == [found.tobytes()] * 2
     assert not any(s.kernel.name == "contract" for s in L.plan(fast, a, b).plan.launches())
 
