@@ -50,9 +50,11 @@ class Case:
         self.step, self.plan = step, plan
 
 
-def case(name: str, compiled: bool = True) -> Case:
-    """The workload of that name, ready to run; `compiled` is for training steps."""
-    training = functools.partial(_training, compiled)
+def case(name: str, compiled: bool = True, fast: bool = False) -> Case:
+    """The workload of that name, ready to run, with `fast` in that mode; `compiled` is for training
+    steps."""
+    training = functools.partial(_training, compiled, fast)
+    inference = functools.partial(_inference, fast)
     w, rng, key = WORK[name], np.random.default_rng(0), lamella.random.key(0)
     if name == "mlp_train":
         x = rng.standard_normal((w["batch"], w["sizes"][0]), "float32")
@@ -83,7 +85,7 @@ def case(name: str, compiled: bool = True) -> Case:
                      x, g, b)
 
 
-def _training(compiled: bool, model, opt, x, y, running=None) -> Case:
+def _training(compiled: bool, fast: bool, model, opt, x, y, running=None) -> Case:
     """Forward, backward, update; with `running` statistics the model takes and returns them."""
     def loss_fn(model, running, x, y):
         if running is None:
@@ -96,7 +98,7 @@ def _training(compiled: bool, model, opt, x, y, running=None) -> Case:
         model, state = opt.update(model, grads, state)
         return model, state, running, loss
 
-    compiled_update = lamella.compile(update, donate=("model", "state", "running"))
+    compiled_update = lamella.compile(update, donate=("model", "state", "running"), fast=fast)
     run = compiled_update if compiled else update
     x, y = lamella.asarray(x), lamella.asarray(y)
     held = [model, opt.init(model), running]
@@ -109,9 +111,9 @@ def _training(compiled: bool, model, opt, x, y, running=None) -> Case:
     return Case(step, lambda: lamella.plan(compiled_update, *held, x, y))
 
 
-def inference(f, *args, held=()) -> Case:
+def _inference(fast: bool, f, *args, held=()) -> Case:
     """One forward; the weights in `held` are constants of the compiled function, as in a file."""
-    run = lamella.compile(f)
+    run = lamella.compile(f, fast=fast)
     args = tuple(map(lamella.asarray, args))
     evaluate((args, held))
     return Case(lambda: run(*args), lambda: lamella.plan(run, *args))

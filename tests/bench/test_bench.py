@@ -57,6 +57,13 @@ def test_compare_runs_peers_in_turn(tmp_path):
     assert float(out[3].split()[-1]) > 1
 
 
+def test_the_price_of_the_fixed_order():
+    out = run("bench.fast", "--workloads", "mlp_train", "--rounds", "1", "--seconds", "0")
+    rows = json.loads(out.splitlines()[-1])["rows"]
+    assert rows[0]["what"] == "mlp_train" and all(r["ratio"] > 0 for r in rows)
+    assert all(r["differs"] < 1e-5 for r in rows[1:])
+
+
 def test_overhead_prints_figures():
     parts = "call,latency,node,uncompiled,memory,sizes,size"
     out = run("bench.overhead", "--quick", "--only", parts)

@@ -186,13 +186,14 @@ def test_inside_of_loops_and_within_a_budget():
 
 def test_only_the_outer_function_says_so():
     x, w = arrays((1, 30, 30), 32, 32)
-    inner = L.compile(lambda x, w: L.conv2d(x, w, padding=1), fast=True)
-    assert L.compile(lambda x, w: inner(x, w))(x, w).numpy().tobytes() == \
-        L.conv2d(L.asarray(x), L.asarray(w), padding=1).numpy().tobytes()
+    held, plain = L.asarray(w), L.conv2d(L.asarray(x), L.asarray(w), padding=1).numpy()
+    inner = L.compile(lambda x: L.conv2d(x, held, padding=1), fast=True)
+    assert inner(x).numpy().tobytes() != plain.tobytes()
+    assert L.compile(lambda x: inner(x))(x).numpy().tobytes() == plain.tobytes()
 
 
 def test_plans_say_it_and_are_kept_apart():
-    x, w = arrays((1, 30, 30), 32, 32)
+    x, w = arrays((1, 36, 36), 32, 32)
     f = what("forward", 1)
     fast = L.compile(lambda x, w: f(x, w, None), fast=True)
     report = L.plan(fast, x, w)

@@ -103,7 +103,7 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], steady:
     if scheduler.target.quads:
         program = narrow(program, tags)
     if scheduler.fast and tags is None:
-        program = relax(program)
+        program = relax(program, _steady(program, steady))
     program = share(program, tags)
     second = NO_SECOND
     if tags is None and worth is not None:

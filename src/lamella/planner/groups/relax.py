@@ -23,30 +23,32 @@ from ...ops.notation import define
 from .access import Access, stored, view
 from .defined import definition_of
 
-# By F(4x4) a tile is four of F(2x2) and takes 36 products in place of 64; laying out the weights of
-# a point, or joining its sums, takes as long as the products of so many tiles (measured).
-WEIGHTS_OF_A_POINT = {"winograd": 64, "winograd weights": 24}
+# By F(4x4) a tile is four of F(2x2) and takes 36 products in place of 64. To read the weights of a
+# point, to lay them out and read them, or to join its sums to a gradient for the weights takes as
+# long as the products of so many tiles (measured).
+READ, LAID_OUT, JOINED = 30, 80, 24
 LEAST_POSITIONS = 32    # of a sum that is cut into lanes
 
 
-def relax(p: Program) -> Program:
-    """The program with definitions that are faster to compute."""
+def relax(p: Program, steady: set[int]) -> Program:
+    """The program with definitions that are faster to compute; `steady` numbers the nodes (by id)
+    that keep their values while it runs again."""
     done: dict[int, Node] = {}
     for node in topological(p.outputs):
         new = rebuild(node, tuple(done[id(i)] for i in node.inputs))
         if node.op.name == "contract":
             with at_source(new.source):
-                new = _relaxed(new)
+                new = _relaxed(new, [id(i) in steady for i in node.inputs])
         done[id(node)] = new
     return Program([done.get(id(i), i) for i in p.inputs], [done[id(o)] for o in p.outputs], p.name)
 
 
-def _relaxed(node: Node) -> Node:
+def _relaxed(node: Node, steady: list[bool]) -> Node:
     d = definition_of(node)
     if d.body.op != "reduce":
         return node
     kind, bound = d.body.attr
-    if kind in WEIGHTS_OF_A_POINT and _gains(d):
+    if kind in ("winograd", "winograd weights") and _gains(d, steady):
         body = expr.reduce(f"{kind} 4x4", bound, *d.body.args)
     elif kind == "dot" and _lies_along(node, d):
         body = expr.reduce("sum", bound, d.body.args[0] * d.body.args[1])
@@ -55,14 +57,14 @@ def _relaxed(node: Node) -> Node:
     return define(Definition(d.operands, d.axes, body), node.inputs)
 
 
-def _gains(d: Definition) -> bool:
+def _gains(d: Definition, steady: list[bool]) -> bool:
     """Whether a convolution takes less time by tiles of 4 x 4 pixels than by tiles of 2 x 2."""
     kind, bound = d.body.attr
-    over = bound
+    over, more = bound, JOINED
     if kind == "winograd":
         weights, = (e for e in d.body.args if d.axes[-1] in expr.free_axes(e))
         over = tuple(a for a in d.axes if a not in expr.free_axes(weights))
-    more = WEIGHTS_OF_A_POINT[kind]
+        more = READ if steady[weights.attr[0]] else LAID_OUT
     return 36 * (_tiles(over, 4) + more) < 16 * (_tiles(over, 2) + more)
 
 

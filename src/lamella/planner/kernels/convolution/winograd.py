@@ -31,7 +31,7 @@ NEAR = 1 << 17          # elements of transformed tiles that a task keeps, about
 MOST_TILES = 48         # of a task
 LEAST_TASKS = 8
 LINE = 16               # elements of a cache line
-STRIP = 64              # channels of a panel that one task lays out
+STRIP = 64              # channels of a panel that one task lays out, LINE where tasks are few
 ALGORITHMS = {"winograd": F2, "winograd 4x4": F4}     # by what the reduction is called
 
 
@@ -97,27 +97,29 @@ class _Winograd:
         node = self.packing.buffer(F32, axes, "transformed weights")
         found = strides(node, axes)
         b = Builder(self.nest, self.buffers)
-        strips = -(-self.depth // STRIP)
+        outer = upper(product(a.attr[1] for a in self.batch)) * self.panels
+        strip = STRIP if outer * self.depth >= LEAST_TASKS * STRIP else LINE
+        strips = -(-self.depth // strip)
         n_strips, n_panels = b.size(("strips",), strips), b.size(("panels",), self.panels)
         depth, task = b.size(("depth",), self.depth), index_var("task")
-        low, at = task % n_strips * STRIP, task // n_strips % n_panels
+        low, at = task % n_strips * strip, task // n_strips % n_panels
         places = decode(task // n_strips // n_panels,
                         [(a, b.size(("batch", n), a.attr[1])) for n, a in enumerate(self.batch)])
         source = read_through(b, self.weights, self.filter, places)
         name = b.operand(node, 0, F32, writes=True)
         base = b.address(name, {a: found[a] for a in self.batch}, places) + \
             at * depth * (self.points * self.width)
-        plain = b.scratch(F32, lit(9 * STRIP * self.width, dtypes.index))
-        high = scalar.minimum(low + STRIP, depth)
+        plain = b.scratch(F32, lit(9 * strip * self.width, dtypes.index))
+        high = scalar.minimum(low + strip, depth)
         tap, c, v = index_var("tap"), index_var("c"), index_var("v")
         start = source.start
         for step, line, axis in zip((tap // 3, tap % 3), self.image.lines, self.taps, strict=True):
             k = 2 - step if line.flipped else step
             start = start + k * b.size((name, axis), self.weights.stride(axis))
         lay = lay_out(source._replace(start=start),
-                      Target(plain, F32, tap * (STRIP * self.width), self.width),
+                      Target(plain, F32, tap * (strip * self.width), self.width),
                       at * self.width, b.size(("count",), self.n), low, high)
-        taps = [[expr.load(plain, (k * 3 + m) * (STRIP * self.width) + (c - low) * self.width + v,
+        taps = [[expr.load(plain, (k * 3 + m) * (strip * self.width) + (c - low) * self.width + v,
                            F32, LANES) for m in range(3)] for k in range(3)]
         sets, values = transformed(taps, self.algorithm.of_weights)
         stores = [Store(name, base + (depth * p + c) * self.width + v, value)
