@@ -22,6 +22,7 @@ from .host import schedule_host
 from .memory.alias import share_bytes
 from .memory.budget import Budget, Point, fits, keep, points, settle
 from .memory.liveness import temporaries
+from .memory.trail import Divider
 from .plan import Branch, Buffer, Copy, Loop, Plan, Step
 from .pricing.cost import price
 from .prologue import hoist
@@ -48,13 +49,15 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
     if budget is not None and not fits(plan, budget):
         plan.steps, whole = first, plan
         plan = keep([partial(_planned, program, scheduler, donated, fixed, fused, MUCH),
-                     lambda: whole], budget)
+                     lambda: whole], budget, _divider(scheduler))
     share_bytes(plan)
     plan.steps = _without_vain_copies(plan.steps)
     if _has_parts(program):
         for launch in plan.launches():
             launch.kernel = on_machine(launch.kernel)
     price(plan)
+    for launch in plan.launches():
+        launch.origin = None
     return plan
 
 
@@ -69,8 +72,14 @@ def memory_curve(program: Program, target, donated: frozenset[int] = frozenset()
     found = points(whole, threads, at_most=1)
     whole.steps = first
     for plan in (_planned(program, scheduler, donated, fixed, True, MUCH), whole):
-        found += [p for p in points(plan, threads) if p.peak < found[-1].peak]
+        found += [p for p in points(plan, threads, _divider(scheduler))
+                  if p.peak < found[-1].peak]
     return found
+
+
+def _divider(scheduler: Scheduler) -> Divider | None:
+    """What computes regions in parts; a device's kernels have no sums that go on."""
+    return Divider(scheduler) if scheduler.target.level == "loops" else None
 
 
 def _planned(program: Program, scheduler: Scheduler, donated: frozenset[int],

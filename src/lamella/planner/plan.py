@@ -7,6 +7,7 @@ Sizes are extents: a Plan of a program with symbols is bound to their values by 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from ..base.dtypes import DType
 from ..base.extents import Extent, evaluate
@@ -71,17 +72,19 @@ class Launch:
     `tasks` is the extent of its parallel range, `grain` how many are worth claiming at a time;
     `flops` and `traffic` (bytes read and written) are its price; `names` what it computes;
     `lays_out`: it copies an operand, or writes a table, for another step; `again`: it computes what
-    an earlier step did, so that the bytes need not be kept in between.
+    an earlier step did, so that the bytes need not be kept in between; `origin`: what it was
+    scheduled from, while its plan is sought (planner/schedule.py).
     """
 
-    __slots__ = ("again", "flops", "grain", "kernel", "lays_out", "names", "operands", "sizes",
-                 "source", "tasks", "traffic")
+    __slots__ = ("again", "flops", "grain", "kernel", "lays_out", "names", "operands", "origin",
+                 "sizes", "source", "tasks", "traffic")
 
     def __init__(self, kernel: Kernel, operands: list[Operand], sizes: list[Extent], tasks: Extent,
                  grain: Extent = 1, names: str = "", source=None):
         self.kernel, self.operands, self.sizes = kernel, operands, sizes
         self.tasks, self.grain, self.names, self.source = tasks, grain, names, source
         self.lays_out = self.again = False
+        self.origin: Any = None
         self.flops: Extent = 0
         self.traffic: Extent = 0
 
@@ -144,13 +147,15 @@ class Loop:
     trip, which writes the boolean in `flag`, and ends where that is false.
 
     `carries` pairs (what a trip makes, where the next one reads it): a copy at the body's end says
-    so, which vanishes where both are the same bytes.
+    so, which vanishes where both are the same bytes. `parts`: how many parts of a region the trips
+    compute, those of loops inside together, where the planner made the loop to keep a budget.
     """
 
-    __slots__ = ("body", "carries", "flag", "head", "names", "source", "trips")
+    __slots__ = ("body", "carries", "flag", "head", "names", "parts", "source", "trips")
 
     def __init__(self, trips: Extent | None, names: str = "loop", source=None):
         self.trips, self.names, self.source = trips, names, source
+        self.parts = 0
         self.head: list[Step] = []
         self.body: list[Step] = []
         self.flag: Buffer | None = None

@@ -61,7 +61,13 @@ class Report:
     @property
     def recomputed(self) -> list:
         """The steps that compute again what was computed before, to keep a memory budget."""
-        return [s for s in self.plan.steps if isinstance(s, Launch | Copy) and s.again]
+        return [s for s in Order(self.plan.steps).leaves
+                if isinstance(s, Launch | Copy) and s.again]
+
+    @property
+    def in_parts(self) -> list[Loop]:
+        """The regions that are computed in parts, to keep a memory budget."""
+        return [s for s in self.plan.steps if isinstance(s, Loop) and s.parts]
 
     @property
     def flops(self) -> int:
@@ -127,13 +133,27 @@ class Report:
             lines.append(f"  host calls   {len(self.hosts):>12}   at most "
                          f"{bytes_text(self.workspace)} of their own beside the peak{own}")
         if self.recomputed:
-            flops = sum(evaluate(s.flops, self.env) for s in self.recomputed)
+            flops = self._total(lambda s: evaluate(s.flops, self.env) if getattr(
+                s, "again", False) else 0)
             lines.append(f"  recomputed   {len(self.recomputed):>12}   steps, "
                          f"{count_text(flops)}flop, to keep the budget")
+        lines += self._parts_lines()
         if self.plan.symbols:
             f = self.formulas()
             lines += [f"  flops(...)   {f['flops']}", f"  traffic(...) {f['traffic']}"]
         return "\n".join(lines)
+
+    def _parts_lines(self) -> list[str]:
+        """A line for each region in parts: how many, of what, its lines, and whose weights."""
+        out = []
+        for loop in self.in_parts:
+            steps = Order([loop]).leaves[:-1]
+            lines = dict.fromkeys(render(s.source) for s in steps if getattr(s, "source", None))
+            read = dict.fromkeys(b.label for s in steps for b in s.buffers()
+                                 if b.role == "argument")
+            out.append(f"  in parts     {loop.parts:>12}   {len(steps)} steps of "
+                       f"{', '.join(lines)}{' with ' if read else ''}{_few(list(read))}")
+        return out
 
     def kernels(self) -> str:
         """A table of the steps: what each computes, its operations, bytes and predicted time; of
@@ -207,6 +227,12 @@ class Report:
             lines.append(f"{i.offset:>10} {bytes_text(i.size):>9} |{bar:<{width}}| "
                          f"{i.buffer.label}")
         return "\n".join(lines)
+
+
+def _few(names: list[str], most: int = 4) -> str:
+    """Some names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def count_text(n: int) -> str:

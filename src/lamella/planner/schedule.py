@@ -6,7 +6,7 @@ signature; groups of one signature are scheduled once, and share their kernels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..ir.node import Node
 from .groups.access import stored
@@ -39,7 +39,12 @@ class Scheduler:
         if found is None:
             found = self._known[key] = self._scheduled(group, fusion, kept, buffers), own, group
         steps, theirs, like = found
-        return _over(steps, dict(zip(map(id, theirs), own, strict=True)), like, group)
+        made = _over(steps, dict(zip(map(id, theirs), own, strict=True)), like, group)
+        origin = Origin(group, fusion, kept, buffers, made)
+        for s in made:
+            if isinstance(s, Launch):
+                s.origin = origin
+        return made
 
     def _scheduled(self, group: Group, fusion: Fusion, kept: set[int],
                    buffers: Buffers) -> Sequence[Step]:
@@ -56,6 +61,33 @@ class Scheduler:
             shape = group.seeds[0].node.shape
             group.domain = (shape[:-1], shape[-1]) if shape else ((), 1)
         return templates.rows(nest, buffers, fusion, self.target)
+
+
+class Origin:
+    """What launches were scheduled from: a group and, of each stored node that it touches (by id),
+    the buffer; `count` are the launches of the group that lay nothing out."""
+
+    __slots__ = ("at", "count", "fusion", "group", "kept")
+
+    def __init__(self, group: Group, fusion: Fusion, kept: set[int], buffers: Buffers, made):
+        self.group, self.fusion, self.kept = group, fusion, kept
+        bases = [*(fusion.access[id(n)].base for n in group.reads() if id(n) in fusion.access),
+                 *(s.node for s in group.seeds)]
+        self.at = {id(n): buffers[id(n)] for n in bases if id(n) in buffers}
+        self.count = sum(not getattr(s, "lays_out", False) for s in made)
+
+    def over(self, others: Mapping[int, Buffer]) -> Origin:
+        """The same with other buffers in place of some (by id)."""
+        found = object.__new__(Origin)
+        found.group, found.fusion, found.kept = self.group, self.fusion, self.kept
+        found.at = {n: others.get(id(b), b) for n, b in self.at.items()}
+        found.count = self.count
+        return found
+
+    @property
+    def key(self) -> tuple:
+        """The same for the launches of one run of a group."""
+        return (id(self.group), *map(id, self.at.values()))
 
 
 def _plain_update(group: Group, fusion: Fusion) -> bool:

@@ -22,11 +22,11 @@ from ...lang.loops import LANES, Loop, Prefetch, Set, Store, When, index_var, la
 from ...lang.order import CONTRACT_CHUNK
 from ..groups.group import Fusion
 from ..plan import Launch
-from .nest import Builder, Nest, accumulator, advance, decode
+from .nest import Builder, Nest, accumulator, advance, decode, merged_axes
 from .packing import ZERO, Packing, Side, contiguous, read_through
 from .panel import Target, lay_out, pitch_of, slack
 from .rows import levels_of
-from .tile import Span, Tree, cheap, direct_epilogue, epilogue, fetches
+from .tile import Span, Tree, cheap, direct_epilogue, epilogue, fetches, started
 from .tiling import BEFORE, PLACE, STREAM_AHEAD, TASK, TURNED, Product, choose_tiling
 from .turned import turned_chain
 from .words import Form
@@ -51,13 +51,18 @@ class Contraction:
         self.axes = list(nest.group.seeds[0].definition.axes)
         self.bound = list(self.dot.attr[1])
         self.packing = Packing(nest, self.buffers, self.access, self.bound)
-        reads = [nest.reads[a] for a in self.dot.args]
+        reads = [nest.reads[a] for a in self.dot.args[:2]]
+        self.start = nest.reads[self.dot.args[2]] if self.dot.args[2:] else None
         sides = [Side(r, [a for a in self.axes if a in r.strides], self.bound) for r in reads]
         self.left, self.right = self._oriented(*sides)
         both = set(self.left.axes) & set(self.right.axes)
         self.batch = [a for a in self.axes if a in both]
         self.columns = [a for a in self.axes if a in self.right.axes and a not in both]
         self.rows = [a for a in self.axes if a not in both and a not in self.columns]
+        if self.start is not None:  # a vector of columns is read side by side
+            for run, _, _ in merged_axes(self.columns, [self.start.strides], set())[:-1]:
+                self.batch += run
+                self.columns = [a for a in self.columns if a not in run]
         self.count = product(a.attr[1] for a in self.bound)
         self.steps, self.chunk = self.count, CONTRACT_CHUNK
         self.form: Form | None = None   # of the words that panels hold, if they hold words
@@ -94,7 +99,7 @@ class Contraction:
         side, runs = self.right, self.right.runs(self.columns)
         packed = (BEFORE, TASK) if self._lies_flat(side, self.columns) else (BEFORE,)
         if TASK in packed and self.turns and side.layout(self.columns).along == 1 and \
-                upper(self.m) <= TURNED_ROWS and side.dtype.bytes <= 4 and \
+                self.start is None and upper(self.m) <= TURNED_ROWS and side.dtype.bytes <= 4 and \
                 side.dtype is not dtypes.float16:   # its columns get mixed up at the end of a chain
             packed = (*packed, TURNED)
         if not contiguous(side, self.columns):
@@ -237,8 +242,15 @@ class Contraction:
             sums += self._fetch_ahead(k)
         elif self.written_out and self.way == BEFORE and self.steady:
             sums += self._fetch_next(k)
-        zero = [Set(x, lit(0, self.acc)) for line in self.registers for x in line]
-        return [*before, *zero, *begin, Loop(k, low, high, sums, "serial")]
+        return [*before, *self._begun(), *begin, Loop(k, low, high, sums, "serial")]
+
+    def _begun(self) -> list:
+        """The tile's registers as zeros, or as the sums that a chain goes on from."""
+        zero: list = [Set(x, lit(0, self.acc)) for line in self.registers for x in line]
+        if self.start is None:
+            return zero
+        assert upper(self.count) <= CONTRACT_CHUNK, "a sum goes on within a chunk"
+        return [*zero, *started(self.b, self.start, self.registers, self._spans(), self.places)]
 
     def _turned_chain(self, low: Expr, high: Expr, begin) -> list:
         """As `_chain`, of columns whose positions are neighbours."""

@@ -27,8 +27,8 @@ def schedule_product(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch
     special = WINOGRAD.get(nest.bodies[0].attr[0])
     if special is not None:
         return special(nest, buffers, fusion, target)
-    left, right = nest.bodies[0].args
-    if left is right:  # squares: there are no weights beside windows
+    left, right, *start = nest.bodies[0].args
+    if left is right or start:  # squares: there are no weights beside windows; sums that go on
         return schedule_contraction(nest, buffers, fusion, target)
     windows = windowed(nest)
     if windows is None:

@@ -20,7 +20,7 @@ from ...lang.loops import (
     lane_index,
     trailing_zeros,
 )
-from .nest import Builder, decode, merged_axes, strides_of
+from .nest import Builder, StridedRead, decode, merged_axes, strides_of
 from .rows import levels_of, stores_after
 
 ZERO = lit(0, dtypes.index)
@@ -112,6 +112,28 @@ def _stores(b: Builder, dot: Expr, value: Expr, place: tuple[Expr, Expr],
         strides = strides_of(seed.definition.axes, seed.node.shape, nest.access[id(seed.node)])
         pairs.append((name, b.address(name, strides, places), b.lowered(body, places, memo)))
     return stores_after(pairs, LANES)
+
+
+def started(b: Builder, start: StridedRead, registers: list[list[Expr]],
+            spans: tuple[Span, Span], places: dict[Expr, Expr]) -> list:
+    """The tile's registers as what lies at its places in a stored array, whose columns are
+    neighbours."""
+    rows, columns = spans
+    name = b.operand(start.base, start.offset, start.dtype)
+    runs = [(s, merged_axes(s.axes, [start.strides], set())) for s in spans]
+    out: list = []
+    for r, line in enumerate(registers):
+        at = dict(places)
+        for (span, found), flat in zip(runs, (rows.low + r, columns.low), strict=True):
+            counts = [(last, b.size((span.label, "start", k), e))
+                      for k, (_, e, last) in enumerate(found)]
+            at |= dict.fromkeys(span.axes, ZERO) | decode(flat, counts)
+        place = b.address(name, start.strides, at)
+        sets = [Set(x, expr.load(name, place + v * LANES, start.dtype, LANES,
+                                 columns.low + v * LANES + lane_index() < columns.high, 0))
+                for v, x in enumerate(line)]
+        out += [When(rows.low + r < rows.high, sets)] if r else sets
+    return out
 
 
 class Tree:

@@ -94,6 +94,7 @@ def over(step: Step, others: Mapping[int, Buffer]) -> Step:
         made = Launch(step.kernel, operands, step.sizes, step.tasks, step.grain, step.names,
                       step.source)
         made.lays_out, made.again = step.lays_out, step.again
+        made.origin = None if step.origin is None else step.origin.over(others)
     elif isinstance(step, Copy):
         made = Copy(other(step.source_buffer), other(step.target), step.names, step.source)
         made.again = step.again

@@ -1,14 +1,13 @@
 """The search for a plan within a memory budget: a second order of steps, and values made again.
 
-It goes one trail that does not depend on the budget: a limit sinks by a few percent, and for each a
-plan is sought that keeps it (`planner/memory/search.py`). The budget takes the first plan of the
-trail that keeps it, so that a smaller budget never has a larger peak; the smallest plan of the
-trail is the floor.
+It goes one trail that does not depend on the budget (`planner/memory/trail.py`). The budget takes
+the first plan of the trail that keeps it, so that a smaller budget never has a larger peak; the
+smallest plan of the trail is the floor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from ...base.errors import BudgetError
@@ -17,16 +16,11 @@ from ...base.source import render
 from ..plan import Buffer, Order, Plan
 from .alias import may_lie_over
 from .liveness import Draft, temporaries
-from .occupancy import Occupancy
 from .peak import Memory, bytes_text
 from .place import aligned
-from .recompute import with_repeats
+from .regions import MOST
 from .reorder import reordered
-from .search import Search
-from .units import work_of
-
-_SINK = 0.05     # how far a limit lies below the peak before it, at first
-_LEAST = 0.006   # and at last: then nothing helps any more
+from .trail import Divider, trail
 
 
 class Budget:
@@ -55,7 +49,8 @@ def fits(plan: Plan, budget: Budget) -> bool:
     return Draft(plan, plan.steps, env).memory(budget.threads).peak <= budget.bytes
 
 
-def keep(makers: Sequence[Callable[[], Plan]], budget: Budget) -> Plan:
+def keep(makers: Sequence[Callable[[], Plan]], budget: Budget,
+         divider: Divider | None = None) -> Plan:
     """A plan that keeps the budget: of those that are made, whose values do not share bytes yet,
     the first for which steps are found; BudgetError where none are, at once where no plan of these
     kernels can."""
@@ -66,9 +61,9 @@ def keep(makers: Sequence[Callable[[], Plan]], budget: Budget) -> Plan:
         plan = make()
         env = {s.name: s.high for s in plan.symbols}
         begun = Draft(plan, plan.steps, env)
-        needed = least_bytes(begun, budget.threads)
+        needed = least_bytes(begun, budget.threads, divider)
         first, bound = first or begun, min(bound or needed, needed)
-        for draft, memory in smaller(trail(plan, env), budget.threads) \
+        for draft, memory in smaller(trail(begun, divider), budget.threads) \
                 if needed <= budget.bytes else ():
             if memory.peak <= budget.bytes:
                 plan.steps, plan.temporaries = draft.steps, temporaries(draft.steps)
@@ -101,37 +96,21 @@ class Point:
         self.peak, self.seconds, self.again = peak, seconds, again
 
 
-def points(plan: Plan, threads: int, at_most: int | None = None) -> list[Point]:
+def points(plan: Plan, threads: int, divider: Divider | None = None,
+           at_most: int | None = None) -> list[Point]:
     """The plans that budgets choose from, the fastest first; the last one is the floor."""
-    env = {s.name: s.high for s in plan.symbols}
+    begun = Draft(plan, plan.steps, {s.name: s.high for s in plan.symbols})
     return [Point(memory.peak, sum(map(draft.seconds, range(len(draft.steps)))),
-                  sum(getattr(s, "again", False) for s in draft.steps))
-            for draft, memory in islice(smaller(trail(plan, env), threads), at_most)]
-
-
-def trail(plan: Plan, env: Mapping[str, int]) -> Iterator[Draft]:
-    """Drafts of the plan, each within a limit that sinks."""
-    draft = Draft(plan, plan.steps, env)
-    yield draft
-    other = reordered(draft)
-    if other.peak < draft.peak:
-        draft = other
-        yield draft
-    occupancy = Occupancy(work_of(draft))
-    search = Search(occupancy)
-    sink = _SINK
-    while sink >= _LEAST:
-        if search.below(int(occupancy.peak * (1 - sink))):
-            yield with_repeats(draft, occupancy)
-        else:
-            sink /= 2
+                  sum(getattr(s, "again", False) for s in Order(draft.steps).leaves))
+            for draft, memory in islice(smaller(trail(begun, divider), threads), at_most)]
 
 
 # ---- what a refusal says ------------------------------------------------------------------------
 
-def least_bytes(draft: Draft, threads: int) -> int:
+def least_bytes(draft: Draft, threads: int, divider: Divider | None = None) -> int:
     """Bytes that no plan of these kernels can do without: arguments, constants, scratch, and the
-    results or all that some step reads and writes, whichever is more.
+    results or all that some step reads and writes, whichever is more; of what a step can read and
+    write in parts, one part.
 
     Counted are values that cannot lie in the bytes of a donated argument (of the same size), and
     of a step's results those that cannot be written over what it reads.
@@ -148,7 +127,11 @@ def least_bytes(draft: Draft, threads: int) -> int:
         owners = {id(b.root): b.root for b in s.buffers()}
         held = [b for b in owners.values() if b.role in ("temporary", "result")
                 and size(b) not in given and not may_lie_over(s, b)]
-        most = max(most, sum(map(size, held)))
+        whole = sum(map(size, held))
+        parts = [] if divider is None or whole <= most else divider.regions.parts_of(s)
+        most = max(most, min([whole, *(
+            sum(size(b) // (MOST if id(b) in apart else 1) for b in held if id(b) not in spared)
+            for apart, spared in parts)]))
     found = draft.memory(threads)
     return found.arguments + found.constants + found.scratch + most
 
@@ -160,7 +143,7 @@ def _refusal(budget: Budget, first: Draft, bound: int, floor: tuple[Memory, Draf
             f"{bytes_text(whole.results)}, temporaries {bytes_text(whole.temporaries)}. ")
     if floor is not None:
         memory, draft = floor
-        said += (f"The smallest plan found, with values computed again, needs "
+        said += (f"The smallest plan found, with values computed again or in parts, needs "
                  f"{bytes_text(memory.peak)} ({memory.peak} bytes){_pin(draft)}; ")
     return (f"{said}no plan of these kernels needs less than {bytes_text(bound)} ({bound} bytes)"
             f"{'' if floor else _pin(first)}; a smaller batch needs less")

@@ -113,6 +113,8 @@ class Draft:
 
 
 def _seconds(step: Step, env: Mapping[str, int]) -> float:
+    if isinstance(step, Loop) and step.trips is not None:
+        return evaluate(step.trips, env) * sum(_seconds(s, env) for s in step.body)
     flops = evaluate(flops_of(step), env) if isinstance(step, Launch) else 0
     kind = step.kernel.name if isinstance(step, Launch) else "copy"
     traffic = sum(evaluate(b.bytes, env) for b in {id(b): b for b in step.buffers()}.values())

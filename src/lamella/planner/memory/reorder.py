@@ -93,33 +93,33 @@ def _users(draft: Draft, work: Work) -> list[list[int]]:
     """The units that must come behind each."""
     place = {s: k for k, u in enumerate(work.units) for s in u.steps}
     found: list[set[int]] = [set() for _ in work.units]
-    for s, before in enumerate(_needs(draft)):
+    for s, before in enumerate(needs(draft)):
         for b in before:
             found[place[b]].add(place[s])
     return [sorted(n - {k}) for k, n in enumerate(found)]
 
 
-def _needs(draft: Draft) -> list[set[int]]:
+def needs(draft: Draft) -> list[set[int]]:
     """The steps that must come before each: writers of what it reads, and whoever touched what it
     writes; a step that takes a donated argument's bytes behind the argument's readers. Calls of
     host functions keep their order."""
-    needs: list[set[int]] = [set() for _ in draft.steps]
+    found: list[set[int]] = [set() for _ in draft.steps]
     for h in draft.histories.values():
         written = -1
         readers: list[int] = []
         for k in h.uses():
             writes = k in h.writes
             if written >= 0:
-                needs[k].add(written)
+                found[k].add(written)
             if writes:
-                needs[k] |= set(readers)
+                found[k] |= set(readers)
                 written, readers = k, []
             else:
                 readers.append(k)
         heir = draft.heirs.get(id(h.buffer))
         if heir is not None:
-            needs[heir] |= {k for k in h.reads if k < heir}
+            found[heir] |= {k for k in h.reads if k < heir}
     calls = [k for k, s in enumerate(draft.steps) if isinstance(s, Host)]
     for before, k in zip(calls, calls[1:], strict=False):
-        needs[k].add(before)
-    return [n - {k} for k, n in enumerate(needs)]
+        found[k].add(before)
+    return [n - {k} for k, n in enumerate(found)]

@@ -7,12 +7,13 @@ an elementary function one); bytes count each operand's elements that the step t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from ...base.extents import Extent, Size, evaluate, upper
 from ...lang import expr
+from ...lang.loops import Kernel, Set, Store, When
 from ...lang.loops import Loop as KernelLoop
-from ...lang.loops import Set, Store, When
 from ..plan import Branch, Launch, Loop, Plan
 
 _FREE = frozenset({"cast", "bitcast", "where", "stop_gradient"})
@@ -48,12 +49,14 @@ def _map_flops(step: Launch) -> Extent:
             elements = o.buffer.count
     largest = max((o.buffer.count for o in step.operands if isinstance(o.buffer.count, int)),
                   default=elements)
-    counted = _operations(step.kernel.body)
+    counted = _operations(step.kernel)
     return counted * (largest if isinstance(largest, int) and isinstance(elements, int)
                       else elements)
 
 
-def _operations(body: list) -> int:
+@lru_cache(4096)
+def _operations(kernel: Kernel) -> int:
+    """Scalar operations on numbers that a kernel states, each once."""
     found: set[expr.Expr] = set()
 
     def visit(statements: list) -> None:
@@ -64,7 +67,7 @@ def _operations(body: list) -> int:
                 found.update(e for e in expr.walk(s.value) if not isinstance(e.op, str)
                              and e.dtype.is_float and e.op.name not in _FREE)
 
-    visit(body)
+    visit(kernel.body)
     return len(found)
 
 

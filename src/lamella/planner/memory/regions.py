@@ -1,0 +1,279 @@
+"""Regions of a draft that can be computed in parts: which groups, and what that saves and costs.
+
+A region is a set of groups whose values share an outermost axis: the rows of a layer's wide hidden
+values, of logits, or a whole batch. It is grown around the step that needs most, from groups that
+read or write the same values part by part. What of its values nobody else reads needs the bytes of
+one part only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ...base.extents import evaluate
+from ..groups.carried import Count, positions_of, sums
+from ..groups.group import Group
+from ..groups.ways import Way, ways_of
+from ..plan import Step
+from ..schedule import Origin
+from .liveness import Draft
+from .reorder import needs
+
+COUNTS = (2, 4, 8, 16, 32)
+MOST = max(COUNTS)
+_OUTER = 2          # numbers of chunks for which an outer loop is tried
+_LAUNCH = 2e-6      # seconds of one more launch
+_BYTE = 1e-10       # and of a byte moved once more
+
+
+class Item:
+    """Steps of a draft that are one run of a group (`origin`), or one step of another kind."""
+
+    __slots__ = ("origin", "steps")
+
+    def __init__(self, steps: list[int], origin: Origin | None):
+        self.steps, self.origin = steps, origin
+
+
+class Member:
+    """An item of a region, and the way it is computed in parts. Buffers by id: read in `parts` or
+    `whole`, and those that it `makes`."""
+
+    __slots__ = ("item", "makes", "parts", "way", "whole")
+
+    def __init__(self, item: int, origin: Origin, way: Way):
+        self.item, self.way = item, way
+        at = origin.at
+        self.parts = {id(at[n]) for n in way.parts}
+        self.whole = {id(at[n]) for n in way.whole}
+        self.makes = {id(at[id(s.node)]) for s in origin.group.seeds if id(s.node) in origin.kept}
+
+    @property
+    def apart(self) -> set[int]:
+        """The buffers of which a part reads or writes a part."""
+        return self.parts if self.way.summed else self.parts | self.makes
+
+
+class Region:
+    """Members in order, and the other items (of all `items`): those that come `before` and `after`.
+    `peak` and `price` are what the draft is thought to need, and the seconds that parts cost."""
+
+    __slots__ = ("after", "before", "count", "items", "members", "peak", "price")
+
+    def __init__(self, items: list[Item], count: Count, before: list[int], members: list[Member],
+                 after: list[int]):
+        self.items, self.count = items, count
+        self.before, self.members, self.after = before, members, after
+        self.peak = 0
+        self.price = 0.0
+
+
+class Regions:
+    """Finds regions; remembers the ways in which groups can be computed in parts."""
+
+    def __init__(self) -> None:
+        self._ways: dict[int, tuple[Group, list[Way]]] = {}
+
+    def ways(self, origin: Origin | None) -> list[Way]:
+        """The ways of a group."""
+        if origin is None:
+            return []
+        known = self._ways.get(id(origin.group))
+        if known is None:
+            known = self._ways[id(origin.group)] = \
+                origin.group, ways_of(origin.group, origin.fusion)
+        return known[1]
+
+    def parts_of(self, step: Any) -> list[tuple[set[int], set[int]]]:
+        """For each way in which a step can be done in parts: the buffers (by id) of which it needs
+        a part at a time, and those that it does not need then."""
+        found = []
+        for m in self._members(0, Item([], getattr(step, "origin", None))):
+            others = {id(b) for b in step.buffers()} - m.parts - m.whole - m.makes
+            found.append((m.apart, others | (m.makes if m.way.summed else set())))
+        return found
+
+    def around_peak(self, draft: Draft) -> list[Region]:
+        """Regions around the step that needs most, which are thought to need less in parts."""
+        return [r for r in self.around(draft, int(draft.live.argmax())) if r.peak < draft.peak] \
+            if draft.steps else []
+
+    def around(self, draft: Draft, step: int) -> Iterator[Region]:
+        """Regions that have a step in them, large and small, in many and in few parts."""
+        items = _items(draft)
+        of = {k: n for n, item in enumerate(items) for k in item.steps}
+        before: list[set[int]] = [set() for _ in items]
+        for k, found in enumerate(needs(draft)):
+            before[of[k]] |= {of[b] for b in found}
+        pivot = of[step]
+        sizes = _Sizes(draft, items, of)
+        members = [self._members(k, item) for k, item in enumerate(items)]
+        seen: set[tuple] = set()
+        for count in self._counts(items):
+            offers = [m for those in members for m in those if _divides(m.way, count)]
+            for first in [m for m in offers if m.item == pivot]:
+                for span in product(_outwards(pivot, -1, 0), _outwards(pivot, 1, len(items) - 1)):
+                    region = _region(items, before, span, first, offers, count)
+                    if region is None:
+                        continue
+                    key = count, *(m.item for m in region.members)
+                    if key not in seen:
+                        seen.add(key)
+                        sizes.estimate(region)
+                        yield region
+
+    def _counts(self, items: list[Item]) -> list[Count]:
+        """Numbers of parts: with an outer loop over the chunks of sums that have several."""
+        often: dict[int, int] = {}
+        for item in items:
+            for way in self.ways(item.origin):
+                whole, chunk = positions_of(way) if way.summed else (0, 1)
+                if whole > chunk and whole % chunk == 0:
+                    often[whole // chunk] = often.get(whole // chunk, 0) + 1
+        outer = sorted(often, key=lambda n: (-often[n], n))[:_OUTER]
+        return [Count(1, n) for n in COUNTS] + [
+            Count(o, n // o) for o in outer for n in COUNTS if n > o and n % o == 0]
+
+    def _members(self, number: int, item: Item) -> list[Member]:
+        """An item in each way in which it can be done in parts."""
+        origin = item.origin
+        return [] if origin is None else [Member(number, origin, w) for w in self.ways(origin)]
+
+
+def _divides(way: Way, count: Count) -> bool:
+    """Whether there are so many equal parts."""
+    return way.extent > 0 and way.extent % count.all == 0 and (
+        not way.summed or sums(way, count) > 0)
+
+
+def _region(items: list[Item], needed: list[set[int]], span: tuple[int, int], pivot: Member,
+            offers: list[Member], count: Count) -> Region | None:
+    """What can run in parts together with the pivot, of the items of a span: what shares values
+    with it part by part. None of them needs a whole that another makes, or what comes behind."""
+    joined = _joined(span, pivot, offers)
+    before: list[int] = []
+    members: list[Member] = []
+    after: list[int] = []
+    inside, behind = set(), set()   # type: set[int], set[int]
+    made, added = set(), set()      # type: set[int], set[int]
+    for k in range(span[0], span[1] + 1):
+        m = joined.get(k)
+        if m is not None and not needed[k] & behind and not m.whole & (made | added) and \
+                not m.parts & added:
+            members.append(m)
+            inside.add(k)
+            (added if m.way.summed else made).update(m.makes)
+        elif m is not None or needed[k] & (behind | inside):
+            after.append(k)
+            behind.add(k)
+        else:
+            before.append(k)
+    if len(members) < 2 or pivot.item not in inside:
+        return None
+    return Region(items, count, [*range(span[0]), *before], members,
+                  [*after, *range(span[1] + 1, len(items))])
+
+
+def _joined(span: tuple[int, int], pivot: Member, offers: list[Member]) -> dict[int, Member]:
+    """Members by item: the pivot, and those that share with one of them what they read and write
+    in parts."""
+    found, shared = {pivot.item: pivot}, set(pivot.apart)
+    left = [m for m in offers if span[0] <= m.item <= span[1] and m.item != pivot.item]
+    grown = True
+    while grown:
+        grown = False
+        rest = []
+        for m in left:
+            if m.item in found:
+                continue
+            if m.apart & shared:
+                found[m.item] = m
+                shared |= m.apart
+                grown = True
+            else:
+                rest.append(m)
+        left = rest
+    return found
+
+
+def _outwards(at: int, step: int, end: int) -> list[int]:
+    """Places from `at` on outwards, ever farther apart, up to the end."""
+    found, far = [at], 1
+    while (end - at) * step > far:
+        found.append(at + far * step)
+        far = far * 3 // 2 + 1
+    return list(dict.fromkeys([*found, end]))
+
+
+def _items(draft: Draft) -> list[Item]:
+    """The steps of a draft by group; those of a group of which some are missing alone."""
+    steps: list[Any] = draft.steps
+    found: dict[tuple, list[int]] = {}
+    for k, s in enumerate(steps):
+        origin = getattr(s, "origin", None)
+        found.setdefault((k,) if origin is None else origin.key, []).append(k)
+    out: list[Item] = []
+    for those in found.values():
+        origin = getattr(steps[those[0]], "origin", None)
+        if origin is not None and origin.count == sum(not steps[k].lays_out for k in those):
+            out.append(Item(those, origin))
+        else:
+            out += [Item([k], None) for k in those]
+    return sorted(out, key=lambda item: item.steps[-1])
+
+
+class _Sizes:
+    """Bytes alive in a draft's items, and as they would be with a region in parts."""
+
+    def __init__(self, draft: Draft, items: list[Item], of: dict[int, int]):
+        self.draft, self.items = draft, items
+        self.uses: dict[int, list[int]] = {}
+        self.size: dict[int, int] = {}
+        self.laid: set[int] = set()     # what is laid out for a group
+        for i, h in draft.histories.items():
+            if draft.rents(h.buffer):
+                owner = draft.owner.get(i, i)
+                self.uses.setdefault(owner, []).extend(of[k] for k in h.uses())
+                self.size[owner] = max(self.size.get(owner, 0), h.bytes)
+                if all(_lays_out(draft.steps[k]) for k in h.writes):
+                    self.laid.add(owner)
+
+    def estimate(self, region: Region) -> None:
+        """State about what a region needs and costs."""
+        parts = region.count.all
+        number = {m.item: n for n, m in enumerate(region.members)}
+        place = {k: n for n, k in enumerate((*region.before, -1, *region.after))}
+        loop = place[-1]
+        during = np.zeros(len(place) + 1, np.int64)
+        within = np.zeros(len(number) + 1, np.int64)
+        moved = 0
+        for i, uses in self.uses.items():
+            size = self.size[i]
+            if all(k in number for k in uses):
+                at, change = [number[k] for k in uses], within
+                if i in self.laid:
+                    moved += size * (parts - 1)
+                else:
+                    size = -(-size // parts)
+            else:
+                at, change = [loop if k in number else place[k] for k in uses], during
+            change[min(at)] += size
+            change[max(at) + 1] -= size
+        carried = sum(self._carried(m, region.count) for m in region.members if m.way.summed)
+        during = np.cumsum(during)
+        during[loop] += int(np.cumsum(within).max()) + carried
+        region.peak = int(during.max()) + self.draft.own
+        region.price = (parts - 1) * len(number) * _LAUNCH + \
+            (moved + 2 * carried * parts) * _BYTE
+
+    def _carried(self, m: Member, count: Count) -> int:
+        """Bytes of what a sum carries on."""
+        return evaluate(m.way.group.seeds[0].node.type.bytes, self.draft.env) * sums(m.way, count)
+
+
+def _lays_out(step: Step) -> bool:
+    return getattr(step, "lays_out", False)
