@@ -157,7 +157,9 @@ class Memory(Values):
         return Value(first, lanes, depth, steady)
 
     def _pointer(self, buffer: Buffer, uniform: Terms) -> Value:
-        """base + the terms, those of outer scopes first; without the constant term."""
+        """base + the terms, those of outer scopes first; without the constant term. From inside of
+        a loop nobody looks through sums from outside of it (`freeze`): LLVM's loop strength
+        reduction would spend more time on what they are made of than all else takes."""
         levels: dict[int, list[Value]] = {}
         for m, c in uniform.items():
             if m:
@@ -165,10 +167,13 @@ class Memory(Values):
                 levels.setdefault(v.depth, []).append(v)
         pointer, depth, steady = self.base(buffer), 0, True
         kind = memory_type(buffer.dtype)
+        last = max(levels, default=0)
         for level in sorted(levels):
             v = self._sum(levels[level])
             depth, steady = self.place(max(depth, v.depth)), steady and v.steady
-            pointer = self.once(f"getelementptr {kind}, ptr {pointer}, i64 {v.text}", depth)
+            step = self.once(f"freeze i64 {v.text}", v.depth) if level < last and (
+                level or len(levels[level]) > 1) else v.text
+            pointer = self.once(f"getelementptr {kind}, ptr {pointer}, i64 {step}", depth)
         return Value(pointer, 1, depth, steady)
 
     def _offsets(self, linear: Terms, rest: Terms) -> Value:

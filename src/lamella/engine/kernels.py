@@ -1,15 +1,14 @@
 """Kernels to machine code: each distinct kernel is compiled once and remembered.
 
 Two kernels are the same when their statements are the same interned expressions; then not even
-their text is made again. What is new is compiled in a module for each core, through the object
-cache.
+their text is made again. What is new is compiled in modules of some length, by all cores, through
+the object cache.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ..base import knobs
 from ..codegen.emit import Source, emit, module
@@ -17,10 +16,9 @@ from ..codegen.target import Target, detect
 from ..lang.loops import Kernel, structure
 from ..lang.order import VERSION
 from ..runtime import cache, llvm
-from ..runtime.cores import cores
 from .cuts import remembered
 
-WORTH = 400_000         # characters of LLVM text that are worth a process of their own
+LENGTH = 60_000         # characters of LLVM text, about, that make a module
 
 _lock = threading.RLock()
 _known: dict[tuple, Compiled] = {}
@@ -57,45 +55,72 @@ def compile_kernels(kernels: Sequence[Kernel]) -> list[Compiled]:
     """The compiled form of each kernel; all new ones are compiled together."""
     keys = {i: key_of(k) for i, k in {id(k): k for k in kernels}.items()}
     with _lock:
-        missing = {keys[id(k)]: k for k in kernels if keys[id(k)] not in _known}
-        if missing:
-            _compile(missing)
+        if any(key not in _known for key in keys.values()):
+            with Compilation() as new:
+                for k in kernels:
+                    new.add(k)
+                new.finish()
         return [_known[keys[id(k)]] for k in kernels]
 
 
-def _compile(missing: dict[tuple, Kernel]) -> None:
-    t = target()
-    options: dict[str, Any] = {"cpu": t.cpu, "features": frozenset(t.features), "level": 1,
-                               "numerics": str(VERSION)}
-    sources = {key: emit(kernel, t) for key, kernel in missing.items()}
-    parts = _parts({s.name: s for s in sources.values()}.values())
-    texts = [module(part) for part in parts]
-    found: dict[str, Compiled] = {}
-    for part, text, code in zip(parts, texts, cache.compiled_all(texts, **options), strict=True):
-        place = cache.key(text, **options)
-        for name, address in llvm.load(code, [s.name for s in part]).items():
-            found[name] = Compiled(name, place, address)
-    for key, source in sources.items():
-        _known[key] = found[source.name]
-    counters["kernels"] += len(found)
-    counters["modules"] += len(parts)
-    if knobs.logs("compile"):
-        print(f"lamella: compiled {len(found)} kernels: "
-              f"{', '.join(k.name for k in missing.values())}")
+class Compilation:
+    """New kernels on their way to machine code, in modules of some length: the cores that are idle
+    begin with them while more are added. To be used as a context."""
 
+    def __init__(self):
+        t = target()
+        self._objects = cache.Objects(cpu=t.cpu, features=t.features, level=1,
+                                      numerics=str(VERSION))
+        self._sources: dict[tuple, Source] = {}
+        self._names: dict[str, str] = {}        # of functions: the keys of their modules
+        self._open: dict[str, Source] = {}      # functions of the module that is not yet whole
+        self._length = 0
+        self.kernels: list[Kernel] = []
 
-def _parts(sources: Iterable[Source]) -> list[list[Source]]:
-    """The sources as modules of much the same length, where they are long one for each core."""
-    ordered = sorted(sources, key=lambda s: -len(s.body))
-    total = sum(len(s.body) for s in ordered)
-    count = max(1, min(cores(), len(ordered), total // WORTH))
-    parts: list[list[Source]] = [[] for _ in range(count)]
-    lengths = [0] * len(parts)
-    for s in ordered:
-        k = lengths.index(min(lengths))
-        parts[k].append(s)
-        lengths[k] += len(s.body)
-    return parts
+    def __enter__(self) -> Compilation:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._objects.__exit__(*error)
+
+    def add(self, kernel: Kernel) -> None:
+        """One kernel more; nothing happens where it is known."""
+        key = key_of(kernel)
+        if key in _known or key in self._sources:
+            return
+        source = self._sources[key] = emit(kernel, target())
+        self.kernels.append(kernel)
+        if source.name in self._names or source.name in self._open:
+            return
+        self._open[source.name] = source
+        self._length += len(source.body)
+        if self._length > LENGTH:
+            self._close()
+
+    def _close(self) -> None:
+        """The module is whole."""
+        if self._open:
+            place = self._objects.add(module([*self._open.values()]))
+            self._names |= dict.fromkeys(self._open, place)
+            self._open, self._length = {}, 0
+
+    def finish(self) -> None:
+        """All kernels known by their addresses."""
+        self._close()
+        codes = self._objects.finish()
+        modules: dict[str, list[str]] = {}
+        for name, place in self._names.items():
+            modules.setdefault(place, []).append(name)
+        found = {name: Compiled(name, place, address) for place, names in modules.items()
+                 for name, address in llvm.load(codes[place], names).items()}
+        with _lock:
+            for key, source in self._sources.items():
+                _known.setdefault(key, found[source.name])
+            counters["kernels"] += len(found)
+            counters["modules"] += len(modules)
+        if found and knobs.logs("compile"):
+            print(f"lamella: compiled {len(found)} kernels: "
+                  f"{', '.join(k.name for k in self.kernels)}")
 
 
 def names_of(kernels: Sequence[Kernel]) -> list[tuple[str, str]]:

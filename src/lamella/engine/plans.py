@@ -35,21 +35,29 @@ def executable(program: Program, donated: frozenset[int], fixed: Mapping[int, Va
     inputs that never change; a `fast` plan may sum in other orders. BudgetError, before anything is
     compiled, where no plan keeps the budget."""
     key = _key(program, donated, frozenset(fixed), budget, fast)
-    kept = _kept(key, program)
-    plan = kept or build_plan(program, kernels.target(), donated, frozenset(fixed), budget=budget,
-                              fast=fast)
-    made = Executable(plan, None, fixed)
-    if kept is None:
-        _keep(key, plan)
-    return made
+    plan = _kept(key, program)
+    if plan is not None:
+        return Executable(plan, None, fixed)
+    with kernels.Compilation() as new:
+        plan = build_plan(program, kernels.target(), donated, frozenset(fixed), budget=budget,
+                          fast=fast, ahead=new.add)
+        distinct = _distinct(plan)
+        for kernel in distinct:
+            new.add(kernel)
+        saved = _saved(plan)
+        new.finish()
+    if saved:
+        names = kernels.names_of(distinct)
+        process_cache().put(key, msgspec.msgpack.encode([saved, names]))
+    return Executable(plan, None, fixed)
 
 
-def _keep(key: str, plan: Plan) -> None:
+def _saved(plan: Plan) -> bytes:
+    """The plan as bytes; none where it cannot be."""
     try:
-        data = to_bytes(plan)
+        return to_bytes(plan)
     except Unsavable:
-        return
-    process_cache().put(key, msgspec.msgpack.encode([data, kernels.names_of(_distinct(plan))]))
+        return b""
 
 
 def _kept(key: str, program: Program) -> Plan | None:

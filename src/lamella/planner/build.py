@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from ..base.extents import Size, symbols
 from ..ir.program import Program, programs
 from ..ir.types import tensors
+from ..lang.loops import Kernel
 from ..lang.machine import on_machine
 from .control import schedule_control, temporary
 from .groups import fuse as fusing
@@ -31,7 +33,8 @@ from .schedule import Scheduler
 
 def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
                fixed: frozenset[int] = frozenset(), fused: bool = True,
-               budget: Budget | None = None, fast: bool = False) -> Plan:
+               budget: Budget | None = None, fast: bool = False,
+               ahead: Callable[[Kernel], None] | None = None) -> Plan:
     """The plan of a program: expand -> split (-> relax) -> share -> partition -> fuse ->
     schedule -> hoist -> settle the order -> keep the budget -> share bytes -> price. BudgetError
     where no plan within the budget is found.
@@ -39,9 +42,11 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
     `donated` numbers the inputs whose bytes the plan may reuse, `fixed` those that are the same at
     every call. With `fused` false every op keeps a
     kernel of its own (composites one for all of their parts where that is possible). With `fast`
-    sums may have another order than the program states.
+    sums may have another order than the program states. `ahead` is shown kernels that the plan
+    will have while the rest of it is still being made.
     """
-    scheduler = Scheduler(target, fast)
+    known = budget is None and not _has_parts(program)
+    scheduler = Scheduler(target, fast, ahead if known else None)
     plan = _planned(program, scheduler, donated, fixed, fused, LITTLE)
     first = plan.steps
     if fused:

@@ -6,9 +6,10 @@ signature; groups of one signature are scheduled once, and share their kernels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..ir.node import Node
+from ..lang.loops import Kernel
 from .groups.access import stored
 from .groups.group import Fusion, Group
 from .kernels.counts import with_counts
@@ -23,10 +24,11 @@ Buffers = dict[int, Buffer]   # of stored nodes, by id
 
 class Scheduler:
     """Writes the steps of groups for a target, and remembers them by signature; with `fast` the
-    programs that it is asked for may be summed in other orders than they state."""
+    programs that it is asked for may be summed in other orders than they state. Each new kernel is
+    shown to `ahead`."""
 
-    def __init__(self, target, fast: bool = False):
-        self.target, self.fast = target, fast
+    def __init__(self, target, fast: bool = False, ahead: Callable[[Kernel], None] | None = None):
+        self.target, self.fast, self.ahead = target, fast, ahead
         self._known: dict[tuple, tuple[Sequence[Step], list[Buffer], Group]] = {}
 
     def steps(self, group: Group, fusion: Fusion, kept: set[int],
@@ -38,6 +40,9 @@ class Scheduler:
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self._scheduled(group, fusion, kept, buffers), own, group
+            for s in found[0]:
+                if isinstance(s, Launch) and self.ahead is not None:
+                    self.ahead(s.kernel)
         steps, theirs, like = found
         made = _over(steps, dict(zip(map(id, theirs), own, strict=True)), like, group)
         origin = Origin(group, fusion, kept, buffers, made)

@@ -14,12 +14,13 @@ import logging
 import os
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from lamella.base import knobs
 from lamella.runtime import llvm
-from lamella.runtime.assembler import assemble_all
+from lamella.runtime.assembler import Assembly
 
 _log = logging.getLogger("lamella.cache")
 _MAGIC = b"lamella object 1\n"
@@ -169,19 +170,45 @@ def compiled(text: str, *, cpu: str = "", features=(), level: int = 1, numerics:
     """
     if not cpu:
         cpu, features, _ = llvm.host()
-    code, = compiled_all([text], cpu=cpu, features=features, level=level, numerics=numerics)
-    return code
+    with Objects(cpu=cpu, features=features, level=level, numerics=numerics) as objects:
+        name = objects.add(text)
+        return objects.finish()[name]
 
 
-def compiled_all(texts: Sequence[str], *, cpu: str, features, level: int,
-                 numerics: str) -> list[bytes]:
-    """Object bytes of each text; those that the cache lacks are made at once."""
-    features, cache = frozenset(features), process_cache()
-    names = [key(t, cpu=cpu, features=features, level=level, numerics=numerics) for t in texts]
-    found = {name: cache.get(name) for name in names}
-    missing = {name: text for name, text in zip(names, texts, strict=True) if found[name] is None}
-    made = assemble_all(list(missing.values()), cpu=cpu, features=features, level=level)
-    for name, code in zip(missing, made, strict=True):
-        cache.put(name, code)
-        found[name] = code
-    return [done for name in names if (done := found[name]) is not None]
+class Objects:
+    """Texts on their way to object bytes: what the cache lacks is assembled, by children while the
+    caller does something else. To be used as a context."""
+
+    def __init__(self, *, cpu: str, features: Iterable[str], level: int, numerics: str):
+        self._key = partial(key, cpu=cpu, features=frozenset(features), level=level,
+                            numerics=numerics)
+        self._cache = process_cache()
+        self._assembly = Assembly(cpu=cpu, features=features, level=level)
+        self._missing: list[str] = []
+        self.found: dict[str, bytes] = {}
+
+    def __enter__(self) -> Objects:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._assembly.__exit__(*error)
+
+    def add(self, text: str) -> str:
+        """One text more; the key of its object."""
+        name = self._key(text)
+        if name in self.found or name in self._missing:
+            return name
+        code = self._cache.get(name)
+        if code is not None:
+            self.found[name] = code
+        else:
+            self._missing.append(name)
+            self._assembly.add(text)
+        return name
+
+    def finish(self) -> dict[str, bytes]:
+        """The objects of all texts by their keys."""
+        for name, code in zip(self._missing, self._assembly.finish(), strict=True):
+            self._cache.put(name, code)
+            self.found[name] = code
+        return self.found
