@@ -1,13 +1,16 @@
-"""Convolutions beside PyTorch's and ONNX Runtime's, shape by shape, in turn, in one process.
+"""Convolutions beside PyTorch's, ONNX Runtime's and OpenVINO's, shape by shape, in turn, in one
+process.
 
     python -m bench.convolution [--nets resnet50,resnet18,mobilenet] [--what forward,input,weight]
-                                [--rounds 3] [--seconds 0.1] [--threads 1]
+                                [--rounds 3] [--seconds 0.1] [--threads 1] [--fast]
 
 The distinct shapes of ResNet-50 and MobileNet at 224 x 224, batch 1, and of ResNet-18 at 32 x 32,
 batch 32; float32. `forward` has its weights as constants, as in a model file; `input` and `weight`
-are the gradients. PyTorch takes the better of channels last and channels first, ONNX Runtime runs
-a model of one node with a bound output, forward only. Times are least ones of a call in ms, on one
-thread of its CPU clock (which other work on the machine disturbs less), else of the wall's.
+are the gradients. PyTorch takes the better of channels last and channels first, ONNX Runtime and
+OpenVINO run a model of one node with a bound output, forward only. Times are least ones of a call
+in ms, on one thread of its CPU clock (which other work on the machine disturbs less; OpenVINO works
+on a thread of its own and is held to the wall's), else of the wall's. --fast compiles Lamella's in
+that mode.
 GFLOP/s count every tap, those in the padding too, so that the fraction of the peak (fused
 multiply-adds in registers, measured first and last) may be above 1. The ratio is the best peer's
 time over Lamella's. A peer that is not installed is left out. The last line is JSON.
@@ -16,6 +19,7 @@ time over Lamella's. A peer that is not installed is left out. The last line is 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import os
@@ -84,6 +88,7 @@ def _mobilenet() -> list[Shape]:
 
 NETS = {"resnet50": _resnet50, "resnet18": _resnet18, "mobilenet": _mobilenet}
 WHAT = ("forward", "input", "weight")
+OPENVINO = "openvino"
 Calls = dict[str, Callable[[], Any]]
 
 
@@ -95,6 +100,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--seconds", type=float, default=0.1)
     p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--fast", action="store_true")
     return p.parse_args(arguments)
 
 
@@ -107,7 +113,7 @@ def arrays(s: Shape) -> tuple:
     return tuple(rng.standard_normal(shape, "float32") for shape in shapes)
 
 
-def lamella_calls(s: Shape, what: str) -> Calls:
+def lamella_calls(s: Shape, what: str, fast: bool = False) -> Calls:
     """Lamella's call."""
     import lamella
     x, g, w = map(lamella.asarray, arrays(s))
@@ -117,9 +123,10 @@ def lamella_calls(s: Shape, what: str) -> Calls:
     def conv(x, w):
         return lamella.conv2d(x, w, stride=s.stride, padding=s.taps // 2, groups=s.groups)
 
-    forward = lamella.compile(lambda x: conv(x, w))
-    by_input = lamella.compile(lambda w, g: lamella.vjp(lambda x: conv(x, w), x)[1](g)[0])
-    by_weight = lamella.compile(lambda x, g: lamella.vjp(lambda w: conv(x, w), w)[1](g)[0])
+    compiled = functools.partial(lamella.compile, fast=fast)
+    forward = compiled(lambda x: conv(x, w))
+    by_input = compiled(lambda w, g: lamella.vjp(lambda x: conv(x, w), x)[1](g)[0])
+    by_weight = compiled(lambda x, g: lamella.vjp(lambda w: conv(x, w), w)[1](g)[0])
     call = {"forward": lambda: forward(x), "input": lambda: by_input(w, g),
             "weight": lambda: by_weight(x, g)}[what]
     return {"lamella": call}
@@ -145,28 +152,33 @@ def torch_calls(s: Shape, what: str, threads: int) -> Calls:
     return {"torch": call(torch.contiguous_format), "torch last": call(torch.channels_last)}
 
 
-def onnx_calls(s: Shape, what: str, threads: int) -> Calls:
-    """ONNX Runtime's call."""
-    try:
-        import numpy as np
-        import onnx
-        import onnxruntime as ort
-    except ImportError:
-        return {}
-    if what != "forward":
-        return {}
-    x, g, w = (np.ascontiguousarray(a.transpose(0, 3, 1, 2)) for a in arrays(s))
+def onnx_model(s: Shape, x, g, w) -> bytes:
+    """A model of one node."""
+    import onnx
     info = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, a.shape)
             for name, a in (("x", x), ("y", g))]
     node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], strides=[s.stride] * 2,
                                  pads=[s.taps // 2] * 4, group=s.groups)
     graph = onnx.helper.make_graph([node], "conv", info[:1], info[1:],
                                    [onnx.numpy_helper.from_array(w, "w")])
-    model = onnx.helper.make_model(graph, ir_version=8,
-                                   opset_imports=[onnx.helper.make_opsetid("", 17)])
+    return onnx.helper.make_model(graph, ir_version=8, opset_imports=[
+        onnx.helper.make_opsetid("", 17)]).SerializeToString()
+
+
+def onnx_calls(s: Shape, what: str, threads: int) -> Calls:
+    """ONNX Runtime's call."""
+    try:
+        import numpy as np
+        import onnx  # noqa: F401
+        import onnxruntime as ort
+    except ImportError:
+        return {}
+    if what != "forward":
+        return {}
+    x, g, w = (np.ascontiguousarray(a.transpose(0, 3, 1, 2)) for a in arrays(s))
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    session = ort.InferenceSession(model.SerializeToString(), options,
+    session = ort.InferenceSession(onnx_model(s, x, g, w), options,
                                    providers=["CPUExecutionProvider"])
     bound = session.io_binding()
     bound.bind_cpu_input("x", x)
@@ -174,14 +186,36 @@ def onnx_calls(s: Shape, what: str, threads: int) -> Calls:
     return {"onnxruntime": lambda: session.run_with_iobinding(bound)}
 
 
-def least(calls: Calls, rounds: int, seconds: float, clock) -> dict[str, float]:
-    """The least time of each call in ms by the clock; the calls take turns."""
+def openvino_calls(s: Shape, what: str, threads: int) -> Calls:
+    """OpenVINO's call."""
+    try:
+        import numpy as np
+        import onnx  # noqa: F401
+        import openvino
+    except ImportError:
+        return {}
+    if what != "forward":
+        return {}
+    x, g, w = (np.ascontiguousarray(a.transpose(0, 3, 1, 2)) for a in arrays(s))
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(onnx_model(s, x, g, w)), "CPU", {
+        "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32"})
+    request = compiled.create_infer_request()
+    request.set_input_tensor(openvino.Tensor(x))
+    request.set_output_tensor(openvino.Tensor(np.empty_like(g)))
+    return {OPENVINO: request.infer}
+
+
+def least(calls: Calls, rounds: int, seconds: float, threads: int) -> dict[str, float]:
+    """The least time of each call in ms; the calls take turns."""
     found = dict.fromkeys(calls, math.inf)
     for call in calls.values():
         call()
     for _ in range(rounds):
         for name, call in calls.items():
             end = time.perf_counter() + seconds
+            clock = time.perf_counter if threads > 1 or name == OPENVINO else time.thread_time
             while True:
                 began = clock()
                 call()
@@ -200,9 +234,10 @@ def peak(threads: int) -> float:
 
 def row_of(s: Shape, what: str, options: argparse.Namespace, best: float) -> dict:
     """The figures of one shape; `best` is the machine's peak in GFLOP/s."""
-    clock = time.thread_time if options.threads == 1 else time.perf_counter
-    times = least({**lamella_calls(s, what), **torch_calls(s, what, options.threads),
-                   **onnx_calls(s, what, options.threads)}, options.rounds, options.seconds, clock)
+    n = options.threads
+    times = least({**lamella_calls(s, what, options.fast), **torch_calls(s, what, n),
+                   **onnx_calls(s, what, n), **openvino_calls(s, what, n)},
+                  options.rounds, options.seconds, n)
     own = times.pop("lamella")
     row = {"what": what, "shape": str(s), "ms": own, "gflops": s.flops / own / 1e6,
            "of_peak": s.flops / own / 1e6 / best, "peers": times}
