@@ -16,6 +16,7 @@ from .groups.group import Fusion, producer
 from .groups.narrow import narrow
 from .groups.order import order_groups
 from .groups.partition import LITTLE, MUCH, NO_SECOND, partition
+from .groups.placing import place_parts
 from .groups.prune import prune
 from .groups.relax import relax
 from .groups.simplify import expand, share
@@ -124,10 +125,15 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], steady:
         program, second = partition(program, worth)
     fusion = fusing.fuse(program, tags, scheduler.target.room, second)
     fusion.steady = _steady(program, steady)
+    joins = place_parts(fusion) if tags is None and scheduler.target.level == "loops" else {}
     kept = _kept(fusion)
     buffers = _buffers(program, given, fusion, kept)
+    for part, join in joins.items():
+        buffers[part] = buffers[id(join)]
     steps: list[Step] = []
     for group in order_groups(program, fusion, owned):
+        if group.kind == "placed":
+            continue
         if group.kind == "step" and "host" in producer(group.seeds[0].node).op.facts:
             steps.append(schedule_host(group, fusion, buffers, kept))
         elif group.kind == "step":

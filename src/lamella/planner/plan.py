@@ -58,12 +58,20 @@ class Buffer:
 
 
 class Operand:
-    """A buffer as a kernel sees it: the element offset at which its element 0 lies."""
+    """A buffer as a kernel sees it: the element offset at which its element 0 lies, and how many
+    elements it touches."""
 
-    __slots__ = ("buffer", "offset", "writes")
+    __slots__ = ("buffer", "count", "offset", "writes")
 
-    def __init__(self, buffer: Buffer, offset: Extent = 0, writes: bool = False):
+    def __init__(self, buffer: Buffer, offset: Extent = 0, writes: bool = False,
+                 count: Extent | None = None):
         self.buffer, self.offset, self.writes = buffer, offset, writes
+        self.count: Extent = buffer.count if count is None else count
+
+    @property
+    def bytes(self) -> Extent:
+        """Bytes of the elements that it touches."""
+        return self.count * self.buffer.dtype.bytes
 
 
 class Launch:

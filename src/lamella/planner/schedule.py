@@ -45,6 +45,9 @@ class Scheduler:
                     self.ahead(s.kernel)
         steps, theirs, like = found
         made = _over(steps, dict(zip(map(id, theirs), own, strict=True)), like, group)
+        if any(id(s.node) in kept and buffers[id(s.node)].count != s.node.type.size
+               for s in group.seeds):
+            return made     # written to places in a join: its parts would not be windows
         origin = Origin(group, fusion, kept, buffers, made)
         for s in made:
             if isinstance(s, Launch):
@@ -128,7 +131,8 @@ def _signature(group: Group, fusion: Fusion, kept: set[int],
 
     key = (group.kind, group.domain, *(
         (numbered(s.node), s.kind, s.node.op, s.node.params.get("monoid"), s.routine,
-         s.definition and (s.definition.axes, s.definition.body), tuple(map(reached, s.reads)))
+         s.definition and (s.definition.axes, s.definition.body), reached(s.node),
+         tuple(map(reached, s.reads)))
         for s in group.seeds))
     return key, list(own.values())
 
@@ -152,7 +156,8 @@ def _over(steps: Sequence[Step], buffers: Buffers, like: Group, group: Group) ->
             out.append(Copy(moved(s.source_buffer), moved(s.target), s.names, line(s.source)))
             continue
         assert isinstance(s, Launch)
-        step = Launch(s.kernel, [Operand(moved(o.buffer), o.offset, o.writes) for o in s.operands],
+        step = Launch(s.kernel, [Operand(moved(o.buffer), o.offset, o.writes, o.count)
+                                 for o in s.operands],
                       s.sizes, s.tasks, s.grain, s.names, line(s.source))
         step.lays_out, step.flops, step.traffic = s.lays_out, s.flops, s.traffic
         out.append(step)

@@ -41,7 +41,7 @@ def schedule_columns(nest, buffers, bound: Expr) -> Launch:
     places |= {a: lit(0, dtypes.index) for a in axes if a not in places}
     places[columns[2]] = j
     first = task % block_count * BLOCK
-    name = b.operand(seed.node, 0, seed.node.dtype, writes=True)
+    name = b.output(seed.node)
     inner = _column(b, monoid, element, bound, places, j - first)
     result = scalar.cast(expr.var("total", accumulator(element.dtype), LANES), seed.node.dtype)
     store = Store(name, b.address(name, out_strides, places), result)

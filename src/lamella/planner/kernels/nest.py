@@ -105,12 +105,18 @@ class Builder:
         """The kernel's name for element `offset` of a stored node."""
         return self.buffer(self.buffers[id(base)], offset, dtype, writes)
 
-    def buffer(self, buffer: Buffer, offset: Extent, dtype: DType, writes: bool = False) -> str:
+    def output(self, node: Node) -> str:
+        """The kernel's name for the first element of a stored node that it computes."""
+        return self.buffer(self.buffers[id(node)], self.nest.access[id(node)].offset, node.dtype,
+                           True, node.type.size)
+
+    def buffer(self, buffer: Buffer, offset: Extent, dtype: DType, writes: bool = False,
+               count: Extent | None = None) -> str:
         key = (id(buffer), offset, writes, dtype)
         name = self.names.get(key)
         if name is None:
             name = self.names[key] = f"b{len(self.operands)}"
-            self.operands.append(Operand(buffer, offset, writes))
+            self.operands.append(Operand(buffer, offset, writes, count))
             self.kernel_buffers.append(KernelBuffer(name, dtype, writes))
         return name
 

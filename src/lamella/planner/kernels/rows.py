@@ -201,7 +201,7 @@ class _Rows:
             if which is not None and k not in which:
                 continue
             a = self.nest.access[id(seed.node)]
-            name = self.b.operand(seed.node, 0, seed.node.dtype, writes=True)
+            name = self.b.output(seed.node)
             strides = strides_of(seed.definition.axes, seed.node.shape, a)
             value = self.b.lowered(self.finals[k], places, self.memo)
             pairs.append((name, self.b.address(name, strides, places), value))

@@ -79,7 +79,7 @@ def fetches(b: Builder, shape: tuple[int, int], spans: tuple[Span, Span],
         runs = [merged_axes(s.axes, [strides], set()) for s in spans]
         if max(map(len, runs)) > 1:
             continue
-        name = b.operand(seed.node, 0, seed.node.dtype, writes=True)
+        name = b.output(seed.node)
         for r in range(shape[0]):
             for v in range(shape[1]):
                 at = dict(places)
@@ -108,7 +108,7 @@ def _stores(b: Builder, dot: Expr, value: Expr, place: tuple[Expr, Expr],
     memo: dict[Expr, Expr] = {}
     pairs = []
     for seed, body in outputs:
-        name = b.operand(seed.node, 0, seed.node.dtype, writes=True)
+        name = b.output(seed.node)
         strides = strides_of(seed.definition.axes, seed.node.shape, nest.access[id(seed.node)])
         pairs.append((name, b.address(name, strides, places), b.lowered(body, places, memo)))
     return stores_after(pairs, LANES)

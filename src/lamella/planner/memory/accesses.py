@@ -90,7 +90,7 @@ def over(step: Step, others: Mapping[int, Buffer]) -> Step:
         return step
     made: Launch | Copy | Host
     if isinstance(step, Launch):
-        operands = [Operand(other(o.buffer), o.offset, o.writes) for o in step.operands]
+        operands = [Operand(other(o.buffer), o.offset, o.writes, o.count) for o in step.operands]
         made = Launch(step.kernel, operands, step.sizes, step.tasks, step.grain, step.names,
                       step.source)
         made.lays_out, made.again = step.lays_out, step.again

@@ -66,12 +66,17 @@ class _Gathering:
         reads = {id(b) for b, w in touched if not w} - writes
         begun = {i for i in writes if self.first.get(i) == at}
         used = ((reads | writes) & self.values.keys()) - begun
-        over = {self.values[i] for k in steps for _, i in pairs_in_place(
-            draft.steps[k], draft.owner) if i in used}
+        over = {self.values[i] for k in steps for made, i in pairs_in_place(
+            draft.steps[k], draft.owner) if i in used and self._begins(made, k)}
         since, until = self._again(steps, writes, reads)
         return Unit(sorted(self.values[i] for i in used),
                     sorted(self.values[i] for i in begun), sum(map(draft.seconds, steps)),
                     0, over, since, until, steps)
+
+    def _begins(self, made: int, k: int) -> bool:
+        """Whether step k is the first that touches a buffer (by id)."""
+        history = self.draft.histories.get(made)
+        return history is None or history.uses()[0] == k
 
     def _again(self, steps: list[int], writes: set[int], reads: set[int]) -> tuple[int, int]:
         """The first and the last slot in which a unit of these steps may run again."""

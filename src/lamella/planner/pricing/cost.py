@@ -32,9 +32,9 @@ def flops_of(step: Launch) -> Extent:
 
 
 def _traffic(step: Launch) -> Extent:
-    seen: dict[tuple[int, bool], Extent] = {}
-    for o in step.operands:
-        seen[(id(o.buffer), o.writes)] = o.buffer.bytes
+    seen: dict[tuple, Extent] = {}
+    for o in step.operands:     # a buffer's parts are written each, and read together
+        seen[(id(o.buffer), o.writes and o.offset)] = o.bytes
     total: Extent = 0
     for b in seen.values():
         total = total + b
@@ -46,8 +46,8 @@ def _map_flops(step: Launch) -> Extent:
     elements: Extent = 0
     for o in step.operands:
         if o.writes or elements == 0:
-            elements = o.buffer.count
-    largest = max((o.buffer.count for o in step.operands if isinstance(o.buffer.count, int)),
+            elements = o.count
+    largest = max((o.count for o in step.operands if isinstance(o.count, int)),
                   default=elements)
     counted = _operations(step.kernel)
     return counted * (largest if isinstance(largest, int) and isinstance(elements, int)

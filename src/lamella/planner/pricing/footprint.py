@@ -203,6 +203,10 @@ class Touch:
             return Span(inner.count, _FAR if inner.count > 1 else 0, 1)
         if isinstance(e.op, str):
             return ONE
+        divisor = _remainder(e)
+        if divisor is not None:
+            found = self._span(e.args[0], loops, seen)
+            return _modulo(found, self._number(divisor)) if found.count > 1 else ONE
         args = [self._span(a, loops, seen) for a in e.args]
         if all(a.count <= 1 for a in args):
             return ONE
@@ -246,9 +250,7 @@ def _combined(name: str, e: Expr, args: list[Span], number) -> Span:
         count = min(args[0].count, args[0].width // n + 1)
         return Span(count, args[0].width / n, count if args[0].run > 1 else 1)
     if name == "mod":
-        n = max(1, abs(number(e.args[1])))
-        count = min(args[0].count, n)
-        return Span(count, min(args[0].width, n - 1), min(args[0].run, n))
+        return _modulo(args[0], number(e.args[1]))
     if e.dtype is dtypes.bool_:
         return Span(2, 1, 2)
     if name == "where":
@@ -257,6 +259,29 @@ def _combined(name: str, e: Expr, args: list[Span], number) -> Span:
         return Span(max(a.count for a in args), max(a.width for a in args),
                     max(a.run for a in args))
     return Span(max(a.count for a in args), _FAR, 1)
+
+
+def _modulo(x: Span, divisor: float) -> Span:
+    """The values of what is left by a division."""
+    n = max(1, abs(divisor))
+    return Span(min(x.count, n), min(x.width, n - 1), min(x.run, n))
+
+
+def _remainder(e: Expr) -> Expr | None:
+    """The divisor n where an expression is x - x // n * n, as places are told from a number."""
+    if e.op.name != "sub" or isinstance(e.args[1].op, str) or e.args[1].op.name != "mul":
+        return None
+    quotient, n = map(_bare, e.args[1].args)
+    if isinstance(quotient.op, str) or quotient.op.name != "floordiv":
+        return None
+    return n if [*map(_bare, quotient.args)] == [_bare(e.args[0]), n] else None
+
+
+def _bare(e: Expr) -> Expr:
+    """The expression without casts around it."""
+    while not isinstance(e.op, str) and e.op.name == "cast":
+        e = e.args[0]
+    return e
 
 
 def _sum(a: Span, b: Span) -> Span:

@@ -117,7 +117,7 @@ class Timetable:
     def _run(self, s: Launch, tasks: int) -> Run:
         sizes = [evaluate(e, self.env) for e in s.sizes]
         shape = structure(s.kernel)
-        capacity = {b.name: float(evaluate(o.buffer.bytes, self.env))
+        capacity = {b.name: float(evaluate(o.bytes, self.env))
                     for o, b in zip(s.operands, s.kernel.operands, strict=True)}
         key = (shape, tuple(sizes), tasks, tuple(capacity.values()))
         found = self.runs.get(key)
