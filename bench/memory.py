@@ -1,6 +1,6 @@
 """Memory budgets: 13 training steps within 10 budgets each, and within parts of their activations.
 
-    python -m bench.memory [--out FILE] [--svg FILE] [--table] [MODEL ...]
+    python -m bench.memory [--cells 3/9,6/9,half] [--out FILE] [--svg FILE] [--table] [MODEL ...]
 
 Prints one JSON line per cell (model, budget, floor, planned, measured, grown, time ratio, same
 bits) and a last line with the summary. Budgets go from the plan's own peak down to the planner's
@@ -104,10 +104,10 @@ def floor_of(whole: Run) -> int:
     return min(p.peak for p in lamella.memory_curve(whole.compiled, *w.held, *w.inputs))
 
 
-def cells(name: str, done: set[str]) -> Any:
-    """The lines of one model that are not done yet."""
+def cells(name: str, done: set[str], wanted: list[str]) -> Any:
+    """The wanted lines of one model that are not done yet."""
     keys = [f"{k}/{BUDGETS - 1}" for k in range(BUDGETS)] + ["half", "quarter"]
-    if {f"{name} {k}" for k in keys} <= done:
+    if {f"{name} {k}" for k in keys if k in (wanted or keys)} <= done:
         return
     work = zoo.work(name)
     zoo.evaluated(work.held)
@@ -118,7 +118,7 @@ def cells(name: str, done: set[str]) -> Any:
     budgets = {k: peak - (peak - floor) * n // (BUDGETS - 1) for n, k in enumerate(keys[:-2])}
     budgets |= {"half": rest + stored // 2, "quarter": rest + stored // 4}
     for key, budget in budgets.items():
-        if f"{name} {key}" not in done:
+        if f"{name} {key}" not in done and key in (wanted or keys):
             line = {"model": name, "cell": key, "budget": budget, "floor": floor, "peak": peak,
                     "stored": stored, **_cell(work, whole, budget, bits)}
             yield line
@@ -221,6 +221,8 @@ def main() -> None:
     """The command line."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("models", nargs="*", default=list(zoo.WORKS))
+    options.add_argument("--cells", type=lambda text: text.split(","), default=[],
+                         help="run these alone, 0/9 to 9/9, half and quarter")
     options.add_argument("--out", type=Path)
     options.add_argument("--svg", type=Path)
     options.add_argument("--table", action="store_true", help="print the cells as Markdown, too")
@@ -233,7 +235,7 @@ def main() -> None:
         if chosen.out and chosen.out.exists() else []
     done = {f"{c['model']} {c['cell']}" for c in lines}
     for name in chosen.models:
-        for line in cells(name, done):
+        for line in cells(name, done, chosen.cells):
             lines.append(line)
             print(json.dumps(line), flush=True)
             if chosen.out:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from ...base.extents import Extent
 from ...lang import expr
 from ...lang.loops import Kernel, Prefetch, Set, Store, When
 from ...lang.loops import Loop as KernelLoop
@@ -159,10 +160,15 @@ def _read_once(step: Launch, root: Buffer) -> bool:
 def _same_places(step: Launch, written: int, read: int) -> bool:
     """Whether all loads of operand `read` are of the element that `written` stores, and stand
     before that store (a load in an earlier pass over the same row is fine)."""
-    if step.operands[read].offset != step.operands[written].offset:
-        return False
-    stores, loads = _places(step.kernel, written, read)
-    values = dict(zip(step.kernel.sizes, step.sizes, strict=True))
+    return step.operands[read].offset == step.operands[written].offset and \
+        _same_for(step.kernel, tuple(step.sizes), written, read)
+
+
+@lru_cache(maxsize=1 << 14)
+def _same_for(kernel: Kernel, sizes: tuple[Extent, ...], written: int, read: int) -> bool:
+    """Whether a kernel of these sizes loads from one operand what it stores to another."""
+    stores, loads = _places(kernel, written, read)
+    values = dict(zip(kernel.sizes, sizes, strict=True))
     return len(stores) == 1 and {_shape_of(x, values) for x in loads} == {
         _shape_of(x, values) for x in stores}
 

@@ -60,16 +60,16 @@ class Member:
 
 class Region:
     """Members in order, and the other items (of all `items`): those that come `before` and `after`.
-    `peak` and `price` are what the draft is thought to need, and the seconds that parts cost."""
+    `peak` and `price` are what the draft needs then, and the seconds that parts cost: about, until
+    they are `known`."""
 
-    __slots__ = ("after", "before", "count", "items", "members", "peak", "price")
+    __slots__ = ("after", "before", "count", "items", "known", "members", "peak", "price")
 
     def __init__(self, items: list[Item], count: Count, before: list[int], members: list[Member],
                  after: list[int]):
         self.items, self.count = items, count
         self.before, self.members, self.after = before, members, after
-        self.peak = 0
-        self.price = 0.0
+        self.peak, self.price, self.known = 0, 0.0, False
 
 
 class Regions:

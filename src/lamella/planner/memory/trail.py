@@ -88,16 +88,28 @@ class _Trail:
     def _in_parts(self, limit: int, most: float) -> Draft | None:
         """A draft of those that were passed with one region more in parts, within the limit and
         faster than so many seconds."""
-        if self.divider is None:
-            return None
-        offers = sorted(((seconds + r.price, k, n) for k, (_, seconds, regions) in
-                         enumerate(self.passed) for n, r in enumerate(regions)
-                         if r.peak <= limit))
+        offers = [(seconds + r.price, r.peak, k, n) for k, (_, seconds, regions) in
+                  enumerate(self.passed) for n, r in enumerate(regions)]
+        cheap = sorted(o for o in offers if o[1] <= limit)[:_BUILT]
+        small = sorted((o for o in offers if o[1] > limit and not self._region(o).known),
+                       key=lambda o: o[1])[:_BUILT]
+        return self._fastest(cheap, limit, most) or self._fastest(small, limit, most)
+
+    def _region(self, offer: tuple) -> Region:
+        return self.passed[offer[2]][2][offer[3]]
+
+    def _fastest(self, offers: list[tuple], limit: int, most: float) -> Draft | None:
+        """Of some offers that which is the fastest, looked at closely; what is found out about
+        the others is kept."""
         best: Draft | None = None
-        for _, k, n in offers[:_BUILT]:
-            draft, _, regions = self.passed[k]
-            made = divided(draft, regions[n], self.divider.scheduler)
+        for offer in offers:
+            assert self.divider is not None
+            (draft, before, _), region = self.passed[offer[2]], self._region(offer)
+            if region.known and before + region.price >= most:
+                continue
+            made = divided(draft, region, self.divider.scheduler)
             seconds = _seconds(made)
+            region.known, region.peak, region.price = True, made.peak, seconds - before
             if made.peak <= limit and seconds < most:
                 best, most = made, seconds
         return best
