@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from engine.random_programs import Maker
 from ops.cases import execute, same_bits
-from planner.test_budget import conv_net, deep_mlp
 from planner.test_memory import key, leaves
+from planner.training_steps import conv_net, deep_mlp
 
 import lamella
 from lamella import nn, optim
@@ -29,7 +29,7 @@ class Chosen:
     def __init__(self, seed: int):
         self.random = random.Random(seed)
         self.loop: Loop | None = None
-        self.sums = self.numbered = 0
+        self.sums = self.numbered = self.routines = 0
 
     def keep(self, makers, budget, divider):
         plan = makers[-1]()
@@ -42,6 +42,7 @@ class Chosen:
                 region = self.random.choice(found)
                 self.sums = sum(m.way.summed for m in region.members)
                 self.numbered = sum(m.way.numbered for m in region.members)
+                self.routines = sum(m.way.group.kind == "routine" for m in region.members)
                 draft = divided(draft, region, divider.scheduler)
                 self.loop, = (s for s in draft.steps if isinstance(s, Loop) and s.parts)
                 break
@@ -120,6 +121,32 @@ def gpt_step():
 
     tokens = lamella.asarray((np.arange(64).reshape(4, 16) * 7 % 17).astype(np.int32))
     return step, (model, tokens, tokens, key(5))
+
+
+def attention_step(lead=(8,), mask=False):
+    """Attention with its gradients: operands cut out of one product, cotangents end to end."""
+    def step(w, x, y, holes):
+        def loss(w):
+            n = len(lead)
+            h = (x @ w["in"]).reshape((*lead, 20, 3, 2, 16))
+            q, k, v = h.transpose((n + 1, *range(n), n + 2, n, n + 3))
+            a = lamella.attention(q, k, v, causal=True, **({"mask": holes} if mask else {}))
+            a = a.transpose((*range(n), n + 1, n, n + 2)).reshape(x.shape)
+            return lamella.square(a @ w["out"] - y).mean()
+        value, g = lamella.value_and_grad(loss)(w)
+        return value, {k: w[k] - 0.1 * g[k] for k in w}
+
+    holes = np.random.default_rng(3).random((*lead, 2, 20, 20)) < 0.8
+    return step, ({"in": numbers(32, 96, seed=1) * 0.2, "out": numbers(32, 32, seed=2) * 0.2},
+                  numbers(*lead, 20, 32), numbers(*lead, 20, 32, seed=4), lamella.asarray(holes))
+
+
+@pytest.mark.parametrize("lead, mask", [((8,), False), ((4, 3), False), ((8,), True)])
+def test_attention_goes_by_its_first_axis(lead, mask, monkeypatch):
+    step, args = attention_step(lead, mask)
+    program, arrays = traced(step, *args)
+    found = [checked(program, arrays, frozenset(), seed, monkeypatch) for seed in range(6)]
+    assert sum(c.routines for c in found)
 
 
 @pytest.mark.parametrize("make", [deep_mlp, gpt_step, conv_net])

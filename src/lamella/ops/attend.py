@@ -199,10 +199,10 @@ def _pullback_samples():
 ATTEND = Op(
     "attend", doc=__doc__ or "", arity=3, more=True, params=PARAMS, infer=_infer,
     reference=_reference, loops=forward, vjp=_vjp, jvp=_jvp,
-    batch=_batch, samples=_samples, facts=frozenset({"rereads"}))
+    batch=_batch, samples=_samples, facts=frozenset({"rereads", "lead"}))
 PULLBACK = Op(
     "attend_pullback", doc="The cotangents of attend's q, k and v, end to end, from its operands, "
     "its result and that's cotangent.", arity=5, more=True, params=PARAMS, infer=_pullback_infer,
     reference=_pullback_reference, loops=backward, vjp=_pullback_vjp,
     jvp=_pullback_jvp, batch=_pullback_batch, samples=_pullback_samples,
-    facts=frozenset({"rereads"}))
+    facts=frozenset({"rereads", "lead of three"}))

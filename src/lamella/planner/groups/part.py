@@ -11,13 +11,15 @@ from collections.abc import Iterable
 from ...base import dtypes
 from ...base.extents import Extent
 from ...ir.node import Node, placeholder
+from ...ir.program import frozen
 from ...ir.types import tensor
 from ...lang import expr
 from ...lang.definition import Definition
 from ...lang.expr import Expr
+from ...lang.routine import Routine
 from .access import Access, stored
 from .group import Fusion, Group, Seed
-from .ways import Way, is_part
+from .ways import Way, block_of, reading
 
 Pairs = list[tuple[Node, Node]]
 
@@ -88,7 +90,7 @@ class Parting:
                                  fill)
             args = tuple(expr.substitute(i, plain) if axis in expr.free_axes(i) else visit(i)
                          for i in x.args)
-            return expr.read(number(self._part(node, x)), args, x.dtype, fill)
+            return expr.read(number(self.part(node, x)), args, x.dtype, fill)
 
         def visit(x: Expr) -> Expr:
             found = memo.get(x)
@@ -111,10 +113,11 @@ class Parting:
         return visit(e)
 
     def _in_parts(self, x: Expr, node: Node) -> bool:
-        return id(node) in self._parts or (self.way.axis in expr.free_axes(x) and
-                                           is_part(x, self.way.axis, node, self.way.fusion))
+        return id(node) in self._parts or (
+            self.way.axis in expr.free_axes(x) and
+            block_of(x, self.way.axis, node, self.way.fusion) > 0)
 
-    def _part(self, node: Node, x: Expr) -> Node:
+    def part(self, node: Node, x: Expr) -> Node:
         """The part of a node that is read one slice after another."""
         found = self._parts.get(id(node))
         if found is not None:
@@ -127,7 +130,11 @@ class Parting:
         if a.base is not node:
             base = placeholder(tensor(a.base.dtype, (a.base.type.size // self.count,)))
         self.is_window(base, a.base)
-        self.access[id(found)] = Access(base, a.offset, a.strides)
+        if base is not found:
+            block = self.way.parts[id(a.base)]
+            self.access[id(found)] = Access(
+                base, a.offset // block * (block // self.count) + a.offset % block,
+                tuple(s if s % block else s // self.count for s in a.strides))
         return found
 
     def _whole(self, node: Node) -> Node:
@@ -155,9 +162,12 @@ def seed(node: Node, kind: str, axes: Iterable[Expr], body: Expr, reads: list[No
     return Seed(node, kind, Definition(tuple(n.type for n in reads), tuple(axes), body), reads)
 
 
-def part_of_values(way: Way, kept: set[int], count: int, starts: Node | None) -> Piece:
-    """One of `count` parts of the group's values."""
+def part_of_values(way: Way, kept: set[int], count: int, starts: Node | None,
+                   room: int) -> Piece:
+    """One of `count` parts of the group's values; `room` is the target's."""
     p = Parting(way, count, starts)
+    if way.group.kind == "routine":
+        return _part_of_routine(p, kept, room)
     seeds = []
     for s in way.group.seeds:
         node, reads = p.own(s, kept), []  # type: Node, list[Node]
@@ -174,8 +184,28 @@ def _domain(way: Way, count: int):
     if way.group.domain is None:
         return None
     rows, inner = way.group.domain
-    first = next((k for k, n in enumerate(rows) if n != 1), None)
-    if first is None:
+    at = way.group.seeds[0].definition.axes.index(way.axis)
+    if at == len(rows):
         return rows, inner // count
-    assert rows[first] == way.extent, "the rows' outermost axis is the values'"
-    return (*rows[:first], rows[first] // count, *rows[first + 1:]), inner
+    return (*rows[:at], rows[at] // count, *rows[at + 1:]), inner
+
+
+_routines: dict[tuple, Routine] = {}
+
+
+def _part_of_routine(p: Parting, kept: set[int], room: int) -> Piece:
+    """A routine over parts of its operands; the same for the same op over the same types."""
+    whole, = p.way.group.seeds
+    op, params = whole.node.op, whole.node.params
+    nodes = [p.part(n, reading(n)) for n in whole.node.inputs]
+    types = tuple(n.type for n in nodes)
+    key = op.name, frozen(params), types, room
+    if key not in _routines:
+        if len(_routines) > 1024:
+            _routines.clear()
+        assert op.loops is not None
+        _routines[key] = op.loops(room, params, *types)
+    node = like(whole.node, op.rule(params, *types).shape)
+    p.is_window(node, whole.node)
+    group = Group(Seed(node, "routine", None, nodes, _routines[key]), None)
+    return p.piece(group, {id(node)} if id(whole.node) in kept else set())

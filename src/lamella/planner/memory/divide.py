@@ -24,7 +24,7 @@ from ..groups.ways import Way
 from ..plan import Buffer, Launch, Loop, Step
 from ..schedule import Origin, Scheduler
 from .liveness import Draft
-from .regions import Member, Region
+from .regions import Member, Region, is_within
 
 Known = dict[int, Buffer]   # of nodes, by id
 
@@ -82,7 +82,7 @@ class _Division:
 
     def _part(self, whole: Buffer, moves: str = "inner") -> Buffer:
         """The part of a whole that a trip sees, or what holds a part alone."""
-        if self._stays(whole):
+        if is_within(self.old, whole, self.inside):
             if id(whole) not in self.parts:
                 self.parts[id(whole)] = Buffer(whole.dtype, _share(whole, self.count),
                                                "temporary", whole.label)
@@ -90,12 +90,6 @@ class _Division:
         if self.outer is not None:
             whole = self._window(whole, self.outer)
         return self._window(whole, self.inner) if moves == "inner" else whole
-
-    def _stays(self, b: Buffer) -> bool:
-        """Whether members alone make and read a value."""
-        h = self.old.histories.get(id(b))
-        return h is not None and h.movable and bool(h.writes) and h.last < 1 << 60 and \
-            self.inside.issuperset(h.uses())
 
     def _window(self, whole: Buffer, loop: Loop) -> Buffer:
         """A whole's window in a loop."""
@@ -152,7 +146,8 @@ class _Division:
 
     def _mapped(self, m: Member) -> list[Step]:
         origin = self._origin(m)
-        piece = part_of_values(m.way, origin.kept, self.count, self._starts_of(m.way))
+        piece = part_of_values(m.way, origin.kept, self.count, self._starts_of(m.way),
+                               self.scheduler.target.room)
         return self._steps(piece, origin.at, {}, m)
 
     def _summed(self, m: Member) -> list[Step]:

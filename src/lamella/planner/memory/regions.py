@@ -18,7 +18,7 @@ from ...base.extents import evaluate
 from ..groups.carried import Count, positions_of, sums
 from ..groups.group import Group
 from ..groups.ways import Way, ways_of
-from ..plan import Step
+from ..plan import Buffer, Step
 from ..schedule import Origin
 from .liveness import Draft
 from .reorder import needs
@@ -41,9 +41,10 @@ class Item:
 
 class Member:
     """An item of a region, and the way it is computed in parts. Buffers by id: read in `parts` or
-    `whole`, and those that it `makes`."""
+    `whole`, and those that it `makes`. `apart` pairs the buffers of which a part reads or writes a
+    part with the elements of their blocks; those of `several` blocks have no windows."""
 
-    __slots__ = ("item", "makes", "parts", "way", "whole")
+    __slots__ = ("apart", "item", "makes", "parts", "several", "way", "whole")
 
     def __init__(self, item: int, origin: Origin, way: Way):
         self.item, self.way = item, way
@@ -51,11 +52,10 @@ class Member:
         self.parts = {id(at[n]) for n in way.parts}
         self.whole = {id(at[n]) for n in way.whole}
         self.makes = {id(at[id(s.node)]) for s in origin.group.seeds if id(s.node) in origin.kept}
-
-    @property
-    def apart(self) -> set[int]:
-        """The buffers of which a part reads or writes a part."""
-        return self.parts if self.way.summed else self.parts | self.makes
+        pairs = [(at[n], block) for n, block in way.parts.items()] + [
+            (at[n], block) for n, block in way.makes.items() if n in origin.kept]
+        self.apart = {(id(b), block) for b, block in pairs}
+        self.several = {id(b): b for b, block in pairs if b.count != block}
 
 
 class Region:
@@ -94,16 +94,18 @@ class Regions:
         found = []
         for m in self._members(0, Item([], getattr(step, "origin", None))):
             others = {id(b) for b in step.buffers()} - m.parts - m.whole - m.makes
-            found.append((m.apart, others | (m.makes if m.way.summed else set())))
+            found.append(({i for i, _ in m.apart}, others | (m.makes if m.way.summed else set())))
         return found
 
-    def around_peak(self, draft: Draft) -> list[Region]:
+    def around_peak(self, draft: Draft, routines: bool = True) -> list[Region]:
         """Regions around the step that needs most, which are thought to need less in parts."""
-        return [r for r in self.around(draft, int(draft.live.argmax())) if r.peak < draft.peak] \
-            if draft.steps else []
+        return [] if not draft.steps else [
+            r for r in self.around(draft, int(draft.live.argmax()), routines)
+            if r.peak < draft.peak]
 
-    def around(self, draft: Draft, step: int) -> Iterator[Region]:
-        """Regions that have a step in them, large and small, in many and in few parts."""
+    def around(self, draft: Draft, step: int, routines: bool = True) -> Iterator[Region]:
+        """Regions that have a step in them, large and small, in many and in few parts; with
+        `routines` in them or without."""
         items = _items(draft)
         of = {k: n for n, item in enumerate(items) for k in item.steps}
         before: list[set[int]] = [set() for _ in items]
@@ -114,10 +116,11 @@ class Regions:
         members = [self._members(k, item) for k, item in enumerate(items)]
         seen: set[tuple] = set()
         for count in self._counts(items):
-            offers = [m for those in members for m in those if _divides(m.way, count)]
+            offers = [m for those in members for m in those if _divides(m.way, count) and
+                      (routines or m.way.group.kind != "routine")]
             for first in [m for m in offers if m.item == pivot]:
                 for span in product(_outwards(pivot, -1, 0), _outwards(pivot, 1, len(items) - 1)):
-                    region = _region(items, before, span, first, offers, count)
+                    region = self._whole_region(draft, items, before, span, first, offers, count)
                     if region is None:
                         continue
                     key = count, *(m.item for m in region.members)
@@ -125,6 +128,24 @@ class Regions:
                         seen.add(key)
                         sizes.estimate(region)
                         yield region
+
+    @staticmethod
+    def _whole_region(draft: Draft, items: list[Item], needed: list[set[int]],
+                      span: tuple[int, int], pivot: Member, offers: list[Member],
+                      count: Count) -> Region | None:
+        """A region without members that would need windows of what has none."""
+        while True:
+            region = _region(items, needed, span, pivot, offers, count)
+            if region is None:
+                return None
+            inside = {k for m in region.members for k in items[m.item].steps}
+            lost = {i for m in region.members for i, b in m.several.items()
+                    if not is_within(draft, b, inside)}
+            if not lost:
+                return region
+            if lost & pivot.several.keys():
+                return None
+            offers = [m for m in offers if not lost & m.several.keys()]
 
     def _counts(self, items: list[Item]) -> list[Count]:
         """Numbers of parts: with an outer loop over the chunks of sums that have several."""
@@ -142,6 +163,13 @@ class Regions:
         """An item in each way in which it can be done in parts."""
         origin = item.origin
         return [] if origin is None else [Member(number, origin, w) for w in self.ways(origin)]
+
+
+def is_within(draft: Draft, b: Buffer, steps: set[int]) -> bool:
+    """Whether these steps alone make and read a value, so that it need not be there whole."""
+    h = draft.histories.get(id(b))
+    return h is not None and h.movable and bool(h.writes) and h.last < 1 << 60 and \
+        steps.issuperset(h.uses())
 
 
 def _divides(way: Way, count: Count) -> bool:

@@ -2,7 +2,9 @@
 
 A limit sinks by a few percent, and for each limit the plan is sought that keeps it and is predicted
 the fastest: by runs put in and taken out (`search.py`), or by one more region in parts
-(`divide.py`) of any draft that was passed. From there it goes on.
+(`divide.py`) of any draft that was passed. From there it goes on. Where nothing helps any more, a
+second trail begins anew with regions that end at attention: what a region has taken in can neither
+be made again nor be in other parts. It may come lower, at a higher price.
 """
 
 from __future__ import annotations
@@ -38,24 +40,20 @@ def trail(draft: Draft, divider: Divider | None) -> Iterator[Draft]:
     if other.peak < draft.peak:
         draft = other
         yield draft
-    way = _Trail(draft, divider)
-    sink = _SINK
-    while sink >= _LEAST:
-        found = way.below(int(way.peak * (1 - sink)))
-        if found is None:
-            sink /= 2
-        else:
-            yield found
+    first = _Trail(draft, divider, True)
+    yield from first.sinking()
+    if first.met_routines:
+        yield from _Trail(draft, divider, False).sinking(first.peak)
 
 
 class _Trail:
-    """Where the trail has come to: a draft, and the search that makes its values again."""
+    """Where the trail has come to: a draft, and the search that makes its values again; `passed`
+    are drafts with their times and regions in them, with `routines` or without."""
 
-    def __init__(self, draft: Draft, divider: Divider | None):
-        self.divider = divider
+    def __init__(self, draft: Draft, divider: Divider | None, routines: bool):
+        self.divider, self.routines, self.met_routines = divider, routines, False
         self.passed: list[tuple[Draft, float, list[Region]]] = []
         self._begin(draft)
-        self._remember(draft)
 
     @property
     def peak(self) -> int:
@@ -65,25 +63,37 @@ class _Trail:
         self.draft, self.occupancy = draft, Occupancy(work_of(draft))
         self.search = Search(self.occupancy)
         self.seconds = _seconds(draft)
+        self.repeated: set = set()      # runs put in, in the last draft that was remembered
+        self._remember(draft)
 
     def _remember(self, draft: Draft) -> None:
         if self.divider is not None:
-            regions = self.divider.regions.around_peak(draft)
+            regions = self.divider.regions.around_peak(draft, self.routines)
             self.passed.append((draft, _seconds(draft), regions))
+            self.met_routines |= any(m.way.group.kind == "routine"
+                                     for r in regions for m in r.members)
 
-    def below(self, limit: int) -> Draft | None:
-        """A draft within the limit; None where none is found."""
+    def sinking(self, least: float = float("inf")) -> Iterator[Draft]:
+        """Drafts within ever lower limits that need less than `least`."""
+        sink = _SINK
+        while sink >= _LEAST:
+            if not self._below(int(self.peak * (1 - sink))):
+                sink /= 2
+            elif self.peak < least:
+                yield with_repeats(self.draft, self.occupancy)
+
+    def _below(self, limit: int) -> bool:
+        """Go on to within the limit; false where no way is found."""
         again = self.search.below(limit)
-        price = self.seconds + self.occupancy.seconds
-        parts = self._in_parts(limit, price if again else float("inf"))
-        if parts is None and not again and self.occupancy.repeats:
+        price = self.seconds + self.occupancy.seconds if again else float("inf")
+        parts = self._in_parts(limit, price)
+        if parts is None and not again and self.occupancy.repeats != self.repeated:
+            self.repeated = set(self.occupancy.repeats)
             self._remember(with_repeats(self.draft, self.occupancy))
-            parts = self._in_parts(limit, float("inf"))
-        if parts is None:
-            return with_repeats(self.draft, self.occupancy) if again else None
-        self._begin(parts)
-        self._remember(parts)
-        return parts
+            parts = self._in_parts(limit, price)
+        if parts is not None:
+            self._begin(parts)
+        return again or parts is not None
 
     def _in_parts(self, limit: int, most: float) -> Draft | None:
         """A draft of those that were passed with one region more in parts, within the limit and
