@@ -5,9 +5,10 @@ import pytest
 from planner.test_memory import PROGRAMS
 
 import lamella
-from lamella.engine import kernels, plans
+from lamella.engine import bind, kernels, plans
 from lamella.engine.executable import Executable
 from lamella.planner.build import build_plan
+from lamella.planner.memory.place import laid, place
 from lamella.planner.report import Report
 from lamella.planner.saved import from_bytes, to_bytes
 from lamella.runtime import cache
@@ -42,7 +43,19 @@ def test_the_second_process_plans_and_emits_nothing(monkeypatch, tmp_path):
         monkeypatch.setattr(kernels, "_known", {})
     monkeypatch.setattr(plans, "build_plan", lambda *a: pytest.fail("planned again"))
     monkeypatch.setattr(kernels, "emit", lambda *a: pytest.fail("emitted again"))
+    for module in (plans, bind):
+        monkeypatch.setattr(module, "place", lambda *a: pytest.fail("placed again"))
     assert np.array_equal(first, np.array(lamella.compile(f)(x, w)))
+
+
+@pytest.mark.parametrize("make", PROGRAMS, ids=lambda f: f.__name__)
+def test_temporaries_lie_where_they_did(make):
+    _, plan = planned(make)
+    if plan.symbols:
+        return
+    one = place(plan, {})
+    two = laid(plan, [i.offset for i in one.intervals])
+    assert (one.offsets, one.size) == (two.offsets, two.size)
 
 
 def test_code_that_is_gone_is_compiled_again(monkeypatch, tmp_path):

@@ -31,8 +31,8 @@ class Bound:
                  "origins", "outputs", "scratch_bytes", "table", "types")
 
     def __init__(self, plan: Plan, env: Mapping[str, int], threads: int | None = None,
-                 constants: Mapping[int, int] | None = None):
-        self.layout: Layout = place(plan, env)
+                 constants: Mapping[int, int] | None = None, layout: Layout | None = None):
+        self.layout: Layout = layout or place(plan, env)
         self.arena_bytes = self.layout.size
         self.constant_bytes = sum(aligned(evaluate(b.bytes, env)) for b in plan.constants)
         bases = {id(b): 1 + k for k, b in enumerate(plan.arguments)}
@@ -73,6 +73,7 @@ class Writer:
         self.steps: list = []
         self.origins: list = []
         self.scratch = 0
+        self.known: dict[tuple, int] = {}   # scratch, by kernel and sizes
         self.moving: dict[int, list[tuple[int, int]]] = {}  # of each open loop: (word, stride)
         launches = [s for s in Order(steps).leaves if isinstance(s, Launch)]
         self.compiled = dict(zip(map(id, launches), compile_kernels([s.kernel for s in launches]),
@@ -133,9 +134,17 @@ class Writer:
         sizes = [evaluate(e, env) for e in s.sizes]
         self.image.extend(sizes)
         code = self.compiled[id(s)]
-        self.scratch = max(self.scratch, scratch_bytes(s.kernel, sizes))
+        self.scratch = max(self.scratch, self.scratch_of(s, sizes))
         tasks, grain = s.claims(env, self.threads)
         self.add(native.Launch(code.address, at, tasks, grain, serial=tasks <= grain), s)
+
+    def scratch_of(self, s: Launch, sizes: list[int]) -> int:
+        """What a launch needs of scratch, counted once for launches that repeat."""
+        key = id(s.kernel), *sizes
+        found = self.known.get(key)
+        if found is None:
+            found = self.known[key] = scratch_bytes(s.kernel, sizes)
+        return found
 
     def host(self, s: Host) -> None:
         at = len(self.image)

@@ -10,6 +10,7 @@ from ..base.errors import ExecutionError
 from ..base.extents import solve
 from ..base.source import render
 from ..ir.verify import check_sizes
+from ..planner.memory.place import Layout
 from ..planner.plan import Plan
 from ..runtime.arena import lease, release
 from ..runtime.memory import allocate
@@ -29,15 +30,16 @@ class Executable:
     __slots__ = ("bindings", "constants", "only", "plan", "signed", "threads")
 
     def __init__(self, plan: Plan, threads: int | None = None,
-                 fixed: Mapping[int, Value] | None = None):
-        """`fixed` gives the values of the plan's fixed arguments."""
+                 fixed: Mapping[int, Value] | None = None, layout: Layout | None = None):
+        """`fixed` gives the values of the plan's fixed arguments, `layout` where its temporaries
+        lie, if that is known (of a plan without symbols)."""
         self.plan, self.threads, self.signed = plan, threads, False
         self.constants = Constants(plan, fixed or {})
         self.bindings: dict[tuple, Bound] = {}
-        self.only: Bound | None = None if plan.symbols else self._bind({})
+        self.only: Bound | None = None if plan.symbols else self._bind({}, layout)
 
-    def _bind(self, env: Mapping[str, int]) -> Bound:
-        return Bound(self.plan, env, self.threads, self.constants.addresses(env))
+    def _bind(self, env: Mapping[str, int], layout: Layout | None = None) -> Bound:
+        return Bound(self.plan, env, self.threads, self.constants.addresses(env), layout)
 
     def bound(self, values: Sequence[Value]) -> Bound:
         """The binding for the extents of these arguments."""

@@ -1,8 +1,8 @@
 """Plans by what decides them: a program that was planned before is not planned again.
 
-What is kept is the plan and the names of its kernels' code in the object cache. The key is the
-hash of the program's text (with its source lines), what may be overwritten, the target, the
-versions, and Lamella's own files.
+What is kept is the plan, the names of its kernels' code in the object cache, and where its
+temporaries lie. The key is the hash of the program's text (with its source lines), what may be
+overwritten, the target, the versions, and Lamella's own files.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ..ir.program import Program
 from ..lang.order import VERSION
 from ..planner.build import build_plan
 from ..planner.memory.budget import Budget
+from ..planner.memory.place import Layout, laid, place
 from ..planner.plan import Plan
 from ..planner.saved import Unsavable, from_bytes, to_bytes
 from ..runtime import llvm
@@ -35,21 +36,23 @@ def executable(program: Program, donated: frozenset[int], fixed: Mapping[int, Va
     inputs that never change; a `fast` plan may sum in other orders. BudgetError, before anything is
     compiled, where no plan keeps the budget."""
     key = _key(program, donated, frozenset(fixed), budget, fast)
-    plan = _kept(key, program)
-    if plan is not None:
-        return Executable(plan, None, fixed)
+    kept = _kept(key, program)
+    if kept is not None:
+        return Executable(kept[0], None, fixed, kept[1])
     with kernels.Compilation() as new:
         plan = build_plan(program, kernels.target(), donated, frozenset(fixed), budget=budget,
                           fast=fast, ahead=new.add)
         distinct = _distinct(plan)
         for kernel in distinct:
             new.add(kernel)
+        layout = None if plan.symbols else place(plan, {})
         saved = _saved(plan)
         new.finish()
     if saved:
+        offsets = layout and [i.offset for i in layout.intervals]
         names = kernels.names_of(distinct)
-        process_cache().put(key, msgspec.msgpack.encode([saved, names]))
-    return Executable(plan, None, fixed)
+        process_cache().put(key, msgspec.msgpack.encode([saved, names, offsets]))
+    return Executable(plan, None, fixed, layout)
 
 
 def _saved(plan: Plan) -> bytes:
@@ -60,17 +63,17 @@ def _saved(plan: Plan) -> bytes:
         return b""
 
 
-def _kept(key: str, program: Program) -> Plan | None:
-    """The plan under the key; None where there is none, or one that cannot be read."""
+def _kept(key: str, program: Program) -> tuple[Plan, Layout | None] | None:
+    """The plan under the key, and where its temporaries lie if it has no symbols."""
     found = process_cache().get(key)
     if found is None:
         return None
-    data, names = msgspec.msgpack.decode(found)
+    data, names, offsets = msgspec.msgpack.decode(found)
     plan = from_bytes(data, program)
     kernels.adopt(_distinct(plan), names)
     if knobs.logs("compile"):
         print(f"lamella: the plan of {program.name} is from the cache")
-    return plan
+    return plan, None if offsets is None else laid(plan, offsets)
 
 
 def _distinct(plan: Plan) -> list:

@@ -35,24 +35,34 @@ RESERVED = frozenset({"inf", "nan", "complex", "None", "True", "False"})
 def to_text(program: Program) -> str:
     """The program's text. Equal programs have equal texts."""
     known: dict[str, Symbol] = {}
-    for node in program.nodes():
-        _collect(node, known)
-    head, *body = _lines(program, "")
+    nodes, shapes = program.nodes(), set()      # types are mostly the same few objects
+    for node in nodes:
+        if id(node.type) not in shapes:
+            shapes.add(id(node.type))
+            _collect(tuple((t.shape, t.strides) for t in tensors(node.type)), known)
+        _collect(tuple(node.params.values()), known)
+    head, *body = _lines(program, "", nodes)
     declared = [f"symbol {s.name} {s.low}..{s.high}" for s in known.values()]
     return "\n".join([head, *declared, *body]) + "\n"
 
 
-def _lines(program: Program, indent: str) -> list[str]:
+def _lines(program: Program, indent: str, nodes: list[Node] | None = None) -> list[str]:
     """A program's lines but for its symbols, which are declared at the top."""
-    nodes = program.nodes()
+    nodes = nodes or program.nodes()
     number = {id(n): k for k, n in enumerate(nodes)}
     own = set(map(id, program.inputs))
+    ends: dict[tuple, str] = {}     # of lines, by type and source
     lines = [f"program {_name(program.name)}"]
     for k, node in enumerate(nodes):
         if node.op is INPUT and id(node) not in own:
             raise ProgramError(f"%{k} = {node!r} is not among the inputs of {program.name}; "
                                f"give it as an argument")
-        lines.append(_line(k, node, number, indent))
+        end = ends.get((id(node.type), node.source))
+        if end is None:
+            source = render(node.source)
+            end = f" : {type_text(node.type)}" + (f"  # {source}" if source else "")
+            ends[id(node.type), node.source] = end
+        lines.append(_line(k, node, number, indent) + end)
     results = ", ".join(f"%{number[id(n)]}" for n in program.outputs)
     return [indent + line for line in (*lines, f"return {results}".rstrip())]
 
@@ -63,10 +73,11 @@ def codec(op: Op) -> dict:
 
 
 def _line(k: int, node: Node, number: dict[int, int], indent: str) -> str:
+    """A node's line but for its type and source."""
     if node.op is INPUT:
         text = f"%{k} = input {quoted(node.params['name'])}"
     else:
-        inputs = ", ".join(f"%{number[id(i)]}" for i in node.inputs)
+        inputs = ", ".join([f"%{number[id(i)]}" for i in node.inputs])
         words = [f"%{k} = {node.op.name}" + (f"({inputs})" if inputs else "")]
         try:
             words += [f"{name}={_param(node.op, name, v, indent)}"
@@ -76,8 +87,7 @@ def _line(k: int, node: Node, number: dict[int, int], indent: str) -> str:
         text = " ".join(words)
     if node.token is not None:
         text += f" @{quoted(node.token)}"
-    source = render(node.source)
-    return f"{text} : {type_text(node.type)}" + (f"  # {source}" if source else "")
+    return text
 
 
 def _param(op: Op, name: str, value: object, indent: str) -> str:
@@ -88,6 +98,14 @@ def _param(op: Op, name: str, value: object, indent: str) -> str:
 
 def value_text(value: object, indent: str = "") -> str:
     """The text of a parameter's value; a program is a block of indented lines."""
+    kind = type(value)
+    if kind is int:
+        return str(value)
+    if kind is str:
+        return quoted(value)
+    if isinstance(value, tuple):
+        inner = ", ".join([value_text(v, indent) for v in value])
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
     if isinstance(value, Program):
         return "\n".join(["{", *_lines(value, indent + "    "), indent + "}"])
     if isinstance(value, np.generic):
@@ -100,9 +118,6 @@ def value_text(value: object, indent: str = "") -> str:
         return f"complex({value_text(value.real)}, {value_text(value.imag)})"
     if isinstance(value, str):
         return quoted(value)
-    if isinstance(value, tuple):
-        inner = ", ".join(value_text(v, indent) for v in value)
-        return f"({inner},)" if len(value) == 1 else f"({inner})"
     raise ProgramError(f"a {type(value).__name__} has no text; parameters are numbers, strings, "
                        f"dtypes, extents, programs and tuples of these")
 
@@ -111,6 +126,8 @@ def quoted(text: object) -> str:
     """A string literal on one line, in plain ASCII."""
     if not isinstance(text, str):
         raise ProgramError(f"expected a string, got a {type(text).__name__}")
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
     out = "".join(c if " " <= c <= "~" and c not in '"\\' else _escape(c) for c in text)
     return f'"{out}"'
 
@@ -133,10 +150,9 @@ def _name(name: str) -> str:
     return name if name.isascii() and name.isidentifier() else quoted(name)
 
 
-def _collect(node: Node, known: dict[str, Symbol]) -> None:
-    """Add the symbols of the node's type and parameters, each with one name."""
-    shapes = tuple((t.shape, t.strides) for t in tensors(node.type))
-    for s in symbols_in((shapes, *node.params.values())):
+def _collect(value: tuple, known: dict[str, Symbol]) -> None:
+    """Add the symbols of shapes or parameters, each with one name."""
+    for s in symbols_in(value):
         if known.setdefault(s.name, s) != s:
             other = known[s.name]
             raise ProgramError(f"two symbols are called {s.name}: {other.low}..{other.high} and "

@@ -69,10 +69,13 @@ def frozen(params: dict) -> tuple:
                  else (k, v.name) for k, v in params.items())
 
 
+_ATOMS = frozenset({int, float, str, bool, type(None)})    # which have no symbols
+
+
 def symbols_in(value: object) -> list[Symbol]:
     """The symbols of a parameter's value, in order; those of a program inside too."""
     if isinstance(value, tuple):
-        return [s for v in value for s in symbols_in(v)]
+        return [s for v in value if type(v) not in _ATOMS for s in symbols_in(v)]
     if isinstance(value, Program):
         return [s for n in value.nodes() for t in tensors(n.type)
                 for s in symbols_in((t.shape, t.strides, *n.params.values()))]

@@ -108,14 +108,15 @@ class _Reader:
         for x, row in zip(self.objects, table, strict=True):
             if type(row[0]) is int:
                 for slot, v in zip(type(x).__slots__, row[1:], strict=True):
-                    setattr(x, slot, self.value(v))
+                    setattr(x, slot, self.value(v) if type(v) is list else v)
 
     def value(self, v: Any):
         if type(v) is not list:
             return v
         if v[0] == _REFERENCE:
             return self.objects[v[1]]
-        return tuple(map(self.value, v[1:])) if v[0] == _TUPLE else [*map(self.value, v[1:])]
+        found = [self.value(x) if type(x) is list else x for x in v[1:]]
+        return tuple(found) if v[0] == _TUPLE else found
 
     def _expr(self, op, args, attr, dtype) -> Expr:
         return expr.make(op if type(op) is str else SCALARS[op[0]], self.value(args),

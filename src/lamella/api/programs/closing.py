@@ -67,8 +67,9 @@ def force_outside(own: list[Node], outputs: list[Node], since: int) -> None:
     inner = {id(n) for n in own}
     stop = frozenset(n for n in topological(outputs) if n.data is not None or (
         n.born < since and n.inputs and id(n) not in inner))
-    outside = [n for n in topological(outputs, stop) if n in stop and n.data is None]
-    force([n for n in outside if not unknown([n])])
+    if any(n.data is None for n in stop):
+        outside = [n for n in topological(outputs, stop) if n in stop and n.data is None]
+        force([n for n in outside if not unknown([n])])
 
 
 def closed(functions: Sequence[tuple[str, list[Node], list[Node]]], since: int,

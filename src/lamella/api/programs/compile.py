@@ -440,8 +440,9 @@ def captured(nodes: list[Node], outputs: list[Node]):
     done: dict[int, Node] = {}
     inputs: list[Node] = list(nodes)
     found: list[Node] = []
-    stop = frozenset(n for n in topological(outputs) if n.data is not None)
-    for n in topological(outputs, stop):
+    order = topological(outputs)
+    stop = frozenset(n for n in order if n.data is not None)
+    for n in topological(outputs, stop) if stop else order:
         if n.data is not None and id(n) not in own:
             done[id(n)] = placeholder(n.type, f"captured {len(found)}")
             inputs.append(done[id(n)])

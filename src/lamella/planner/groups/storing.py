@@ -37,6 +37,7 @@ class Storing:
         self.access: dict[int, Access] = {}
         self.weight: dict[int, int] = {}    # operations of what is not stored
         self.code: dict[int, int] = {}      # its instructions
+        self.codes: dict[int, int] = {}     # those of definitions alone, by id
         self.routines: dict[tuple, tuple[Routine, list[int]]] = {}
 
     def definition(self, node: Node) -> Definition:
@@ -91,7 +92,7 @@ class Storing:
             self.weight[id(node)] = 0
             return any(self._needs_memory(c, n, 0) for c, n in self._consumers(node))
         weight = 1 + sum(self.weight.get(id(i), 0) for i in node.inputs)
-        code = code_of(self.definition(node).body) + sum(
+        code = self._code_of(self.definition(node)) + sum(
             self.code.get(id(i), 0) for i in node.inputs)
         consumers = self._consumers(node)
         if weight > LARGEST or code > MOST_CODE or any(
@@ -104,6 +105,13 @@ class Storing:
             return True
         self.weight[id(node)], self.code[id(node)] = weight, code
         return False
+
+    def _code_of(self, definition: Definition) -> int:
+        """The instructions of a definition alone, counted once for nodes that share it."""
+        found = self.codes.get(id(definition))
+        if found is None:
+            found = self.codes[id(definition)] = code_of(definition.body)
+        return found
 
     def _kind(self, node: Node) -> str:
         return "routine" if node.op.loops else kind_of(node, self.definition(node))

@@ -46,6 +46,14 @@ def place(plan: Plan, env: Mapping[str, int]) -> Layout:
     return Layout(intervals, settle(intervals))
 
 
+def laid(plan: Plan, offsets: list[int]) -> Layout:
+    """The layout of a plan without symbols whose temporaries have these offsets, in their order."""
+    intervals = lifetimes(plan, {})
+    for i, offset in zip(intervals, offsets, strict=True):
+        i.offset = offset
+    return Layout(intervals, max((i.offset + i.size for i in intervals), default=0))
+
+
 def settle(intervals: list[Interval]) -> int:
     """Give the intervals offsets, and say up to where they reach: by size into the smallest gap
     that holds them; where that is farther than 1 % from what is alive at once, also from the bottom
