@@ -139,7 +139,7 @@ def test_the_maps_behind_a_convolution_and_its_gradient_go_with_it():
 def test_few_tiles_and_steps_stay_as_they_are():
     """Where laying out the weights would cost more than products are saved, and where no tiles are
     in the meaning, a fast plan has the bits of any other."""
-    for shape, options in (((1, 7, 7, 64), {}), ((1, 56, 56, 64), {"stride": 2}),
+    for shape, options in (((1, 14, 14, 64), {}), ((1, 56, 56, 64), {"stride": 2}),
                            ((1, 56, 56, 24), {})):
         x, w = arrays(shape[:3], shape[3], 64)
 
@@ -148,6 +148,15 @@ def test_few_tiles_and_steps_stay_as_they_are():
 
         assert f(L.asarray(x), L.asarray(w)).numpy().tobytes() == \
             L.compile(f, fast=True)(x, w).numpy().tobytes()
+
+
+def test_small_images_are_summed_tap_by_tap_where_weights_move():
+    """Laying out 9 products' weights takes less time than 16's."""
+    x, w = arrays((1, 7, 7), 64, 48)
+    fast = L.compile(lambda x, w: L.conv2d(x, w, padding=1), fast=True)
+    assert [s.kernel.name for s in L.plan(fast, x, w).plan.launches()][-1] == "convolve"
+    found, wanted = fast(x, w).numpy(), exact("forward", x, w, np.empty((1, 7, 7, 48)), 1)
+    assert np.abs(found - wanted).max() < 2e-6 * np.abs(wanted).max()
 
 
 def test_a_size_that_varies_is_decided_by_its_bound():
@@ -162,8 +171,8 @@ def test_a_size_that_varies_is_decided_by_its_bound():
 
 def test_a_batch_of_weights_is_laid_out_for_each():
     """Images that share no weights do not count together."""
-    x, w = arrays((64, 8, 8), 32, 32)
-    ws = np.broadcast_to(w, (64, *w.shape))
+    x, w = arrays((8, 14, 14), 32, 32)
+    ws = np.broadcast_to(w, (8, *w.shape))
     f = L.vmap(lambda x, w: L.conv2d(x[None], w, padding=1)[0])
     assert f(L.asarray(x), L.asarray(ws)).numpy().tobytes() == \
         L.compile(f, fast=True)(x, ws).numpy().tobytes()

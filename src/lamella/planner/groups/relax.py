@@ -23,10 +23,12 @@ from ...ops.notation import define
 from .access import Access, stored, view
 from .defined import definition_of
 
-# By F(4x4) a tile is four of F(2x2) and takes 36 products in place of 64. To read the weights of a
-# point, to lay them out and read them, or to join its sums to a gradient for the weights takes as
-# long as the products of so many tiles (measured).
-READ, LAID_OUT, JOINED = 30, 80, 24
+# A pixel takes 9 products tap by tap, a tile of 2 x 2 takes 16, one of 4 x 4 takes 36. Some work on
+# a product takes as long as the product for so many tiles (measured): to read its weights (where
+# all of them have more than FAR bytes, to fetch them from memory), to lay them out and read them,
+# to join its sums to a gradient for the weights.
+READ, FETCHED, LAID_OUT, JOINED = 20, 60, 80, 24
+FAR = 24 << 20
 LEAST_POSITIONS = 32    # of a sum that is cut into lanes
 
 
@@ -48,24 +50,36 @@ def _relaxed(node: Node, steady: list[bool]) -> Node:
     if d.body.op != "reduce":
         return node
     kind, bound = d.body.attr
-    if kind in ("winograd", "winograd weights") and _gains(d, steady):
-        body = expr.reduce(f"{kind} 4x4", bound, *d.body.args)
+    if kind in ("winograd", "winograd weights"):
+        body = expr.reduce(_fastest(d, steady), bound, *d.body.args)
     elif kind == "dot" and _lies_along(node, d):
         body = expr.reduce("sum", bound, d.body.args[0] * d.body.args[1])
     else:
         return node
+    if body is d.body:
+        return node
     return define(Definition(d.operands, d.axes, body), node.inputs)
 
 
-def _gains(d: Definition, steady: list[bool]) -> bool:
-    """Whether a convolution takes less time by tiles of 4 x 4 pixels than by tiles of 2 x 2."""
+def _fastest(d: Definition, steady: list[bool]) -> str:
+    """How a convolution with 3 x 3 taps is summed in the least time."""
     kind, bound = d.body.attr
-    over, more = bound, JOINED
+    over, one, kept = bound, 0, False
     if kind == "winograd":
         weights, = (e for e in d.body.args if d.axes[-1] in expr.free_axes(e))
         over = tuple(a for a in d.axes if a not in expr.free_axes(weights))
-        more = READ if steady[weights.attr[0]] else LAID_OUT
-    return 36 * (_tiles(over, 4) + more) < 16 * (_tiles(over, 2) + more)
+        one = d.operands[weights.attr[0]].bytes // 9
+        kept = steady[weights.attr[0]]
+    ways = {kind: (16, 2), f"{kind} 4x4": (36, 4), "dot": (9, 1)}
+
+    def cost(way: str) -> int:
+        products, side = ways[way]
+        more = JOINED
+        if kind == "winograd":
+            more = LAID_OUT if not kept else FETCHED if upper(one) * products > FAR else READ
+        return products * (_tiles(over, side) + more)
+
+    return min(ways, key=cost)
 
 
 def _tiles(axes: tuple[Expr, ...], side: int) -> int:
