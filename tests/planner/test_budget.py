@@ -48,7 +48,7 @@ def drafts(make) -> list[Draft]:
     def keep(makers, budget, divider):
         for make in makers:
             plan = make()
-            seen.extend(trail(Draft(plan, plan.steps, {}), divider))
+            seen.extend(d for d, _ in trail(Draft(plan, plan.steps, {}), divider))
         raise BudgetError("seen")   # the drafts' values must go on to stand apart
 
     with pytest.MonkeyPatch.context() as m:
@@ -62,9 +62,11 @@ def peaks(make) -> list[int]:
     return [d.memory(threads()).peak for d in drafts(make)]
 
 
+@cache
 def floor_of(make) -> int:
     """The smallest budget that is not refused."""
-    return min(peaks(make))
+    f, args = make()
+    return lamella.memory_curve(compiled(f), *args)[-1].peak
 
 
 def compiled(f, memory=None):
@@ -144,7 +146,7 @@ def test_below_the_bound_is_refused_at_once(monkeypatch):
     f, args = deep_mlp()
     bound = min(bound_of(d) for d in drafts(deep_mlp) if not in_parts(d) and not any(
         getattr(s, "again", False) for s in d.steps))
-    monkeypatch.setattr("lamella.planner.memory.budget.trail", None)
+    monkeypatch.setattr("lamella.planner.memory.budget.front", None)
     with pytest.raises(BudgetError, match=rf"no plan .* less than .*\({bound} bytes\), where .*"
                                           r"\.py:\d+.* batch"):
         lamella.plan(compiled(f), *args, memory=bound - 1)

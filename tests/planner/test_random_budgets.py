@@ -33,7 +33,7 @@ def anyhow(makers, budget, divider):
             for slot in range(u.since, min(u.until, len(units) - 1) + 1)]
     for unit, slot in rng.sample(runs, min(len(runs), rng.randrange(1, 12))):
         occupancy.add(unit, slot)
-    draft = with_repeats(draft, occupancy)
+    draft = with_repeats(draft, occupancy.work, occupancy.sequence)
     plan.steps, plan.temporaries = draft.steps, temporaries(draft.steps)
     return plan
 

@@ -23,7 +23,7 @@ from .groups.simplify import expand, share
 from .groups.split import split
 from .host import schedule_host
 from .memory.alias import share_bytes
-from .memory.budget import Budget, Point, fits, keep, points, settle
+from .memory.budget import Budget, Point, fits, keep, point, points, settle
 from .memory.liveness import temporaries
 from .memory.trail import Divider
 from .plan import Branch, Buffer, Copy, Loop, Plan, Step
@@ -75,12 +75,11 @@ def memory_curve(program: Program, target, donated: frozenset[int] = frozenset()
     whole = _planned(program, scheduler, donated, fixed, True, LITTLE)
     first = whole.steps
     settle(whole)
-    found = points(whole, threads, at_most=1)
+    free = point(whole, threads)
     whole.steps = first
-    for plan in (_planned(program, scheduler, donated, fixed, True, MUCH), whole):
-        found += [p for p in points(plan, threads, _divider(scheduler))
-                  if p.peak < found[-1].peak]
-    return found
+    much = _planned(program, scheduler, donated, fixed, True, MUCH)
+    return [free, *(p for p in points([much, whole], threads, _divider(scheduler))
+                    if p.peak < free.peak)]
 
 
 def _divider(scheduler: Scheduler) -> Divider | None:

@@ -1,26 +1,26 @@
-"""The search for a plan within a memory budget: a second order of steps, and values made again.
+"""A plan within a memory budget, or why there is none.
 
-It goes one trail that does not depend on the budget (`planner/memory/trail.py`). The budget takes
-the first plan of the trail that keeps it, so that a smaller budget never has a larger peak; the
-smallest plan of the trail is the floor.
+The budget takes the fastest plan of a trail (`planner/memory/trail.py`, `front.py`) that keeps it,
+so that a smaller budget never has a larger peak; the smallest plan of the trail is the floor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 
 from ...base.errors import BudgetError
 from ...base.extents import evaluate
 from ...base.source import render
 from ..plan import Buffer, Order, Plan
 from .alias import may_lie_over
+from .front import front
 from .liveness import Draft, temporaries
 from .peak import Memory, bytes_text
 from .place import aligned
 from .regions import MOST
 from .reorder import reordered
-from .trail import Divider, trail
+from .trail import Divider
 
 
 class Budget:
@@ -52,38 +52,26 @@ def fits(plan: Plan, budget: Budget) -> bool:
 def keep(makers: Sequence[Callable[[], Plan]], budget: Budget,
          divider: Divider | None = None) -> Plan:
     """A plan that keeps the budget: of those that are made, whose values do not share bytes yet,
-    the first for which steps are found; BudgetError where none are, at once where no plan of these
-    kernels can."""
-    first: Draft | None = None
-    least: tuple[Memory, Draft] | None = None
-    bound = 0
-    for make in makers:
-        plan = make()
-        env = {s.name: s.high for s in plan.symbols}
-        begun = Draft(plan, plan.steps, env)
-        needed = least_bytes(begun, budget.threads, divider)
-        first, bound = first or begun, min(bound or needed, needed)
-        for draft, memory in smaller(trail(begun, divider), budget.threads) \
-                if needed <= budget.bytes else ():
+    with the steps that are found to take the least time; BudgetError where none do, at once where
+    no plan of these kernels can."""
+    makers = [cache(make) for make in makers]
+    begun = (Draft(plan, plan.steps, {s.name: s.high for s in plan.symbols})
+             for plan in (make() for make in makers))
+    needed: list[tuple[Draft, int]] = []
+    while draft := next(begun, None):
+        needed.append((draft, least_bytes(draft, budget.threads, divider)))
+        if needed[-1][1] <= budget.bytes:
+            break
+    else:
+        raise BudgetError(_refusal(budget, needed, None))
+    for stop in front((make() for make in makers), budget.threads, divider):
+        if stop.next is None or stop.next.memory.peak < budget.bytes:
+            steps, memory = stop.cheapest()
             if memory.peak <= budget.bytes:
-                plan.steps, plan.temporaries = draft.steps, temporaries(draft.steps)
-                return plan
-            if least is None or memory.peak < least[0].peak:
-                least = memory, draft
-    assert first is not None
-    raise BudgetError(_refusal(budget, first, bound, least))
-
-
-def smaller(drafts: Iterable[Draft], threads: int) -> Iterator[tuple[Draft, Memory]]:
-    """The drafts that need less than all before them, placed."""
-    least: Memory | None = None
-    for draft in drafts:
-        if least is not None and draft.peak >= least.results + least.temporaries:
-            continue    # placed it would need no less
-        found = draft.memory(threads)
-        if least is None or found.peak < least.peak:
-            least = found
-            yield draft, found
+                stop.plan.steps, stop.plan.temporaries = steps.steps, temporaries(steps.steps)
+                return stop.plan
+    needed += [(draft, least_bytes(draft, budget.threads, divider)) for draft in begun]
+    raise BudgetError(_refusal(budget, needed, (memory, steps)))
 
 
 class Point:
@@ -96,13 +84,20 @@ class Point:
         self.peak, self.seconds, self.again = peak, seconds, again
 
 
-def points(plan: Plan, threads: int, divider: Divider | None = None,
-           at_most: int | None = None) -> list[Point]:
+def point(plan: Plan, threads: int) -> Point:
+    """The plan, whose values do not share bytes yet, as it is."""
+    draft = Draft(plan, plan.steps, {s.name: s.high for s in plan.symbols})
+    return _point(draft, draft.memory(threads))
+
+
+def points(plans: Iterable[Plan], threads: int, divider: Divider | None) -> list[Point]:
     """The plans that budgets choose from, the fastest first; the last one is the floor."""
-    begun = Draft(plan, plan.steps, {s.name: s.high for s in plan.symbols})
-    return [Point(memory.peak, sum(map(draft.seconds, range(len(draft.steps)))),
-                  sum(getattr(s, "again", False) for s in Order(draft.steps).leaves))
-            for draft, memory in islice(smaller(trail(begun, divider), threads), at_most)]
+    return [_point(*stop.cheapest()) for stop in front(plans, threads, divider)]
+
+
+def _point(draft: Draft, memory: Memory) -> Point:
+    return Point(memory.peak, sum(map(draft.seconds, range(len(draft.steps)))),
+                 sum(getattr(s, "again", False) for s in Order(draft.steps).leaves))
 
 
 # ---- what a refusal says ------------------------------------------------------------------------
@@ -136,7 +131,10 @@ def least_bytes(draft: Draft, threads: int, divider: Divider | None = None) -> i
     return found.arguments + found.constants + found.scratch + most
 
 
-def _refusal(budget: Budget, first: Draft, bound: int, floor: tuple[Memory, Draft] | None) -> str:
+def _refusal(budget: Budget, needed: list[tuple[Draft, int]],
+             floor: tuple[Memory, Draft] | None) -> str:
+    """`needed`: first drafts, and the bytes that no plan of their kernels can do without."""
+    first, bound = needed[0][0], min(n for _, n in needed)
     whole = first.memory(budget.threads)
     said = (f"{first.plan.name} needs {bytes_text(whole.peak)} and the budget is "
             f"{bytes_text(budget.bytes)}: arguments {bytes_text(whole.arguments)}, results "

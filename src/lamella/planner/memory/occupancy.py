@@ -75,6 +75,11 @@ class Occupancy:
         slot, unit = divmod(key, self.stride)
         return slot if unit == self.stride - 1 else unit
 
+    @property
+    def sequence(self) -> list[int]:
+        """The units in the order in which they run."""
+        return [self.unit_at(key) for key in self.keys.tolist()]
+
     def slot_of(self, key: int) -> int:
         """The slot of a run."""
         return key // self.stride

@@ -7,20 +7,23 @@ same kernels over the same operands: the bits are the same.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..plan import Buffer, Copy, Launch, Step
 from .accesses import over
 from .liveness import Draft
-from .occupancy import Occupancy
+from .occupancy import Work
 
 
-def with_repeats(draft: Draft, occupancy: Occupancy) -> Draft:
-    """The draft (whose units the occupancy counts) with the runs that this has more of."""
+def with_repeats(draft: Draft, work: Work, sequence: Iterable[int]) -> Draft:
+    """The draft with its units (which `work` has) run in this sequence, some more than once."""
     now: dict[int, Buffer] = {}     # by id of a buffer, that which holds its value by now
     out: list[Step] = []
-    for key in occupancy.keys:
-        unit = occupancy.unit_at(key)
-        steps = occupancy.work.units[unit].steps
-        if key == occupancy.first(unit):
+    ran: set[int] = set()
+    for unit in sequence:
+        steps = work.units[unit].steps
+        if unit not in ran:
+            ran.add(unit)
             out += [over(draft.steps[k], now) for k in steps]
             continue
         fresh = _fresh(draft, steps)

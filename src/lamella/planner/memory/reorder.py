@@ -26,10 +26,10 @@ def reordered(draft: Draft) -> Draft:
     if not draft.steps:
         return draft
     work = work_of(draft)
-    listed = _listed(draft, work, _users(draft, work))
+    listed = _listed(draft, work, users_of(draft, work))
     draft = draft.changed([draft.steps[s] for k in listed for s in work.units[k].steps])
     work = work_of(draft)
-    order, users = list(range(len(work.units))), _users(draft, work)
+    order, users = list(range(len(work.units))), users_of(draft, work)
     for _ in range(_WAITS):
         later = _with_a_wait(work, order, users)
         if later is None:
@@ -89,7 +89,7 @@ def _growth(work: Work, k: int, left: list[int]) -> int:
         work.sizes[v] for v in u.reads if left[v] == 1 and v not in work.kept)
 
 
-def _users(draft: Draft, work: Work) -> list[list[int]]:
+def users_of(draft: Draft, work: Work) -> list[list[int]]:
     """The units that must come behind each."""
     place = {s: k for k, u in enumerate(work.units) for s in u.steps}
     found: list[set[int]] = [set() for _ in work.units]

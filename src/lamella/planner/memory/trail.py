@@ -1,10 +1,11 @@
 """The trail of plans that need ever less: values made again, and regions computed in parts.
 
 A limit sinks by a few percent, and for each limit the plan is sought that keeps it and is predicted
-the fastest: by runs put in and taken out (`search.py`), or by one more region in parts
+the fastest: by another sequence of runs (`sequences.py`), or by one more region in parts
 (`divide.py`) of any draft that was passed. From there it goes on. Where nothing helps any more, a
 second trail begins anew with regions that end at attention: what a region has taken in can neither
 be made again nor be in other parts. It may come lower, at a higher price.
+The trail does not depend on a budget.
 """
 
 from __future__ import annotations
@@ -14,12 +15,9 @@ from collections.abc import Iterator
 from ..schedule import Scheduler
 from .divide import divided
 from .liveness import Draft
-from .occupancy import Occupancy
-from .recompute import with_repeats
 from .regions import Region, Regions
 from .reorder import reordered
-from .search import Search
-from .units import work_of
+from .sequences import Sequence, Sequences
 
 _SINK = 0.05     # how far a limit lies below the peak before it, at first
 _LEAST = 0.006   # and at last: then nothing helps any more
@@ -33,13 +31,17 @@ class Divider:
         self.scheduler, self.regions = scheduler, Regions()
 
 
-def trail(draft: Draft, divider: Divider | None) -> Iterator[Draft]:
-    """Drafts of the plan, each within a limit that sinks; none is in parts without a divider."""
-    yield draft
+def trail(draft: Draft, divider: Divider | None) -> Iterator[
+        tuple[Draft, tuple[Sequences, Sequence] | None]]:
+    """Drafts of the plan, each within a limit that sinks, and of what sequence it is; none is in
+    parts without a divider."""
+    yield draft, None
     other = reordered(draft)
     if other.peak < draft.peak:
         draft = other
-        yield draft
+        yield draft, None
+    if not draft.steps:
+        return
     first = _Trail(draft, divider, True)
     yield from first.sinking()
     if first.met_routines:
@@ -47,53 +49,54 @@ def trail(draft: Draft, divider: Divider | None) -> Iterator[Draft]:
 
 
 class _Trail:
-    """Where the trail has come to: a draft, and the search that makes its values again; `passed`
-    are drafts with their times and regions in them, with `routines` or without."""
+    """Where the trail has come to: sequences of a draft, and the last that was taken; `passed` are
+    drafts with their times and regions in them, with `routines` or without."""
 
     def __init__(self, draft: Draft, divider: Divider | None, routines: bool):
         self.divider, self.routines, self.met_routines = divider, routines, False
         self.passed: list[tuple[Draft, float, list[Region]]] = []
         self._begin(draft)
 
-    @property
-    def peak(self) -> int:
-        return self.occupancy.peak
-
     def _begin(self, draft: Draft) -> None:
-        self.draft, self.occupancy = draft, Occupancy(work_of(draft))
-        self.search = Search(self.occupancy)
-        self.seconds = _seconds(draft)
-        self.repeated: set = set()      # runs put in, in the last draft that was remembered
+        self.sequences, self.peak = Sequences(draft), draft.peak
+        self.last = self.remembered = 0.0, self.sequences.first
         self._remember(draft)
 
-    def _remember(self, draft: Draft) -> None:
-        if self.divider is not None:
+    def _remember(self, draft: Draft | None) -> None:
+        if self.divider is not None and draft is not None:
             regions = self.divider.regions.around_peak(draft, self.routines)
             self.passed.append((draft, _seconds(draft), regions))
             self.met_routines |= any(m.way.group.kind == "routine"
                                      for r in regions for m in r.members)
 
-    def sinking(self, least: float = float("inf")) -> Iterator[Draft]:
+    def sinking(self, least: float = float("inf")) -> Iterator[
+            tuple[Draft, tuple[Sequences, Sequence]]]:
         """Drafts within ever lower limits that need less than `least`."""
         sink = _SINK
         while sink >= _LEAST:
-            if not self._below(int(self.peak * (1 - sink))):
+            peak = self.peak
+            draft = self._below(int(peak * (1 - sink)))
+            if draft is None or draft.peak >= peak:
                 sink /= 2
-            elif self.peak < least:
-                yield with_repeats(self.draft, self.occupancy)
+                continue
+            self.peak = draft.peak
+            if draft.peak < least:
+                yield draft, (self.sequences, self.last[1])
 
-    def _below(self, limit: int) -> bool:
-        """Go on to within the limit; false where no way is found."""
-        again = self.search.below(limit)
-        price = self.seconds + self.occupancy.seconds if again else float("inf")
-        parts = self._in_parts(limit, price)
-        if parts is None and not again and self.occupancy.repeats != self.repeated:
-            self.repeated = set(self.occupancy.repeats)
-            self._remember(with_repeats(self.draft, self.occupancy))
-            parts = self._in_parts(limit, price)
+    def _below(self, limit: int) -> Draft | None:
+        """Go on to within the limit; None where no way is found."""
+        found = self.sequences.below(limit, self.last)
+        again = self.sequences.draft_of(found[1]) if found else None
+        parts = self._in_parts(limit, _seconds(again) if again else float("inf"))
+        if parts is None and again is None and self.last != self.remembered:
+            self.remembered = self.last
+            self._remember(self.sequences.draft_of(self.last[1]))
+            parts = self._in_parts(limit, float("inf"))
         if parts is not None:
             self._begin(parts)
-        return again or parts is not None
+        elif again is not None and found is not None:
+            self.last = found
+        return parts or again
 
     def _in_parts(self, limit: int, most: float) -> Draft | None:
         """A draft of those that were passed with one region more in parts, within the limit and
