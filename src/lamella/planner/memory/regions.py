@@ -110,7 +110,7 @@ class Regions:
         of = {k: n for n, item in enumerate(items) for k in item.steps}
         before: list[set[int]] = [set() for _ in items]
         for k, found in enumerate(needs(draft)):
-            before[of[k]] |= {of[b] for b in found}
+            before[of[k]] |= {of[b] for b in found} - {of[k]}
         pivot = of[step]
         sizes = _Sizes(draft, items, of)
         members = [self._members(k, item) for k, item in enumerate(items)]
@@ -202,8 +202,35 @@ def _region(items: list[Item], needed: list[set[int]], span: tuple[int, int], pi
             before.append(k)
     if len(members) < 2 or pivot.item not in inside:
         return None
-    return Region(items, count, [*range(span[0]), *before], members,
+    return Region(items, count, [*range(span[0]), *before],
+                  _sums_early(members, [needed[m.item] & inside for m in members]),
                   [*after, *range(span[1] + 1, len(items))])
+
+
+def _sums_early(members: list[Member], needed: list[set[int]]) -> list[Member]:
+    """The members in an order in which sums, which only what follows them needs, come right behind
+    what they read, so that it need not be kept for them. `needed` are the members (by item) that
+    must come before each."""
+    out: list[Member] = []
+    done: set[int] = set()
+    waiting = [(m, n) for m, n in zip(members, needed, strict=True) if m.way.summed]
+
+    def run(m: Member) -> None:
+        out.append(m)
+        done.add(m.item)
+
+    def run_ready() -> None:
+        while ready := [p for p in waiting if p[1] <= done]:
+            waiting.remove(ready[0])
+            run(ready[0][0])
+
+    run_ready()
+    for m in members:
+        if not m.way.summed:
+            run(m)
+            run_ready()
+    assert len(out) == len(members), "what a sum needs is no member before it"
+    return out
 
 
 def _joined(span: tuple[int, int], pivot: Member, offers: list[Member]) -> dict[int, Member]:
