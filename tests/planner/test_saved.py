@@ -58,6 +58,16 @@ def test_temporaries_lie_where_they_did(make):
     assert (one.offsets, one.size) == (two.offsets, two.size)
 
 
+def test_a_plan_with_a_prologue_is_kept():
+    """What lays out weights that never change once is part of what is kept."""
+    program = lamella.trace(lambda x, w: lamella.tanh(x @ w), lamella.spec((300, 96)),
+                            lamella.spec((96, 200)))
+    plan = build_plan(program, kernels.target(), frozenset(), frozenset({1}))
+    assert plan.prologue
+    again = from_bytes(to_bytes(plan), program)
+    assert len(again.prologue) == len(plan.prologue)
+
+
 def test_code_that_is_gone_is_compiled_again(monkeypatch, tmp_path):
     def f(x):
         return lamella.exp(x * 0.37) - lamella.sqrt(x + 2.0)

@@ -62,7 +62,7 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
         for launch in plan.launches():
             launch.kernel = on_machine(launch.kernel)
     price(plan)
-    for launch in plan.launches():
+    for launch in (*plan.prologue, *plan.launches()):
         launch.origin = None
     return plan
 
