@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,10 @@ from lamella.planner.memory.occupancy import Occupancy, Unit, Work
 from lamella.planner.memory.search import Search
 
 PARTS = (0.9, 0.8, 0.7)
-MOVES = 150_000     # of each annealing
+SECONDS = 60.0      # of annealing, for each budget
+MOVES = 400         # of each annealing, for each node
+HEATS = (0.3, 1.0)
+WORTHS = (0.01, 0.03, 0.06, 0.003)
 PUBLISHED = {"fcn_8_vgg": (0.0, 0.1, 3.0), "ResNet50": (0.2, 0.3, 0.8), "n100_": (0.0, 0.3, 2.2),
              "n250_": (0.0, 0.0, 2.6), "n500_": (0.03, 2.3, None), "n1000_": (0.4, 2.5, 7.4)}
 
@@ -59,16 +63,18 @@ def _order(before: dict, behind: dict) -> list:
 
 def solved(work: Work, part: float) -> tuple[float | None, float]:
     """(percent of time that is added, seconds of search) within a part of the peak: the best of two
-    ways by rule (at once, and by small steps) and of annealing from the first order and from
-    these."""
+    ways by rule (at once, and by small steps) and of annealing, anew and anew for a minute or two.
+    """
     began, limit = time.perf_counter(), int(Occupancy(work).peak * part)
     found = [f for sink in (1.0, 0.04) if (f := _by_rule(work, limit, sink))]
-    starts = [None, *(min(found)[1:] if found else ()), None, None]
-    for seed, start in enumerate(starts):
-        if not found or min(found)[0] > 0:
-            annealed = Annealing(work, sequence=start, seed=seed).below(
-                limit, MOVES, heat=0.3 if start is None else 0.1)
-            found += [annealed] if annealed else []
+    for seed in count():
+        if time.perf_counter() - began > SECONDS or (found and not min(found)[0]):
+            break
+        heat, worth = HEATS[seed % len(HEATS)], WORTHS[seed // len(HEATS) % len(WORTHS)]
+        warm = seed % 4 == 3 and found
+        annealed = Annealing(work, sequence=min(found)[1] if warm else None, seed=seed).below(
+            limit, MOVES * len(work.units), heat=0.1 if warm else heat, worth=worth)
+        found += [annealed] if annealed else []
     total = sum(u.seconds for u in work.units)
     return (100 * min(found)[0] / total if found else None), time.perf_counter() - began
 

@@ -20,7 +20,6 @@ from .occupancy import Work
 MADE, FREED, OWN, AFTER, DURING = range(5)
 
 _NEAR = 8           # half of the moves go no farther than so many runs
-_WORTH = 0.05       # bytes over the limit, as a part of it, that are worth an average unit's time
 _RECURRING = 0.2    # the part of moves that put in a run, or take one out
 _TRIES = 8          # runs that are drawn to find a value alive at the peak
 
@@ -145,12 +144,13 @@ class Annealing:
     # -- the search --
 
     def below(self, limit: int, moves: int, low: int = 0,
-              heat: float = 0.1) -> tuple[float, list[int]] | None:
+              heat: float = 0.1, worth: float = 0.05) -> tuple[float, list[int]] | None:
         """The least seconds that further runs were found to take with a peak from `low` to the
-        limit, and the units in their order; None where nothing was found. `heat` is the
-        temperature at first, as a part of the limit."""
+        limit, and the units in their order; None where nothing was found. As parts of the limit,
+        `heat` is the temperature at first, `worth` what may be over it rather than run an average
+        unit once more."""
         total = sum(u.seconds for u in self.work.units)
-        price = _WORTH * limit * len(self.work.units) / total if total else 0.0
+        price = worth * limit * len(self.work.units) / total if total else 0.0
         best: tuple[float, list[int]] | None = None
         for k in range(moves + 1):
             if low <= self.peak <= limit and (best is None or self.seconds < best[0]):
