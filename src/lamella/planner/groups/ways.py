@@ -195,7 +195,7 @@ def block_of(e: Expr, axis: Expr, node: Node, fusion: Fusion) -> int:
     if not size or not all(isinstance(n, int) for n in (a.offset, size, *a.strides, *node.shape)):
         return 0
     terms = _terms(e, axis, node, a)
-    if terms is None or not terms[0]:
+    if terms is None or not terms[0] or not axis.attr[1]:
         return 0
     step, constant, others = terms
     block = step * axis.attr[1]
