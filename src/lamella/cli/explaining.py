@@ -73,8 +73,9 @@ def draw_curve(source: str, changes: Sequence[str], say: Say, as_json: bool = Fa
 
 def largest_batch(source: str, changes: Sequence[str], say: Say, what: str,
                   budget: int | None, fast: bool = False) -> None:
-    """Print the largest batch whose training step keeps the budget, and its plan. Found by halving:
-    a larger batch needs no less."""
+    """Print a batch whose training step keeps the budget, as does that of the rest of the data at
+    an epoch's end, where one row more does not; and its plan. Found by halving: a larger batch
+    needs no less, but where it has parts and the smaller one has none."""
     if what != "batch" or not source.endswith(".toml"):
         raise RecipeError(f"--solve {what}: what can be solved for is the batch of a recipe")
     if budget is None:
@@ -86,8 +87,9 @@ def largest_batch(source: str, changes: Sequence[str], say: Say, what: str,
 
     def fits(rows: int) -> bool:
         try:
-            found[rows] = report_of(source, [*changes, f"train.batch_size={rows}"], budget,
-                                    fast)
+            for size in [n for n in (most % rows, rows) if n]:
+                found[size] = report_of(source, [*changes, f"train.batch_size={size}"], budget,
+                                        fast)
         except BudgetError:
             return False
         return True
