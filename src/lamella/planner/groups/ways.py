@@ -80,12 +80,13 @@ def _mapped(group: Group, fusion: Fusion, axis: Expr) -> Way | None:
 
 
 def _along_lead(group: Group, fusion: Fusion) -> Way | None:
-    """The way along the first axis of a routine's operands, each place of which is computed on its
-    own; its result has a block for each of some operands of one size, or is one."""
+    """The way along the first axis of a routine's operands in front of the last three (rows, heads,
+    widths), each place of which is computed on its own; its result has a block for each of some
+    operands of one size, or is one."""
     seed, = group.seeds
     blocks = _BLOCKS.get(next((f for f in _BLOCKS if f in seed.node.op.facts), ""))
     operands = seed.node.inputs
-    if blocks is None or not operands[0].shape:
+    if blocks is None or len(operands[0].shape) < 4:
         return None
     axis = expr.axis("a0", operands[0].shape[0])
     way = Way(group, fusion, axis, False)
