@@ -22,10 +22,10 @@ from lamella.planner.memory.occupancy import Occupancy, Unit, Work
 from lamella.planner.memory.search import Search
 
 PARTS = (0.9, 0.8, 0.7)
-SECONDS = 60.0      # of annealing, for each budget
-MOVES = 400         # of each annealing, for each node
-HEATS = (0.3, 1.0)
-WORTHS = (0.01, 0.03, 0.06, 0.003)
+SECONDS = 120.0     # of annealing, for each budget
+MOVES = 600         # of each annealing, for each node
+HEATS = (1.0, 0.3)
+WORTHS = (0.003, 0.01, 0.03, 0.06)
 PUBLISHED = {"fcn_8_vgg": (0.0, 0.1, 3.0), "ResNet50": (0.2, 0.3, 0.8), "n100_": (0.0, 0.3, 2.2),
              "n250_": (0.0, 0.0, 2.6), "n500_": (0.03, 2.3, None), "n1000_": (0.4, 2.5, 7.4)}
 

@@ -12,8 +12,10 @@ from itertools import chain
 from ..plan import Plan
 from .liveness import Draft
 from .peak import Memory
-from .sequences import DEAR, Sequence, Sequences
+from .sequences import Sequence, Sequences
 from .trail import Divider, trail
+
+_DEAR = 0.05    # a part of the time that is worth looking at all stops
 
 
 class Stop:
@@ -44,11 +46,11 @@ class Stop:
 
 
 def front(plans: Iterable[Plan], threads: int, divider: Divider | None) -> Iterator[Stop]:
-    """Of the stops of several plans of one program (whose values do not share bytes yet) those that
-    need less than the ones before, and behind which none is faster. All of them are looked at once
-    one takes notably longer than the first."""
+    """Of the stops of several plans of one program (whose values do not share bytes yet), one plan
+    after the other, those that need less than the ones before, and behind which none of that plan
+    is faster. All of a plan's are looked at once one takes notably longer than the first."""
     last: Stop | None = None
-    for stop in _sorted(chain.from_iterable(_stops(plan, threads, divider) for plan in plans)):
+    for stop in chain.from_iterable(_sorted(_stops(plan, threads, divider)) for plan in plans):
         if last is not None and stop.memory.peak < last.memory.peak:
             last.next = stop
             yield last
@@ -76,7 +78,7 @@ def _sorted(stops: Iterable[Stop]) -> Iterator[Stop]:
     first = None
     for stop in (stops := iter(stops)):
         first = first or stop
-        if stop.seconds > first.seconds * (1 + DEAR):
+        if stop.seconds > first.seconds * (1 + _DEAR):
             yield from _fastest([stop, *stops])
         else:
             yield stop

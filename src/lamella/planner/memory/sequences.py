@@ -10,7 +10,7 @@ from .reorder import users_of
 from .search import Search
 from .units import work_of
 
-DEAR = 0.01     # a part of the time that is worth a search
+_DEAR = 0.01    # a part of the time that is worth annealing
 
 Sequence = list[int]    # units, in the order in which they run
 
@@ -41,7 +41,7 @@ class Sequences:
         found = None
         if self.occupancy.peak <= limit or self.search.below(limit):
             found = self.occupancy.seconds, self.occupancy.sequence
-        if found is None or found[0] > before[0] + DEAR * self.seconds:
+        if found is None or found[0] > before[0] + _DEAR * self.seconds:
             n = len(self.work.units)
             other = Annealing(self.work, self.needs, before[1]).below(
                 limit, min(500 + 8 * n, 4_000_000 // n))
@@ -52,7 +52,7 @@ class Sequences:
     def cheaper(self, sequence: Sequence, low: int, high: int) -> Draft | None:
         """A draft that takes less time than the sequence's, with a peak from low to high."""
         begun = Annealing(self.work, self.needs, sequence)
-        if begun.seconds < DEAR * self.seconds:
+        if begun.seconds < _DEAR * self.seconds:
             return None
         found = begun.below(high, min(5_000, 4_000_000 // len(self.work.units)), low)
         return None if found is None or found[1] == sequence else self.draft_of(found[1])
