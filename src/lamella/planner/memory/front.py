@@ -46,11 +46,11 @@ class Stop:
 
 
 def front(plans: Iterable[Plan], threads: int, divider: Divider | None) -> Iterator[Stop]:
-    """Of the stops of several plans of one program (whose values do not share bytes yet), one plan
-    after the other, those that need less than the ones before, and behind which none of that plan
-    is faster. All of a plan's are looked at once one takes notably longer than the first."""
+    """Of the stops of several plans of one program (whose values do not share bytes yet) those that
+    need less than the ones before, and behind which none is faster. All of them are looked at once
+    one takes notably longer than the first."""
     last: Stop | None = None
-    for stop in chain.from_iterable(_sorted(_stops(plan, threads, divider)) for plan in plans):
+    for stop in _sorted(chain.from_iterable(_stops(plan, threads, divider) for plan in plans)):
         if last is not None and stop.memory.peak < last.memory.peak:
             last.next = stop
             yield last
