@@ -158,3 +158,10 @@ def test_known_positions_outside_raise_in_functions_too():
         with pytest.raises(L.errors.PositionError, match="_nd: 7 is outside of axis 0"):
             f(known[:, None])
         f(L.asarray(known[:, None])).numpy()
+
+
+def test_a_mask_of_another_shape_is_refused_though_it_has_no_element():
+    for shape, mask in (((0, 0), (0, 1)), ((0, 3), (3, 0)), ((2, 3), (1, 0)), ((2, 0), (1,))):
+        with pytest.raises(IndexError, match="mask of shape"):
+            L.zeros(shape)[L.zeros(mask, dtype="bool")]
+    assert L.zeros((2, 3))[L.zeros((0, 3), dtype="bool")].shape == (0,)

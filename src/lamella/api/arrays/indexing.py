@@ -100,7 +100,7 @@ def _mask_positions(mask, shape, axis: int) -> tuple[Node, ...]:
     if not mask.shape:
         raise error(DTypeError, "index: a single bool stands alone; use lamella.where")
     own = shape[axis:axis + len(mask.shape)]
-    if any(m != e for m, e in zip(mask.shape, own)) and product(mask.shape) != 0:
+    if any(m not in (0, e) for m, e in zip(mask.shape, own)):
         raise error(PositionError, f"index: a mask of shape {mask.shape} for axes {own} of shape "
                                    f"{shape}; they must agree")
     node = mask if isinstance(mask, Node) else leaf(mask)
