@@ -165,45 +165,54 @@ def onnx_model(s: Shape, x, g, w) -> bytes:
         onnx.helper.make_opsetid("", 17)]).SerializeToString()
 
 
-def onnx_calls(s: Shape, what: str, threads: int) -> Calls:
-    """ONNX Runtime's call."""
+def _node(s: Shape, what: str) -> tuple[Any, Any, bytes] | None:
+    """Input, room for the output and model of one node, channels first; None without such a one."""
     try:
         import numpy as np
         import onnx  # noqa: F401
+    except ImportError:
+        return None
+    if what != "forward":
+        return None
+    x, g, w = (np.ascontiguousarray(a.transpose(0, 3, 1, 2)) for a in arrays(s))
+    return x, np.empty_like(g), onnx_model(s, x, g, w)
+
+
+def onnx_calls(s: Shape, what: str, threads: int) -> Calls:
+    """ONNX Runtime's call."""
+    try:
         import onnxruntime as ort
     except ImportError:
         return {}
-    if what != "forward":
+    if (found := _node(s, what)) is None:
         return {}
-    x, g, w = (np.ascontiguousarray(a.transpose(0, 3, 1, 2)) for a in arrays(s))
+    x, y, model = found
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    session = ort.InferenceSession(onnx_model(s, x, g, w), options,
+    session = ort.InferenceSession(model, options,
                                    providers=["CPUExecutionProvider"])
     bound = session.io_binding()
     bound.bind_cpu_input("x", x)
-    bound.bind_ortvalue_output("y", ort.OrtValue.ortvalue_from_numpy(np.empty_like(g)))
+    bound.bind_ortvalue_output("y", ort.OrtValue.ortvalue_from_numpy(y))
     return {"onnxruntime": lambda: session.run_with_iobinding(bound)}
 
 
 def openvino_calls(s: Shape, what: str, threads: int) -> Calls:
     """OpenVINO's call."""
     try:
-        import numpy as np
-        import onnx  # noqa: F401
         import openvino
     except ImportError:
         return {}
-    if what != "forward":
+    if (found := _node(s, what)) is None:
         return {}
-    x, g, w = (np.ascontiguousarray(a.transpose(0, 3, 1, 2)) for a in arrays(s))
+    x, y, model = found
     core = openvino.Core()
-    compiled = core.compile_model(core.read_model(onnx_model(s, x, g, w)), "CPU", {
+    compiled = core.compile_model(core.read_model(model), "CPU", {
         "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32"})
     request = compiled.create_infer_request()
     request.set_input_tensor(openvino.Tensor(x))
-    request.set_output_tensor(openvino.Tensor(np.empty_like(g)))
+    request.set_output_tensor(openvino.Tensor(y))
     return {OPENVINO: request.infer}
 
 

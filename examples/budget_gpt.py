@@ -64,7 +64,9 @@ def main(path: Path) -> None:
               f"(predicted {report.seconds * 1e3:.2f})   weights {digest}")
     same = "the same weights" if weights == again else "DIFFERENT weights"
     print(f"{same} after {STEPS} steps; time {longer / seconds:.3f} of the unbudgeted")
-    print(f"recomputed {len(small.recomputed)} of {len(small.plan.steps)} steps")
+    parts = ", ".join(f"{len(loop.body)} steps in {loop.parts} parts" for loop in small.in_parts)
+    print(f"steps: {len(small.plan.steps)}, of which loops over parts of the batch: "
+          f"{parts or 'none'}; computed again: {len(small.recomputed)}")
     from lamella.engine.explain import write_page
     write_page(small, path)
     print(f"memory map, timeline, predicted against measured: {path}")

@@ -46,14 +46,20 @@ def test_what_is_shown_ahead_are_the_kernels_of_the_plan():
         kernels.key_of(s.kernel) for s in (*plan.prologue, *plan.launches())}
 
 
-def test_all_cores_begin_before_the_plan_is_made(empty, monkeypatch):
+@pytest.fixture
+def started(monkeypatch) -> list:
+    """The children that assemble, which little code is enough for on two cores."""
     monkeypatch.setattr(kernels, "LENGTH", 1)
     monkeypatch.setattr(assembler, "WORTH", 1)
     monkeypatch.setattr(assembler, "cores", lambda: 2)
-    started: list = []
+    children: list = []
     popen = assembler.subprocess.Popen
     monkeypatch.setattr(assembler.subprocess, "Popen",
-                        lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
+                        lambda *a, **k: children.append(popen(*a, **k)) or children[-1])
+    return children
+
+
+def test_all_cores_begin_before_the_plan_is_made(empty, monkeypatch, started):
     planned: list = []
 
     def build(*arguments, **named):
@@ -66,14 +72,7 @@ def test_all_cores_begin_before_the_plan_is_made(empty, monkeypatch):
     assert planned == [1] and started[0].poll() is not None
 
 
-def test_a_plan_that_fails_leaves_no_child(empty, monkeypatch):
-    monkeypatch.setattr(kernels, "LENGTH", 1)
-    monkeypatch.setattr(assembler, "WORTH", 1)
-    monkeypatch.setattr(assembler, "cores", lambda: 2)
-    started: list = []
-    popen = assembler.subprocess.Popen
-    monkeypatch.setattr(assembler.subprocess, "Popen",
-                        lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
+def test_a_plan_that_fails_leaves_no_child(empty, monkeypatch, started):
 
     def build(*arguments, **named):
         build_plan(*arguments, **named)
