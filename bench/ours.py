@@ -50,11 +50,13 @@ class Case:
         self.step, self.plan = step, plan
 
 
-def case(name: str, compiled: bool = True, fast: bool = False) -> Case:
-    """The workload of that name, ready to run, with `fast` in that mode; `compiled` is for training
-    steps."""
-    training = functools.partial(_training, compiled, fast)
-    inference = functools.partial(_inference, fast)
+def case(name: str, compiled: bool = True, fast: bool = False, memory: int | None = None,
+         ready: bool = True) -> Case:
+    """The workload of that name, with `fast` in that mode, within `memory` bytes; `compiled` is for
+    training steps. Where it is not `ready` its weights are still to be computed."""
+    options = {"fast": fast, "memory": memory}
+    training = functools.partial(_training, compiled, ready, options)
+    inference = functools.partial(_inference, ready, options)
     w, rng, key = WORK[name], np.random.default_rng(0), lamella.random.key(0)
     if name == "mlp_train":
         x = rng.standard_normal((w["batch"], w["sizes"][0]), "float32")
@@ -85,7 +87,8 @@ def case(name: str, compiled: bool = True, fast: bool = False) -> Case:
                      x, g, b)
 
 
-def _training(compiled: bool, fast: bool, model, opt, x, y, running=None) -> Case:
+def _training(compiled: bool, ready: bool, options: dict, model, opt, x, y,
+              running=None) -> Case:
     """Forward, backward, update; with `running` statistics the model takes and returns them."""
     def loss_fn(model, running, x, y):
         if running is None:
@@ -98,11 +101,12 @@ def _training(compiled: bool, fast: bool, model, opt, x, y, running=None) -> Cas
         model, state = opt.update(model, grads, state)
         return model, state, running, loss
 
-    compiled_update = lamella.compile(update, donate=("model", "state", "running"), fast=fast)
+    compiled_update = lamella.compile(update, donate=("model", "state", "running"), **options)
     run = compiled_update if compiled else update
     x, y = lamella.asarray(x), lamella.asarray(y)
     held = [model, opt.init(model), running]
-    evaluate(held)
+    if ready:
+        evaluate(held)
 
     def step() -> float:
         *held[:], loss = run(*held, x, y)
@@ -111,11 +115,12 @@ def _training(compiled: bool, fast: bool, model, opt, x, y, running=None) -> Cas
     return Case(step, lambda: lamella.plan(compiled_update, *held, x, y))
 
 
-def _inference(fast: bool, f, *args, held=()) -> Case:
+def _inference(ready: bool, options: dict, f, *args, held=()) -> Case:
     """One forward; the weights in `held` are constants of the compiled function, as in a file."""
-    run = lamella.compile(f, fast=fast)
+    run = lamella.compile(f, **options)
     args = tuple(map(lamella.asarray, args))
-    evaluate((args, held))
+    if ready:
+        evaluate((args, held))
     return Case(lambda: run(*args), lambda: lamella.plan(run, *args))
 
 

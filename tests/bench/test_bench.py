@@ -102,3 +102,20 @@ def test_the_worst_error_of_a_function_is_found():
     exp, sqrt = json.loads(lines[-1])["functions"]
     assert 0.9 < exp["worst_ulp"] == exp["checked_ulp"] < 1.05
     assert sqrt["worst_ulp"] <= 0.5 and sqrt["inputs"] == 1 << 26
+
+
+def test_a_peer_has_no_more_than_the_claim(tmp_path):
+    peers, claims = tmp_path / "peers.py", tmp_path / "claims.jsonl"
+    peers.write_text("import numpy as np\nWORK = {}\n"
+                     "def jax_case(name):\n"
+                     "    return lambda: np.ones(0 if name == 'mlp_train' else 40 << 20).sum()\n"
+                     "def torch_case(name, compiled):\n    return [lambda: 0.0]\n")
+    out = run("bench.verify", "--peers", str(peers), "--claims", str(claims), "--steps", "3",
+              "--workloads", "gpt_nano_train", "--systems", "torch,jax", "--table").splitlines()
+    claim = json.loads(claims.read_text())["peak"]
+    found = [json.loads(line) for line in out if line.startswith("{")]
+    assert [(x["system"], x["limit"] is None) for x in found] == [
+        ("lamella", False), ("torch", True), ("torch", False), ("jax", True), ("jax", False)]
+    assert 0.9 * claim < found[0]["grown"] <= claim + (16 << 20) and found[0]["mappings"] == 0
+    assert "failed" not in found[2] and found[3]["grown"] >= 300 << 20
+    assert "MemoryError" in found[4]["failed"] and out[-1].endswith("out of memory |")
