@@ -34,7 +34,7 @@ def held(made, manner: str) -> None:
     """Run a program (its `program` and `arrays`) in every way and compare."""
     program, arrays = made.program, made.arrays
     before = [a.copy() for a in arrays]
-    plan = build_plan(program, target())
+    plan = build_plan(program, target(), threads=2)
     fused = execute(Executable(plan), arrays)
     for step in plan.launches():
         step.grain = 1

@@ -131,7 +131,7 @@ def run(program: Program, arrays, *, fused: bool = True, cut: bool = False) -> l
 
 
 def compiled(program: Program, fused: bool = True, cut: bool = False) -> Executable:
-    plan = build_plan(program, target(), fused=fused)
+    plan = build_plan(program, target(), fused=fused, threads=2)
     if cut:
         for step in plan.launches():
             step.grain = 1

@@ -45,6 +45,6 @@ def test_steps_that_run_again_give_the_same_bits(seed, monkeypatch):
     monkeypatch.setattr(build, "keep", anyhow)
     expected = execute(Executable(build.build_plan(made.program, target())), made.arrays)
     for donated in (frozenset(), frozenset(range(len(made.program.inputs)))):
-        plan = build.build_plan(made.program, target(), donated, budget=Budget(seed))
+        plan = build.build_plan(made.program, target(), donated, budget=Budget(seed), threads=2)
         found = execute(Executable(plan), [np.array(a) for a in made.arrays])
         assert all(same_bits(a, b) for a, b in zip(found, expected, strict=True))

@@ -11,7 +11,7 @@ import pytest
 from lamella.runtime import walker
 from lamella.runtime.cores import cores, quota
 from lamella.runtime.steps import Host, Launch
-from lamella.runtime.table import Table
+from lamella.runtime.table import StepFailed, Table
 
 
 def _native_threads() -> int:
@@ -106,6 +106,73 @@ def test_a_child_forked_in_the_middle_of_apython(kernels, words, threads):
         os._exit(0 if well else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
     assert well
+
+
+def test_a_child_forked_beside_launches_fails_and_does_not_wait(kernels, words):
+    before, out, children = walker.threads(), words(200), []
+    walker.set_threads(2)
+
+    def fork(_: int) -> None:
+        _wait(lambda: out.array[0])     # so that the worker has some chunks
+        children.append(os.fork())
+
+    table = Table([Host(fork, independent=True), Launch(kernels["mark"], 0, 200)],
+                  [0], [(0, 0, 0)], 1)
+    try:
+        table.run([out.address])
+    except StepFailed:
+        os._exit(0 if children == [0] else 1)
+    finally:
+        walker.set_threads(before)
+    if children[0] == 0:
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
+    assert (out.array == 1).all()
+
+
+def _wait(found) -> None:
+    end = time.monotonic() + 20
+    while not found() and time.monotonic() < end:
+        time.sleep(0.001)
+
+
+def test_launches_run_beside_a_host_step(kernels, words):
+    """The call does not end before another thread has begun with the launch behind it."""
+    before, out, seen = walker.threads(), words(40), []
+    walker.set_threads(2)
+
+    def look(_: int) -> None:
+        _wait(lambda: out.array.any())
+        seen.append(out.array.any())
+
+    table = Table([Host(look, independent=True),
+                   Launch(kernels["mark"], 0, 30, independent=True),
+                   Launch(kernels["mark"], 1, 10)], [0, 0], [(0, 0, 0), (1, 0, 240)], 1)
+    try:
+        for _ in range(20):
+            table.run([out.address])
+            assert (out.array == 1).all()
+            out.array[:] = 0
+    finally:
+        walker.set_threads(before)
+    assert len(seen) == 20 and all(seen)
+
+
+def test_a_host_step_that_raises_ends_what_runs_beside_it(kernels, words, threads):
+    out, angry = words(1000), [True]
+
+    def maybe(_: int) -> None:
+        if angry[0]:
+            raise KeyError("no")
+
+    table = Table([Host(maybe, independent=True), Launch(kernels["mark"], 0, 1000)],
+                  [0], [(0, 0, 0)], 1)
+    for _ in range(20):
+        with pytest.raises(KeyError, match="no"):
+            table.run([out.address])
+    angry[0], out.array[:] = False, 0
+    table.run([out.address])
+    assert (out.array == 1).all()
 
 
 def test_many_callers_never_deadlock(kernels, words, threads):

@@ -30,7 +30,8 @@ def report_of(source: str, changes: Sequence[str] = (), budget: int | None = Non
     within a memory budget in bytes; in `fast` mode where that or the recipe says so."""
     if not source.endswith(".toml"):
         kept = None if budget is None else Budget(budget, threads())
-        plan = build_plan(load(source).program, target(), budget=kept, fast=fast)
+        plan = build_plan(load(source).program, target(), budget=kept, fast=fast,
+                          threads=threads())
         return Report(plan, profile(), threads())
     from . import build
     from .recipe import read

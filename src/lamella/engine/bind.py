@@ -8,7 +8,7 @@ from ..base.extents import evaluate
 from ..codegen.emit import scratch_bytes
 from ..ir.types import TensorType, tensor
 from ..planner.memory.place import Layout, aligned, place
-from ..planner.plan import Branch, Buffer, Copy, Host, Launch, Loop, Order, Plan, Step
+from ..planner.plan import Branch, Buffer, Copy, Host, Launch, Loop, Order, Parallel, Plan, Step
 from ..runtime import steps as native
 from ..runtime import walker
 from ..runtime.available import require
@@ -115,6 +115,8 @@ class Writer:
         for s in steps:
             if isinstance(s, Launch):
                 self.launch(s)
+            elif isinstance(s, Parallel):
+                self.parallel(s)
             elif isinstance(s, Copy):
                 self.add(native.Copy(self.address(s.target), self.address(s.source_buffer),
                                      evaluate(s.source_buffer.bytes, self.env)), s)
@@ -151,6 +153,15 @@ class Writer:
         for b in s.buffers():
             self.address(b)
         self.add(native.Host(host_call(s, self.env), at), s)
+
+    def parallel(self, s: Parallel) -> None:
+        """The members, which the walker shares out together."""
+        first = len(self.steps)
+        self.write([*s.members])
+        for k in range(first, len(self.steps)):
+            self.origins[k] = s
+            if k + 1 < len(self.steps):
+                self.steps[k] = self.steps[k]._replace(independent=True)
 
     def loop(self, s: Loop) -> None:
         strides: list[tuple[int, int]] = []

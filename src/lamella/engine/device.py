@@ -217,6 +217,7 @@ class _Bound:
                 chosen = (arm for k, arm in enumerate(s.arms[:-1]) if self._flag(s.flags, k))
                 self._steps(next(chosen, s.arms[-1]))
             else:
+                assert isinstance(s, Host)
                 self._host(s)
 
     def _launch(self, s: Launch, c: Command) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 
 import numpy as np
 
+from ..base import events
 from ..base.errors import ExecutionError, LamellaError
 from ..base.extents import evaluate
 from ..base.source import render
 from ..ir.types import TensorType, tensor
 from ..planner.plan import Host
 from ..runtime.memory import Exposed
+
+_UNSEEN = nullcontext()
 
 
 def host_call(step: Host, env: Mapping[str, int]) -> Callable[[int], None]:
@@ -24,7 +28,9 @@ def host_call(step: Host, env: Mapping[str, int]) -> Callable[[int], None]:
     def run(words: int) -> None:
         addresses = list((ctypes.c_int64 * count).from_address(words)) if count else []
         arrays = [_seen(addresses.pop(0), t, True) for t in operands]
-        for found, (wanted, t) in zip(results_of(step, arrays), results, strict=True):
+        with events.span(f"call {step.names}") if events.now else _UNSEEN:
+            made = results_of(step, arrays)
+        for found, (wanted, t) in zip(made, results, strict=True):
             if found.shape != t.shape:
                 raise _failed(step, f"returned shape {found.shape}, its rule states {t}")
             if wanted:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..planner.memory.peak import bytes_text
 from ..planner.memory.place import aligned
+from ..planner.plan import Parallel, Step, inner_steps
 from ..planner.report import Report, time_text
 from ..runtime.arena import Arena, paint, touched
 from .bind import Bound
@@ -70,8 +71,10 @@ def measure(executable: Executable, values: Sequence[Value], runs: int = 20) -> 
         (aligned(touched(lease.scratch.address + k * stride, stride)[0]) for k in range(threads)),
         default=0)
     m.seconds = min(_timed(b.table, bases) for _ in range(runs))
+    spent = _steps(b, bases, runs)
     m.report = Report(executable.plan, profile(), executable_threads(executable),
-                      executable.sizes(values), _steps(b, bases, runs), m.seconds)
+                      executable.sizes(values), spent, m.seconds)
+    _divide(spent, executable.plan.steps, m.report)
     return m
 
 
@@ -89,6 +92,16 @@ def _steps(b: Bound, bases: Sequence[int], runs: int) -> dict[int, float]:
     for step, least in zip(b.origins, np.min(ticks, 0), strict=True):
         found[id(step)] = found.get(id(step), 0.0) + float(least) * rate
     return found
+
+
+def _divide(spent: dict[int, float], steps: Sequence[Step], report: Report) -> None:
+    """Give each of the launches that ran in parallel its predicted part of their time."""
+    for s in steps:
+        if isinstance(s, Parallel):
+            rate = spent.pop(id(s)) / (report.timetable.of(s) or 1.0)
+            spent |= {id(m): rate * report.timetable.of(m) for m in s.members}
+        for inner in inner_steps(s):
+            _divide(spent, inner, report)
 
 
 def _timed(table, bases) -> float:

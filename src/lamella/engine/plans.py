@@ -23,7 +23,7 @@ from ..planner.memory.budget import Budget
 from ..planner.memory.place import Layout, laid, place
 from ..planner.plan import Plan
 from ..planner.saved import Unsavable, from_bytes, to_bytes
-from ..runtime import llvm
+from ..runtime import llvm, walker
 from ..runtime.cache import process_cache
 from . import kernels
 from .executable import Executable
@@ -41,7 +41,7 @@ def executable(program: Program, donated: frozenset[int], fixed: Mapping[int, Va
         return Executable(kept[0], None, fixed, kept[1])
     with kernels.Compilation() as new:
         plan = build_plan(program, kernels.target(), donated, frozenset(fixed), budget=budget,
-                          fast=fast, ahead=new.add)
+                          fast=fast, ahead=new.add, threads=walker.threads())
         distinct = _distinct(plan)
         for kernel in distinct:
             new.add(kernel)
@@ -84,8 +84,8 @@ def _distinct(plan: Plan) -> list:
 def _key(program: Program, donated: frozenset[int], fixed: frozenset[int] = frozenset(),
          budget: Budget | None = None, fast: bool = False) -> str:
     parts = ("plan", to_text(program), str(sorted(donated)), str(sorted(fixed)), repr(budget),
-             str(fast), kernels.target().name, str(kernels.target().tuned), str(VERSION),
-             llvm.version(), _own_files())
+             str(fast), str(walker.threads()), kernels.target().name,
+             str(kernels.target().tuned), str(VERSION), llvm.version(), _own_files())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

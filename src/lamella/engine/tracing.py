@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..base import events
 from ..base.source import render
-from ..planner.plan import Host
+from ..planner.plan import Host, Parallel
 from .bind import Bound
 
 
@@ -25,11 +25,19 @@ def run_recorded(name: str, b: Bound, bases: Sequence[int]) -> None:
     rate, at = spent / max(1, int(ticks.sum())), float(began)
     for recorder in events.now:
         recorder.add(name, began, spent, "calls")
-        for step, count in zip(b.origins, ticks, strict=True):
+        for k, (step, count) in enumerate(zip(b.origins, ticks, strict=True)):
             took = float(count) * rate
-            about = {"line": render(step.source)}
-            if isinstance(step, Host):
-                about["reads"] = ", ".join(x.label for x, _ in step.operands)
-                about["writes"] = ", ".join(x.label for x, _ in step.results if x is not None)
-            recorder.add(step.names, int(at), int(took), "steps", about)
+            if isinstance(step, Parallel) and k and step is b.origins[k - 1]:
+                continue    # the time of all is the first one's
+            recorder.add(step.names, int(at), int(took), "steps", _about(step))
             at += took
+
+
+def _about(step) -> dict[str, str]:
+    """A step's line, and what the host function that it calls reads and writes."""
+    about = {"line": render(step.source)}
+    for s in step.members if isinstance(step, Parallel) else [step]:
+        if isinstance(s, Host):
+            about["reads"] = ", ".join(x.label for x, _ in s.operands)
+            about["writes"] = ", ".join(x.label for x, _ in s.results if x is not None)
+    return about

@@ -23,9 +23,10 @@ from .groups.simplify import expand, share
 from .groups.split import split
 from .host import schedule_host
 from .memory.alias import share_bytes
-from .memory.budget import Budget, Point, fits, keep, point, points, settle
+from .memory.budget import Budget, Point, fits, keep, peak, point, points, settle
 from .memory.liveness import temporaries
 from .memory.trail import Divider
+from .parallel import run_in_parallel
 from .plan import Branch, Buffer, Copy, Loop, Plan, Step
 from .pricing.cost import price
 from .prologue import hoist
@@ -35,16 +36,17 @@ from .schedule import Scheduler
 def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
                fixed: frozenset[int] = frozenset(), fused: bool = True,
                budget: Budget | None = None, fast: bool = False,
-               ahead: Callable[[Kernel], None] | None = None) -> Plan:
+               ahead: Callable[[Kernel], None] | None = None, threads: int = 1) -> Plan:
     """The plan of a program: expand -> split (-> relax) -> share -> partition -> fuse ->
-    schedule -> hoist -> settle the order -> keep the budget -> share bytes -> price. BudgetError
-    where no plan within the budget is found.
+    schedule -> hoist -> settle the order -> keep the budget -> run in parallel -> share bytes ->
+    price. BudgetError where no plan within the budget is found.
 
     `donated` numbers the inputs whose bytes the plan may reuse, `fixed` those that are the same at
     every call. With `fused` false every op keeps a
     kernel of its own (composites one for all of their parts where that is possible). With `fast`
     sums may have another order than the program states. `ahead` is shown kernels that the plan
-    will have while the rest of it is still being made.
+    will have while the rest of it is still being made. `threads`: how many will run it, as far as
+    that is known; any number may.
     """
     known = budget is None and not _has_parts(program)
     scheduler = Scheduler(target, fast, ahead if known else None)
@@ -56,6 +58,8 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
         plan.steps, whole = first, plan
         plan = keep([partial(_planned, program, scheduler, donated, fixed, fused, MUCH),
                      lambda: whole], budget, _divider(scheduler))
+    if target.level == "loops":
+        run_in_parallel(plan, threads, None if budget is None else partial(fits, plan, budget))
     share_bytes(plan)
     plan.steps = _without_vain_copies(plan.steps)
     if _has_parts(program):
@@ -76,6 +80,9 @@ def memory_curve(program: Program, target, donated: frozenset[int] = frozenset()
     first = whole.steps
     settle(whole)
     free = point(whole, threads)
+    apart = run_in_parallel(whole, threads)
+    free.peak = peak(whole, threads)
+    apart()
     whole.steps = first
     much = _planned(program, scheduler, donated, fixed, True, MUCH)
     return [free, *(p for p in points([much, whole], threads, _divider(scheduler))
@@ -129,6 +136,7 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], steady:
     buffers = _buffers(program, given, fusion, kept)
     for part, join in joins.items():
         buffers[part] = buffers[id(join)]
+        buffers[part].parted = True
     steps: list[Step] = []
     for group in order_groups(program, fusion, owned):
         if group.kind == "placed":

@@ -23,9 +23,11 @@ class Buffer:
 
     `alias`: the buffer whose bytes it shares (in place, or a donated argument), else None; then it
     begins `offset` elements behind it, and by `advance` = (loop, elements) farther on each trip.
+    `parted`: steps that write it, and do not read it, write elements of their own each.
     """
 
-    __slots__ = ("advance", "alias", "count", "dtype", "index", "label", "offset", "role", "space")
+    __slots__ = ("advance", "alias", "count", "dtype", "index", "label", "offset", "parted", "role",
+                 "space")
 
     def __init__(self, dtype: DType, count: Extent, role: str, label: str = "", index: int = -1,
                  space: str = "host"):
@@ -34,6 +36,7 @@ class Buffer:
         self.alias: Buffer | None = None
         self.offset: Extent = 0
         self.advance: tuple[Loop, Extent] | None = None
+        self.parted = False
 
     @property
     def bytes(self) -> Extent:
@@ -186,14 +189,32 @@ class Branch:
         return [self.flags]
 
 
+class Parallel:
+    """A step: launches of which none needs another; the team shares out the tasks of all of them
+    together, in this order. The first may be a call of a host function, which the thread that
+    entered runs meanwhile (planner/parallel.py)."""
+
+    __slots__ = ("members", "names", "source")
+
+    def __init__(self, members: list[Launch | Host]):
+        self.members, self.source = members, members[0].source
+        self.names = ", ".join(dict.fromkeys(s.names for s in members))
+
+    def buffers(self) -> list[Buffer]:
+        return []
+
+
 def inner_steps(s) -> list[list]:
-    """The lists of steps within a step: a loop's head and body, a branch's arms."""
+    """The lists of steps within a step: a loop's head and body, a branch's arms, launches that run
+    in parallel."""
     if isinstance(s, Loop):
         return [s.head, s.body]
+    if isinstance(s, Parallel):
+        return [s.members]
     return s.arms if isinstance(s, Branch) else []
 
 
-Step = Launch | Copy | Host | Loop | Branch
+Step = Launch | Copy | Host | Loop | Branch | Parallel
 
 
 class Plan:
@@ -236,14 +257,15 @@ class Order:
 
     `leaves`: launches and copies; an open loop stands where its flag is read (behind its head), a
     branch before its arms, an End behind a loop's body. `loops`: (loop, its first place, its End's
-    place), inner ones first.
+    place), inner ones first. `spans`: of each place in a Parallel step, that step's first and last.
     """
 
-    __slots__ = ("leaves", "loops")
+    __slots__ = ("leaves", "loops", "spans")
 
     def __init__(self, steps: list[Step]):
         self.leaves: list = []
         self.loops: list[tuple[Loop, int, int]] = []
+        self.spans: dict[int, tuple[int, int]] = {}
         self._walk(steps)
 
     def _walk(self, steps: list[Step]) -> None:
@@ -256,21 +278,36 @@ class Order:
                 self._walk(s.body)
                 self.loops.append((s, first, len(self.leaves)))
                 self.leaves.append(End())
+            elif isinstance(s, Parallel):
+                span = len(self.leaves), len(self.leaves) + len(s.members) - 1
+                self.spans |= dict.fromkeys(range(span[0], span[1] + 1), span)
+                self.leaves += s.members
             else:
                 self.leaves.append(s)
                 for arm in s.arms if isinstance(s, Branch) else ():
                     self._walk(arm)
 
+    def span(self, at: int) -> tuple[int, int]:
+        """The first and the last place that run at the same time as this one."""
+        return self.spans.get(at, (at, at))
+
+    def alone(self, at: int, root: Buffer) -> bool:
+        """Whether of the steps that run at this place's time only its own touches the bytes."""
+        begin, end = self.span(at)
+        return all(b.root is not root for k in range(begin, end + 1) if k != at
+                   for b in self.leaves[k].buffers())
+
     def lives(self, results: list[Buffer]) -> tuple[dict[int, int], dict[int, int]]:
         """The first and the last place of each owner of bytes; arguments are there before all
-        places. What a loop finds or leaves behind is alive during all of its trips; results live
-        beyond the last place."""
+        places. What a loop finds or leaves behind is alive during all of its trips, what a launch
+        touches while others run, until they have run; results live beyond the last place."""
         first: dict[int, int] = {}
         last: dict[int, int] = {}
         for at, step in enumerate(self.leaves):
+            begin, end = self.span(at)
             for b in step.buffers():
-                first.setdefault(id(b.root), -1 if b.root.role == "argument" else at)
-                last[id(b.root)] = at
+                first.setdefault(id(b.root), -1 if b.root.role == "argument" else begin)
+                last[id(b.root)] = end
         for b in results:
             last[id(b.root)] = len(self.leaves)
         for _, begin, end in self.loops:

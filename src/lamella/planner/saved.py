@@ -19,10 +19,11 @@ from ..lang import expr, loops
 from ..lang.expr import Expr
 from ..lang.scalar import ALL as SCALARS
 from ..lang.scalar import Scalar
-from .plan import Branch, Buffer, Copy, Launch, Loop, Operand, Plan
+from .plan import Branch, Buffer, Copy, Launch, Loop, Operand, Parallel, Plan
 
-_PARTS: tuple[type, ...] = (Buffer, Operand, Launch, Copy, Loop, Branch, loops.Kernel, loops.Buffer,
-                            loops.Loop, loops.Set, loops.Store, loops.When, loops.Prefetch)
+_PARTS: tuple[type, ...] = (Buffer, Operand, Launch, Copy, Loop, Branch, Parallel, loops.Kernel,
+                            loops.Buffer, loops.Loop, loops.Set, loops.Store, loops.When,
+                            loops.Prefetch)
 _FIELDS = ("steps", "arguments", "results", "temporaries", "symbols", "prologue", "constants")
 _REFERENCE, _TUPLE, _LIST = 0, 1, 2
 

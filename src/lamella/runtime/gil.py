@@ -73,8 +73,9 @@ out:
   %o = load i64, ptr %p.outcome
   ret i64 %o
 }}
-; Call Python with the address of the step's args, under the caller's float control word.
-define internal i64 @do_host(ptr %b, ptr %s, i64 %i) {{
+; Call Python with the address of the step's args, under the caller's float control word: the
+; outcome.
+define internal i64 @do_host(ptr %b, ptr %s) {{
 {fields("image control outcome")}
 {words("%s", callee=1, at=2)}
   %image = load ptr, ptr %p.image
@@ -97,7 +98,7 @@ fine:
 out:
   call void @gil_release(ptr %b)
   %old = call i32 @float_enter()
-  %next = add i64 %i, 1
-  ret i64 %next
+  %o = load i64, ptr %p.outcome
+  ret i64 %o
 }}
 """

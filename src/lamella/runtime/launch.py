@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from lamella.runtime.layout import FAILED, STEP_WORDS, fields, words
+from lamella.runtime.layout import FAILED, HOST, STEP_WORDS, fields, words
 
 TEXT = f"""
-; Chunk %chunk of the group of launches at the block's `group`, as a range of one of their tasks.
+; Chunk %chunk of the group of steps at the block's `group`: a range of a launch's tasks, or a call
+; of Python, which comes first in its group, so that it stays with the entering thread.
 define internal i64 @chunk(ptr %b, i64 %chunk, i64 %thread) {{
 entry:
 {fields("group image scratch scratch_stride status")}
@@ -22,7 +23,13 @@ skip:
   %after = getelementptr i64, ptr %s, i64 {STEP_WORDS}
   br label %find
 run:
-{words("%s", fn=1, at=2, tasks=3, grain=4)}
+{words("%s", kind=0, fn=1, at=2, tasks=3, grain=4)}
+  %python = icmp eq i64 %kind, {HOST}
+  br i1 %python, label %host, label %kernel
+host:
+  %r = call i64 @do_host(ptr %b, ptr %s)
+  ret i64 %r
+kernel:
   %f = inttoptr i64 %fn to ptr
   %begin = mul i64 %c, %grain
   %full = add i64 %begin, %grain
@@ -54,9 +61,10 @@ define internal i64 @do_launch(ptr %b, ptr %s) {{
 {words("%s", chunks=5, next=6)}
   store ptr %s, ptr %p.group
   %threads = load i64, ptr %p.granted
-  call void @team_share(ptr @chunk, ptr %b, i64 %chunks, i64 %threads)
+  %lost = call i64 @team_share(ptr @chunk, ptr %b, i64 %chunks, i64 %threads)
   %status = load atomic i64, ptr %p.status acquire, align 8
-  %well = icmp eq i64 %status, 0
+  %wrong = or i64 %status, %lost
+  %well = icmp eq i64 %wrong, 0
   br i1 %well, label %out, label %failed
 failed:
   store i64 {FAILED}, ptr %p.outcome

@@ -8,7 +8,7 @@ LOOP = 1  # trips, counter, first stride, strides, index after the loop
 AGAIN = 2  # index of the loop
 BRANCH = 3  # image word of the flag's address, index to go to when it is 0
 JUMP = 4  # index
-HOST = 5  # callable, args word
+HOST = 5  # callable, args word, -, -, and as a launch's of one chunk
 END = 6
 STEP_WORDS = 8
 

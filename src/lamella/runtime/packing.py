@@ -68,7 +68,7 @@ class Packed:
     def host(self, index: int, s: Host) -> list[int]:
         self._check_word(index, s.at)
         self.callbacks.append(s.callback)
-        return [layout.HOST, id(s.callback), s.at]
+        return [layout.HOST, id(s.callback), s.at, 0, 0, 1, index + 1, 1]
 
     def _check_target(self, index: int, target: int) -> None:
         """A loop is entered at its head and left at its end only."""
@@ -79,12 +79,13 @@ class Packed:
                 raise ValueError(f"step {index} goes across the loop at {begin} to {target}")
 
     def _group(self) -> None:
-        """Share out runs of independent launches together: chunks in all, and the step after."""
+        """Share out runs of independent launches together, a host step at most before them: chunks
+        in all, and the step after."""
         width = layout.STEP_WORDS
         targets = {s.target for s in self.steps if isinstance(s, (Branch, Jump))}
         for index in reversed(range(len(self.steps))):
             row = index * width
-            if self.words[row] != layout.LAUNCH:
+            if self.words[row] not in (layout.LAUNCH, layout.HOST):
                 continue
             after = row + width
             step = self.steps[index]

@@ -55,10 +55,14 @@ class Jump(NamedTuple):
 
 
 class Host(NamedTuple):
-    """Call `callback(address)`, the address of its args in the image, on the entering thread."""
+    """Call `callback(address)`, the address of its args in the image, on the entering thread.
+
+    `independent`: as a launch's; the other threads begin with the launches that follow meanwhile.
+    """
 
     callback: Callable[[int], object]
     at: int = 0
+    independent: bool = False
 
 
 Step = Launch | Copy | Loop | EndLoop | Branch | Jump | Host

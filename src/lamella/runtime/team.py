@@ -177,8 +177,9 @@ free:
 out:
   ret void
 }}
-; body(context, chunk, thread) for every chunk, on up to %limit threads (what team_take gave).
-define void @team_share(ptr %body, ptr %context, i64 %chunks, i64 %limit) {{
+; body(context, chunk, thread) for every chunk, on up to %limit threads (what team_take gave), the
+; first chunk by this one: 0, or 1 in a child that it forked, which has not got the others' work.
+define i64 @team_share(ptr %body, ptr %context, i64 %chunks, i64 %limit) {{
 entry:
   %few = icmp ule i64 %chunks, 1
   %alone = icmp ule i64 %limit, 1
@@ -213,13 +214,18 @@ count:
   br label %wait
 wait:
   %d = load atomic i32, ptr @done acquire, align 4
+  %lost = icmp eq i32 %d, -1
+  br i1 %lost, label %child, label %look
+look:
   %all = icmp eq i32 %d, %theirs32
   br i1 %all, label %out, label %sit
 sit:
   call void @await(ptr @done, i32 %d, ptr @dozing)
   br label %wait
+child:
+  ret i64 1
 out:
-  ret void
+  ret i64 0
 }}
 ; The first chunk stays with the leader: it need not fight for it with those it just called.
 define internal void @publish(ptr %body, ptr %context, i64 %chunks, i64 %limit) {{
@@ -252,6 +258,7 @@ define void @team_reset() {{
   store i32 0, ptr @taken
   store i32 0, ptr @sleepers
   store i32 0, ptr @dozing
+  store i32 -1, ptr @done
   %w = load i64, ptr @job
   %closed = and i64 %w, -4294967296
   store i64 %closed, ptr @job

@@ -70,7 +70,7 @@ go:
     i64 {layout.AGAIN}, label %again
     i64 {layout.BRANCH}, label %branch
     i64 {layout.JUMP}, label %jump
-    i64 {layout.HOST}, label %host
+    i64 {layout.HOST}, label %launch
   ]
 launch:
   %n0 = call i64 @do_launch(ptr %b, ptr %s)
@@ -87,12 +87,9 @@ branch:
 jump:
 {words("%s", n4=1)}
   br label %after
-host:
-  %n5 = call i64 @do_host(ptr %b, ptr %s, i64 %i)
-  br label %after
 after:
   %next = phi i64 [%n0, %launch], [%n1, %loop], [%n2, %again],
-                  [%n3, %branch], [%n4, %jump], [%n5, %host]
+                  [%n3, %branch], [%n4, %jump]
   %now = call i64 @tick(ptr %b, i64 %i, i64 %since)
   %outcome = load i64, ptr %p.outcome
   %well = icmp eq i64 %outcome, 0

@@ -311,7 +311,7 @@ class Compiled:
         """The plan for these arguments or specs; nothing is compiled."""
         traced, given, donated = self._traced(args, kwargs)
         plan = build_plan(traced.program, target(), donated, frozenset(traced.fixed()),
-                          budget=self._budget(), fast=self.fast)
+                          budget=self._budget(), fast=self.fast, threads=threads())
         return Report(plan, profile(), threads(), _bound_symbols(traced.program, given))
 
 

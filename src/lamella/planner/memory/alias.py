@@ -26,7 +26,7 @@ def share_bytes(plan: Plan) -> None:
         if isinstance(step, Copy):
             _copy_in_place(plan, step, at, first, last)
         elif isinstance(step, Launch):
-            _launch_in_place(plan, step, at, first, last)
+            _launch_in_place(plan, order, at, first, last)
 
 
 def _carry_in_place(order: Order, made: Buffer, carried: Buffer, begin: int, end: int) -> None:
@@ -42,9 +42,9 @@ def _carry_in_place(order: Order, made: Buffer, carried: Buffer, begin: int, end
     writes = next((at for at, s in trip if any(b.root is made for b in s.buffers())), None)
     if writes is None or not _writes(order.leaves[writes], made):
         return  # made before the loop
-    reads = [at for at, s in trip if any(b.root is root for b in s.buffers())]
-    if not reads or reads[-1] < writes or (reads[-1] == writes and _over(
-            order.leaves[writes], made, root)):
+    reads = {at for at, s in trip if any(b.root is root for b in s.buffers())}
+    if all(order.span(at)[1] < order.span(writes)[0] for at in reads - {writes}) and (
+            writes not in reads or _over(order.leaves[writes], made, root)):
         made.alias = carried
 
 
@@ -91,17 +91,19 @@ def _copy_in_place(plan: Plan, step: Copy, at: int, first: dict[int, int],
         _take(plan, target, source.root, last)
 
 
-def _launch_in_place(plan: Plan, step: Launch, at: int, first: dict[int, int],
+def _launch_in_place(plan: Plan, order: Order, at: int, first: dict[int, int],
                      last: dict[int, int]) -> None:
+    step, (begin, end) = order.leaves[at], order.span(at)
     taken: set[int] = {id(o.buffer.root) for o in step.operands if o.writes}
     for n, o in enumerate(step.operands):
         if not o.writes or o.buffer.alias is not None or o.buffer.role == "argument" or \
-                first[id(o.buffer)] != at:
+                first[id(o.buffer)] != begin or not order.alone(at, o.buffer):
             continue
         for k in _candidates(step, o.buffer):
             r = step.operands[k]
             root = r.buffer.root
-            if r.writes or id(root) in taken or not _may_die(plan, root) or last[id(root)] != at:
+            if r.writes or id(root) in taken or not _may_die(plan, root) or \
+                    last[id(root)] != end or not order.alone(at, root):
                 continue
             if root.bytes == o.buffer.bytes and root.dtype.bits == o.buffer.dtype.bits and \
                     _same_places(step, n, k) and _read_once(step, root):

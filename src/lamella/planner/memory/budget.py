@@ -15,9 +15,9 @@ from ...base.source import render
 from ..plan import Buffer, Order, Plan
 from .alias import may_lie_over
 from .front import front
-from .liveness import Draft, temporaries
-from .peak import Memory, bytes_text
-from .place import aligned
+from .liveness import Draft, sharing, temporaries
+from .peak import Memory, bytes_text, memory_of
+from .place import aligned, place
 from .regions import MOST
 from .reorder import reordered
 from .trail import Divider
@@ -45,8 +45,14 @@ def settle(plan: Plan) -> None:
 
 def fits(plan: Plan, budget: Budget) -> bool:
     """Whether the plan, whose values do not share bytes yet, keeps the budget as it is."""
+    return peak(plan, budget.threads) <= budget.bytes
+
+
+def peak(plan: Plan, threads: int) -> int:
+    """The bytes that the plan, whose values do not share bytes yet, needs as it is."""
     env = {s.name: s.high for s in plan.symbols}
-    return Draft(plan, plan.steps, env).memory(budget.threads).peak <= budget.bytes
+    with sharing(plan):
+        return memory_of(plan, place(plan, env), threads, env).peak
 
 
 def keep(makers: Sequence[Callable[[], Plan]], budget: Budget,

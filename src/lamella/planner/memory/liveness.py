@@ -99,7 +99,7 @@ class Draft:
         step = self.steps[k]
         found = self.prices.get(id(step))
         if found is None:
-            found = self.prices[id(step)] = step, _seconds(step, self.env)
+            found = self.prices[id(step)] = step, rough_seconds(step, self.env)
         return found[1]
 
     def rents(self, b: Buffer) -> bool:
@@ -112,9 +112,10 @@ class Draft:
             return memory_of(self.plan, place(self.plan, self.env), threads, self.env)
 
 
-def _seconds(step: Step, env: Mapping[str, int]) -> float:
+def rough_seconds(step: Step, env: Mapping[str, int]) -> float:
+    """The time of a step by one thread of a machine of the middle, by operations and bytes."""
     if isinstance(step, Loop) and step.trips is not None:
-        return evaluate(step.trips, env) * sum(_seconds(s, env) for s in step.body)
+        return evaluate(step.trips, env) * sum(rough_seconds(s, env) for s in step.body)
     flops = evaluate(flops_of(step), env) if isinstance(step, Launch) else 0
     kind = step.kernel.name if isinstance(step, Launch) else "copy"
     traffic = sum(evaluate(b.bytes, env) for b in {id(b): b for b in step.buffers()}.values())

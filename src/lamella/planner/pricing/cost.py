@@ -14,7 +14,7 @@ from ...base.extents import Extent, Size, evaluate, upper
 from ...lang import expr
 from ...lang.loops import Kernel, Set, Store, When
 from ...lang.loops import Loop as KernelLoop
-from ..plan import Branch, Launch, Loop, Plan
+from ..plan import Branch, Launch, Loop, Parallel, Plan
 
 _FREE = frozenset({"cast", "bitcast", "where", "stop_gradient"})
 
@@ -82,6 +82,8 @@ def total(steps: list, of: Callable[[Any], Any], env: Mapping[str, int] | None =
         elif isinstance(s, Branch):
             arms = [total(arm, of, env) for arm in s.arms]
             found = found + max(arms, key=lambda e: upper(e) if isinstance(e, Size) else e)
+        elif isinstance(s, Parallel):
+            found = found + total([*s.members], of, env)
         else:
             found = found + of(s)
     return found

@@ -13,10 +13,10 @@ from ...base.extents import evaluate
 from ...codegen.emit import scratch_bytes
 from ...lang.loops import structure
 from ..memory.place import Layout
-from ..plan import Branch, Buffer, Copy, Host, Launch, Loop, Plan
+from ..plan import Branch, Buffer, Copy, Host, Launch, Loop, Parallel, Plan
 from .profile import Profile
 from .roofline import Roofline, bounds
-from .timing import Code, Moved, Run, seconds
+from .timing import Code, Moved, Run, Share, seconds, together
 
 COPY_PIECE = 256 << 10
 
@@ -47,6 +47,8 @@ class Timetable:
             elif isinstance(s, Branch):
                 for arm in s.arms:
                     self._walk(arm)
+            elif isinstance(s, Parallel):
+                self._parallel(s)
             else:
                 self.seconds[id(s)] = self._step(s)
 
@@ -61,6 +63,8 @@ class Timetable:
             return (self._sum(s.head) + self._sum(s.body)) * trips
         if isinstance(s, Branch):
             return max(map(self._sum, s.arms), default=0.0)
+        if isinstance(s, Parallel):
+            return self._sum([*s.members])
         return self.seconds.get(id(s), 0.0)
 
     def _step(self, s) -> float:
@@ -84,13 +88,27 @@ class Timetable:
                 + (p.share if used > 1 else 0)) * 1e-9
 
     def _launch(self, s: Launch) -> float:
-        env = self.env
-        tasks, grain = s.claims(env, self.threads)
+        tasks, grain = s.claims(self.env, self.threads)
         if tasks == 0:
             return self.profile.launch * 1e-9
+        return seconds(self._share(s, tasks, grain), self.threads)
+
+    def _parallel(self, step: Parallel) -> None:
+        """The time of launches that run together, as parts of what each would take alone."""
+        for s in step.members:
+            self.seconds[id(s)] = 0.0 if isinstance(s, Launch) else self._step(s)
+        launches = [s for s in step.members if isinstance(s, Launch)]
+        claims = [s.claims(self.env, self.threads) for s in launches]
+        busy = [(s, self._share(s, *c)) for s, c in zip(launches, claims, strict=True) if c[0]]
+        alone = [seconds(share, self.threads) for _, share in busy]
+        if busy:
+            whole = together([share for _, share in busy], self.threads)
+            for (s, _), each in zip(busy, alone, strict=True):
+                self.seconds[id(s)] = whole * each / sum(alone)
+
+    def _share(self, s: Launch, tasks: int, grain: int) -> Share:
         run, chunks = self._run(s, tasks), -(-tasks // grain)
-        return seconds(run, chunks, self.threads,
-                       *self._moved(s, run, min(self.threads, chunks)))
+        return Share(run, chunks, *self._moved(s, run, min(self.threads, chunks)))
 
     def _moved(self, s: Launch, run: Run, used: int) -> tuple[list[Moved], float]:
         """Bytes that come from each level: what crosses into each cache, but for what a launch

@@ -9,6 +9,7 @@ else is near.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -145,19 +146,55 @@ class Moved(NamedTuple):
     leaping: float
 
 
-def seconds(run: Run, chunks: int, threads: int, moved: Sequence[Moved],
-            handed: float = 0.0) -> float:
-    """The time of a launch in so many chunks, of which `moved` come from each level, and `handed`
-    bytes from the caches of other cores."""
+class Share(NamedTuple):
+    """A launch as it is shared out: its chunks, the bytes `moved` from each level, and the bytes
+    `handed` over from the caches of other cores."""
+
+    run: Run
+    chunks: int
+    moved: Sequence[Moved]
+    handed: float = 0.0
+
+
+def seconds(s: Share, threads: int) -> float:
+    """The time of a launch that runs alone."""
+    run, chunks = s.run, s.chunks
     p = run.profile
     used = max(1, min(threads, chunks))
-    crowd = p.crowd if used > 1 else 1.0
     share = -(-chunks // used) / max(1, chunks)     # of the thread that has most to do
-    far = handed * p.handed * share
-    for level, m in zip(p.levels, moved, strict=True):
-        alone = (m.read * level.read + m.written * level.write + m.leaping * level.leap) * share
-        far += max(alone, (m.read + m.written) * level.shared) if used > 1 else alone
-    tasks = run.tasks * share * crowd
-    spent = max(run.task.busy * tasks, run.task.near * tasks + far)
+    spent = _spent(s, share, used, used > 1)
     shared = p.share + p.claim * chunks * share if used > 1 else 0.0
     return (spent * p.slack + p.launch + shared) * 1e-9
+
+
+def together(shares: Sequence[Share], threads: int) -> float:
+    """The time of launches whose chunks are claimed one after another by all threads."""
+    p, chunks = shares[0].run.profile, sum(s.chunks for s in shares)
+    used = max(1, min(threads, chunks))
+    least = sum((m.read + m.written) * level.shared for s in shares
+                for level, m in zip(p.levels, s.moved, strict=True))
+    spent = makespan([(_spent(s, 1 / max(1, s.chunks), used, False), s.chunks) for s in shares],
+                     used)
+    return (max(spent, least) * p.slack + p.launch + p.share + p.claim * chunks / used) * 1e-9
+
+
+def makespan(chunks: Sequence[tuple[float, int]], threads: int) -> float:
+    """When the last of `threads` is done, each of which takes the next chunk as it is free: of
+    (seconds of a chunk, how many of them) in order."""
+    free = [0.0] * threads
+    for each, count in chunks:
+        for _ in range(count):
+            heapq.heapreplace(free, free[0] + each)
+    return max(free)
+
+
+def _spent(s: Share, share: float, used: int, one: bool) -> float:
+    """Nanoseconds of a thread that does so much of a launch; `one`: all `used` threads are at it,
+    so that it takes no less than the levels need that they share."""
+    run, p = s.run, s.run.profile
+    far = s.handed * p.handed * share
+    for level, m in zip(p.levels, s.moved, strict=True):
+        alone = (m.read * level.read + m.written * level.write + m.leaping * level.leap) * share
+        far += max(alone, (m.read + m.written) * level.shared) if one else alone
+    tasks = run.tasks * share * (p.crowd if used > 1 else 1.0)
+    return max(run.task.busy * tasks, run.task.near * tasks + far)
