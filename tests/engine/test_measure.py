@@ -51,3 +51,17 @@ def test_a_step_of_a_loop_is_shown_for_one_trip():
     loop, = (s for s in m.report.plan.steps if type(s).__name__ == "Loop")
     inner = [trips for _, s, trips in m.report._rows() if s is not loop and trips != 1]
     assert inner and set(inner) == {50}
+
+
+def test_machine_code_is_stated_before_it_is_there():
+    @lamella.compile
+    def f(w, x):
+        h = lamella.softmax(lamella.tanh(x @ w) @ w.T, axis=-1)
+        return h, lamella.sort(h.sum(0)), lamella.exp(h) + lamella.erf(x @ w).mean()
+
+    given = lamella.ones((48, 48)), lamella.ones((33, 48))
+    claimed = lamella.plan(f, *given).code
+    found = lamella.measure(f, *given)
+    assert found.report.code == claimed > 0
+    assert 0.6 < claimed / found.code < 1.7
+    assert f"code {found.code / 1024:.2f} KiB" in str(found)

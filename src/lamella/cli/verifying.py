@@ -13,6 +13,7 @@ from typing import Any
 from ..base.atomic import replace_text
 from ..base.errors import ExecutionError, UnsupportedError
 from ..engine.executable import Executable
+from ..engine.kernels import code_bytes
 from ..engine.proof import SLACK, prove
 from ..planner.memory.peak import bytes_text
 from ..planner.report import Report, count_text, time_text
@@ -26,8 +27,8 @@ def claim_of(report: Report) -> dict[str, Any]:
     m = report.memory
     return {"name": report.plan.name, "peak": m.peak, "arguments": m.arguments,
             "results": m.results, "constants": m.constants, "temporaries": m.temporaries,
-            "scratch": m.scratch, "operations": report.flops, "seconds": report.seconds,
-            "threads": report.threads, "slack": SLACK}
+            "scratch": m.scratch, "code": report.code, "operations": report.flops,
+            "seconds": report.seconds, "threads": report.threads, "slack": SLACK}
 
 
 def verify(source: str, changes: Sequence[str], say: Say, file: str, budget: int | None = None,
@@ -63,10 +64,12 @@ def _beside(claim: dict, asked: dict, found: dict, kept: bool) -> str:
         f"{'':<22}{'claimed':>14}{'measured':>14}",
         f"{'memory':<22}{bytes_text(claim['peak']):>14}{bytes_text(found['grown']):>14}"
         f"   {'kept' if kept else 'BROKEN'} (slack {bytes_text(SLACK)})",
+        f"{'code, beside it':<22}{bytes_text(claim['code']):>14}{bytes_text(found['code']):>14}",
         f"{'time of a step':<22}{time_text(claim['seconds']):>14}{time_text(least):>14}"
         f"   {claim['seconds'] / least - 1:+.0%}",
         f"ran {len(found['seconds'])} steps under a limit of {bytes_text(asked['limit'])} "
-        f"above the {bytes_text(found['base'])} of the process before it",
+        f"above the {bytes_text(found['base'])} of the process before it "
+        "(Python, its libraries, the code)",
         f"from the second step on: {found['faults']} pages, {found['mappings']} mappings, "
         f"{heap} of heap more"])
 
@@ -76,7 +79,9 @@ def _run(file: str) -> None:
     asked = json.loads(Path(file).read_text())["run"]
     report = report_of(asked["source"], asked["changes"], asked["budget"])
     executable = Executable(report.plan, report.threads)
-    print(json.dumps(prove(executable, asked["limit"], asked["steps"])._asdict()))
+    found = prove(executable, asked["limit"], asked["steps"])._asdict()
+    found["code"] = code_bytes([s.kernel for s in report.plan.launches()])
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

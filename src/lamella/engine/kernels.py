@@ -128,6 +128,13 @@ def names_of(kernels: Sequence[Kernel]) -> list[tuple[str, str]]:
     return [(c.name, c.module) for c in compile_kernels(kernels)]
 
 
+def code_bytes(kernels: Sequence[Kernel]) -> int:
+    """Bytes of the machine code that holds the kernels, others of the same modules included; 0 for
+    what is not in the object cache any more."""
+    codes = map(cache.process_cache().get, {c.module for c in compile_kernels(kernels)})
+    return sum(llvm.code_bytes(code) for code in codes if code is not None)
+
+
 def adopt(kernels: Sequence[Kernel], names: Sequence[tuple[str, str]]) -> None:
     """Take the kernels' code from modules in the object cache, where they are still there."""
     with _lock:

@@ -14,6 +14,7 @@ from ..planner.report import Report, time_text
 from ..runtime.arena import Arena, paint, touched
 from .bind import Bound
 from .executable import Executable
+from .kernels import code_bytes
 from .profile import profile
 from .value import Value
 
@@ -22,14 +23,15 @@ class Measurement:
     """Bytes by class as in a plan's `Memory`, found by painting; `seconds` the least of the runs.
 
     temporaries: up to the last byte touched in a painted arena. scratch: up to the last byte that
-    the busiest thread touched, for each thread. `report`: the plan that ran, with the least time
-    of each of its steps beside the predicted one.
+    the busiest thread touched, for each thread. `code`: machine code, beside the peak. `report`:
+    the plan that ran, with the least time of each of its steps beside the predicted one.
     """
 
-    __slots__ = ("arguments", "constants", "report", "results", "scratch", "seconds",
+    __slots__ = ("arguments", "code", "constants", "report", "results", "scratch", "seconds",
                  "temporaries")
 
     arguments: int
+    code: int
     constants: int
     report: Report
     results: int
@@ -44,7 +46,8 @@ class Measurement:
     def __str__(self) -> str:
         return (f"measured {bytes_text(self.peak)} (planned {bytes_text(self.report.peak)}), "
                 f"{time_text(self.seconds)} (predicted {time_text(self.report.seconds)}, "
-                f"{self.report.seconds / self.seconds - 1:+.0%})")
+                f"{self.report.seconds / self.seconds - 1:+.0%}), "
+                f"code {bytes_text(self.code)} (predicted {bytes_text(self.report.code)})")
 
 
 def measure(executable: Executable, values: Sequence[Value], runs: int = 20) -> Measurement:
@@ -54,6 +57,7 @@ def measure(executable: Executable, values: Sequence[Value], runs: int = 20) -> 
     m = Measurement()
     m.arguments = sum(v.type.bytes for v in values)  # type: ignore[misc]
     m.constants = b.constant_bytes
+    m.code = code_bytes([s.kernel for s in executable.plan.launches()])
     fresh = [Value.empty(t) for t in b.fresh]
     m.results = sum(aligned(t.bytes) for t in b.fresh)  # type: ignore[misc,arg-type]
     arena = Arena(max(64, b.arena_bytes))

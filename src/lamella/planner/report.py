@@ -95,6 +95,12 @@ class Report:
         """Predicted time of a run, host functions left out."""
         return self.timetable.total
 
+    @property
+    def code(self) -> int:
+        """About how many bytes of machine code the kernels are; they are not part of the peak, and
+        0 for a device of which only a data sheet is known."""
+        return self.timetable.code()
+
     def formulas(self) -> dict[str, str]:
         """Flops and traffic as formulas in the symbols."""
         steps = self.plan.steps
@@ -122,6 +128,9 @@ class Report:
                  f"  traffic      {bytes_text(self.traffic):>12}",
                  f"  predicted    {time_text(self.seconds):>12}   by the profile "
                  f"{self.profile.title}"]
+        if self.code:
+            lines.append(f"  code         {bytes_text(self.code):>12}   about, beside the peak: "
+                         f"{len({id(s.kernel) for s in self.plan.launches()})} kernels")
         if isinstance(self.profile, Roofline) and m.peak > self.profile.memory:
             lines.append(f"  {'':26}   the device has {bytes_text(int(self.profile.memory))}: the "
                          "peak does not fit")

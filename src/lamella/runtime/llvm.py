@@ -97,6 +97,16 @@ def assembly(text: str, *, cpu: str = "", features: Iterable[str] = (), level: i
     return machine.emit_assembly(_module(text, machine))
 
 
+def code_bytes(object_bytes: bytes) -> int:
+    """Bytes of an object's instructions and of the constants that they read."""
+    found = 0
+    for section in _binding().ObjectFileRef.from_data(object_bytes).sections():
+        name = section.name() or b""
+        if (name.decode() if isinstance(name, bytes) else name).startswith((".text", ".rodata")):
+            found += section.size()
+    return found
+
+
 @lru_cache(None)
 def _jit():
     here = host()

@@ -19,6 +19,7 @@ from .roofline import Roofline, bounds
 from .timing import Code, Moved, Run, Share, seconds, together
 
 COPY_PIECE = 256 << 10
+INSTRUCTION = 12    # bytes of machine code for each that is counted, constants of the code included
 
 
 class Timetable:
@@ -28,15 +29,20 @@ class Timetable:
                  env: Mapping[str, int]):
         self.threads, self.env = threads, env
         self.seconds: dict[int, float] = {}
+        self.runs: dict[tuple, Run] = {}
         if isinstance(profile, Roofline):
             self.seconds = bounds(plan, profile, env)
             self.total = self._sum(plan.steps)
             return
         self.profile, self.recent = profile, Recent(layout, profile)
-        self.runs: dict[tuple, Run] = {}
         for _ in range(2):
             self._walk(plan.steps)
         self.total = self._sum(plan.steps) + profile.call * 1e-9
+
+    def code(self) -> int:
+        """About how many bytes of machine code the kernels are."""
+        found = {id(run.code): run.code for run in self.runs.values()}
+        return int(INSTRUCTION * sum(c.instructions for c in found.values()))
 
     def _walk(self, steps: list) -> None:
         for s in steps:

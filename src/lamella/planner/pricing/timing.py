@@ -46,6 +46,11 @@ class Code:
         self.mixes: dict[int, Mix] = {}
         self._count(self.outline.root, vector_bits, adding)
 
+    @property
+    def instructions(self) -> float:
+        """How many instructions the code has."""
+        return sum(m.units["issue"] for m in self.mixes.values())
+
     def _count(self, block: Block, vector_bits: int, adding: int) -> None:
         lines = [x for x in block.items if isinstance(x, str)]
         self.mixes[id(block)] = mix(lines, block.phis, vector_bits, adding)
