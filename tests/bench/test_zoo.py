@@ -1,4 +1,4 @@
-"""The zoo's models learn: small ones, for a few steps."""
+"""The zoo's models learn, in the bytes that were planned: small ones, for a few steps."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ def test_a_model_learns(name):
         *held, loss = run(*held, *work.inputs)
         losses.append(float(loss))
     assert all(map(math.isfinite, losses)) and losses[-1] < losses[0], losses
+    given = *held, *work.inputs
+    assert lamella.measure(run, *given).peak == lamella.plan(run, *given).peak
 
 
 def test_an_unknown_size_is_refused():

@@ -63,7 +63,8 @@ def _facts(report: Report) -> str:
 # ---- memory --------------------------------------------------------------------------------------
 
 def _memory(report: Report) -> str:
-    """The arena: steps across, addresses up, a colour for each kind of value and line."""
+    """The arena: steps across, addresses up, a colour for each layer of the model; where none is
+    known, for each kind of value and line."""
     height, left = 320, 70
     intervals, size = report.layout.intervals, max(1, report.layout.size)
     if not intervals:
@@ -74,11 +75,12 @@ def _memory(report: Report) -> str:
     boxes = []
     for i in intervals:
         what, line = made.get(id(i.buffer), (i.buffer.label, ""))
-        title = f"{i.buffer.label} ({what}) {line}\n{bytes_text(i.size)} at {i.offset}, " \
+        layer = report.layers.of(i.buffer)
+        title = f"{i.buffer.label} ({what}) {layer} {line}\n{bytes_text(i.size)} at {i.offset}, " \
                 f"steps {i.first} to {i.last}"
         boxes.append(_box(left + i.first * across, 14 + (size - i.offset - i.size) * up,
-                          (i.last - i.first + 1) * across, i.size * up, _colour(what + line),
-                          title))
+                          (i.last - i.first + 1) * across, i.size * up,
+                          _colour(layer or what + line), title))
     x = left + (peak_step(report) + 0.5) * across
     marks = [f'<line x1="{x:.1f}" y1="8" x2="{x:.1f}" y2="{height - 26}" stroke="#d1242f" '
              'stroke-dasharray="4 3"/>' + _text(x + 4, 12, "peak")]
@@ -93,11 +95,11 @@ def _memory(report: Report) -> str:
 
 def _alive(report: Report) -> str:
     found = alive_at_peak(report)[:15]
-    rows = [[a.label, a.line, bytes_text(a.bytes)] for a in found]
+    rows = [[a.label, a.layer, a.line, bytes_text(a.bytes)] for a in found]
     if not rows:
         return ""
     return f"<h2>Alive at the peak (step {peak_step(report)})</h2>" + \
-        _table(["value", "line", "bytes"], rows, left=2)
+        _table(["value", "layer", "line", "bytes"], rows, left=3)
 
 
 # ---- time ----------------------------------------------------------------------------------------
@@ -180,7 +182,7 @@ def _roofline(report: Report) -> str:
 
 
 def _kernels(report: Report) -> str:
-    head = ["step", "kernel", "computes", "line", "operations", "bytes", "predicted"]
+    head = ["step", "kernel", "computes", "layer", "line", "operations", "bytes", "predicted"]
     rows = []
     if report.measured:
         head += ["measured", "error"]
@@ -188,14 +190,14 @@ def _kernels(report: Report) -> str:
         if not hasattr(s, "names") or inner_steps(s):
             continue
         flops, traffic = report.price(s)
-        row = [str(k), _kind(s), s.names[:60], render(s.source), count_text(flops),
-               bytes_text(traffic), time_text(report.timetable.of(s))]
+        row = [str(k), _kind(s), s.names[:60], report.layers.of(s), render(s.source),
+               count_text(flops), bytes_text(traffic), time_text(report.timetable.of(s))]
         if report.measured:
             spent = report.spent([s])
             row += [time_text(spent),
                     f"{report.timetable.of(s) / spent - 1:+.0%}" if spent else ""]
         rows.append(row)
-    return "<h2>Kernels</h2>" + _table(head, rows, left=4)
+    return "<h2>Kernels</h2>" + _table(head, rows, left=5)
 
 
 # ---- parts ---------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..base.extents import evaluate
 from ..base.source import render
+from .layers import Layers
 from .memory.peak import Memory, bytes_text, memory_of
 from .memory.place import Layout, lower_bound, place
 from .plan import Copy, Host, Launch, Loop, Order, Plan, inner_steps
@@ -24,7 +25,7 @@ class Report:
     in a run, all trips of a loop together, where there was one; `run_seconds` is the whole run's.
     """
 
-    __slots__ = ("_timetable", "env", "layout", "measured", "memory", "plan", "profile",
+    __slots__ = ("_layers", "_timetable", "env", "layout", "measured", "memory", "plan", "profile",
                  "run_seconds", "threads")
 
     def __init__(self, plan: Plan, profile: Profile | Roofline, threads: int = 1,
@@ -34,6 +35,7 @@ class Report:
         self.measured, self.run_seconds = measured, run_seconds
         self.env = dict(env or {s.name: s.high for s in plan.symbols})
         self.layout: Layout = place(plan, self.env)
+        self._layers: Layers | None = None
         self._timetable: Timetable | None = None
         self.memory: Memory = memory_of(plan, self.layout, threads, self.env)
 
@@ -81,6 +83,13 @@ class Report:
 
     def _total(self, of) -> Any:
         return total(self.plan.steps, of, self.env)
+
+    @property
+    def layers(self) -> Layers:
+        """Which layer of the model each step and value belongs to."""
+        if self._layers is None:
+            self._layers = Layers(self.plan, self.env)
+        return self._layers
 
     @property
     def timetable(self) -> Timetable:
@@ -166,18 +175,24 @@ class Report:
 
     def kernels(self) -> str:
         """A table of the steps: what each computes, its operations, bytes and predicted time; of
-        a run the measured time too, and how near it came to the machine's peak rates."""
+        a run the measured time too, and how near it came to the machine's peak rates; the layer of
+        the model that it belongs to, where there are layers, and the user's line."""
         shown = "" if self.measured is None else f" {'measured':>9} {'of peak':>7}"
         lines = [f"{'step':>4}  {'kernel':<9} {'computes':<34} {'flop':>9} {'bytes':>10} "
-                 f"{'time':>9}{shown}  line"]
+                 f"{'time':>9}{shown}  {self._layer('layer')}line"]
         for k, (depth, s, trips) in enumerate(self._rows()):
             kind = s.kernel.name if isinstance(s, Launch) else type(s).__name__.lower()
             flops, traffic = self.price(s)
             what = "  " * depth + s.names + self._trips(s)
             lines.append(f"{k:>4}  {kind:<9} {what[:34]:<34} {count_text(flops):>9} "
                          f"{bytes_text(traffic):>10} {time_text(self.timetable.of(s)):>9}"
-                         f"{self._beside(s, flops, traffic, trips)}  {render(s.source)}")
+                         f"{self._beside(s, flops, traffic, trips)}  "
+                         f"{self._layer(self.layers.of(s))}{render(s.source)}")
         return "\n".join(lines)
+
+    def _layer(self, name: str) -> str:
+        """A name in the column of layers; nothing where there are none."""
+        return f"{name[-30:]:<30} " if self.layers else ""
 
     def _beside(self, s, flops: int, traffic: int, trips: int) -> str:
         """The columns of a step that was run: a trip's share of its time in so many trips of the

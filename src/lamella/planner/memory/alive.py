@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 
 class Alive(NamedTuple):
-    """A temporary that is alive at the peak: what it is, the user's line, and its bytes."""
+    """A temporary that is alive at the peak: what it is, the layer of the model that it belongs to,
+    the user's line, and its bytes."""
 
     label: str
+    layer: str
     line: str
     bytes: int
 
@@ -37,7 +39,8 @@ def peak_step(report: Report) -> int:
 def alive_at_peak(report: Report) -> list[Alive]:
     """The temporaries alive at the peak, the largest first."""
     at, made = peak_step(report), makers(report)
-    found = [Alive(i.buffer.label, made.get(id(i.buffer), ("", ""))[1], i.size)
+    found = [Alive(i.buffer.label, report.layers.of(i.buffer),
+                   made.get(id(i.buffer), ("", ""))[1], i.size)
              for i in report.layout.intervals if i.first <= at <= i.last]
     return sorted(found, key=lambda a: -a.bytes)
 
@@ -58,18 +61,20 @@ def _written(s) -> list[Buffer]:
 
 
 def alive_text(report: Report, most: int = 12) -> str:
-    """The temporaries alive at the peak by line, the largest first, as text."""
-    lines: dict[tuple[str, str], tuple[int, int]] = {}
+    """The temporaries alive at the peak by layer and line, the largest first, as text."""
+    lines: dict[tuple[str, str, str], tuple[int, int]] = {}
     for a in alive_at_peak(report):
-        count, size = lines.get((a.line, a.label), (0, 0))
-        lines[a.line, a.label] = count + 1, size + a.bytes
+        key = a.layer, a.line, a.label
+        count, size = lines.get(key, (0, 0))
+        lines[key] = count + 1, size + a.bytes
     if not lines:
         return ""
     rows = sorted(lines.items(), key=lambda x: -x[1][1])
     step = peak_step(report)
     out = [f"alive at the peak (step {step}):"]
-    out += [f"  {bytes_text(size):>12}  {count:>4} x {label[:30]:<30} {line}"
-            for (line, label), (count, size) in rows[:most]]
+    wide = max((len(layer) for (layer, *_), _ in rows[:most]), default=0)
+    out += [f"  {bytes_text(size):>12}  {count:>4} x {label[:30]:<30} {layer:<{wide}} {line}"
+            for (layer, line, label), (count, size) in rows[:most]]
     rest = sum(size for _, (_, size) in rows[most:])
     return "\n".join(out + ([f"  {bytes_text(rest):>12}  the rest"] if rest else []))
 
