@@ -57,3 +57,11 @@ def test_what_a_map_gives_is_not_kept_beside_what_it_was_given(monkeypatch):
     assert found.traffic <= whole.traffic
     again = [a.numpy() for a in lamella.tree.leaves(lamella.compile(step)(block, x))]
     assert all(map(same_bits, bits, again))
+
+
+def test_maps_at_the_end_stay_in_one_kernel():
+    """Of a chain of maps behind a norm nothing is kept: there is no half behind it."""
+    rows = lamella.spec((4096, 256))
+    plan = lamella.plan(lambda x, g: lamella.gelu(lamella.layer_norm(x, g, g), approximate=True),
+                        rows, lamella.spec((256,))).plan
+    assert len(plan.launches()) == 1

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lamella.base.errors import ExecutionError
-from lamella.runtime import walker
+from lamella.runtime import launch, walker
 from lamella.runtime.steps import Branch, Copy, EndLoop, Host, Jump, Launch, Loop
 from lamella.runtime.table import Table
 
@@ -108,6 +108,18 @@ def test_copy(words, threads, count):
     a.array[:] = np.arange(count + 1) + 1
     Table([Copy(1, 0, 8 * count)], [0, 0], [(0, 0, 0), (1, 1, 0)], 2).run([a.address, b.address])
     assert (b.array[:count] == a.array[:count]).all() and b.array[count] == 0
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_a_copy_past_the_caches_has_all_bytes(shift):
+    """Whole lines, a rest, and an address that is no multiple of a line."""
+    count = launch.PAST + (256 << 10) + 75
+    a = np.arange(count, dtype=np.uint32).astype(np.uint8)
+    b = np.zeros(count + 192, np.uint8)
+    at = -b.ctypes.data % 64 + shift
+    Table([Copy(1, 0, count)], [0, 0], [(0, 0, 0), (1, 1, 0)], 2).run(
+        [a.ctypes.data, b.ctypes.data + at])
+    assert np.array_equal(b[at:at + count], a) and not b[:at].any() and not b[at + count:].any()
 
 
 def test_copy_in_a_loop(words):

@@ -289,7 +289,7 @@ class Memory(Values):
         if at.lanes is None or (at.contiguous and mask is None):
             line = f"store {memory_type(buffer.dtype, lanes)} {text}, ptr {at.pointer}, align "
             if s.stream and lanes > 1 and not branch:
-                return self._store_stream(at, line, buffer.dtype.bytes)
+                return self._store_stream(at, line, buffer.dtype.bytes, lanes)
             line += str(buffer.dtype.bytes)
         else:
             line = self._masked_store(buffer, at, text, mask)
@@ -334,13 +334,13 @@ class Memory(Values):
                 self.do(f"br label %{out}")
         self.label(out)
 
-    def _store_stream(self, at: Place, line: str, size: int) -> None:
+    def _store_stream(self, at: Place, line: str, size: int, lanes: int) -> None:
         """A store past the caches where the address is aligned for it."""
-        self.streams = True
+        self.streams, whole = True, min(SCRATCH_ALIGN, size * lanes)
         address = self.op(f"ptrtoint ptr {at.pointer} to i64", self.top)
-        low = self.op(f"and i64 {address}, {SCRATCH_ALIGN - 1}", self.top)
+        low = self.op(f"and i64 {address}, {whole - 1}", self.top)
         aligned = self.op(f"icmp eq i64 {low}, 0", self.top)
-        self._only_if(aligned, f"{line}{SCRATCH_ALIGN}, !nontemporal !0", f"{line}{size}")
+        self._only_if(aligned, f"{line}{whole}, !nontemporal !0", f"{line}{size}")
 
 
 def words_of(e: Expr, buffer: Buffer) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..lang.expr import Expr, substitute
-from ..lang.loops import Buffer, Kernel, Loop, Set, Store, When
+from ..lang.loops import Buffer, Kernel, Loop, Prefetch, Set, Store, When
 from .emit import Emitter
 from .memory import Place
 from .text import BODY, WHEN, Scope
@@ -36,13 +36,14 @@ class Block:
 
 class Site(NamedTuple):
     """An access to a buffer at an offset, inside of these loops, outermost first. `wide`: LANES
-    elements from there on."""
+    elements from there on. `past`: a store past the caches."""
 
     buffer: Buffer
     offset: Expr
     writes: bool
     wide: bool
     loops: tuple[Loop, ...]
+    past: bool = False
 
 
 class Outline:
@@ -69,7 +70,7 @@ class _Outliner(Emitter):
         self.sets: dict[Expr, Expr] = {}
         self.changing: set[Expr] = set()
         self.blocks: dict[Scope, Block] = {}    # of each scope that was opened
-        self.whole = self.storing = False
+        self.whole = self.storing = self.past = self.asking = False
         self.asked: Expr | None = None          # the condition of the block that opens next
 
     # ---- scopes --------------------------------------------------------------------------------
@@ -118,15 +119,23 @@ class _Outliner(Emitter):
     def store(self, s: Store) -> None:
         for e in (s.value,) if s.cond is None else (s.value, s.cond):
             self.value(e)
-        self.storing = True
+        self.storing, self.past = True, s.stream
         super().store(s)
         self.storing = False
+
+    def prefetch(self, s: Prefetch) -> None:
+        """What it asks for is read elsewhere, and counted there."""
+        self.asking = True
+        super().prefetch(s)
+        self.asking = False
 
     def _locate(self, buffer: Buffer, offset: Expr, wide: bool, conds: list[Value]) -> Place:
         fixed = {s.var: self.aliases[s.var] for s in self.loops if s.kind == "unroll"}
         loops = tuple(s for s in self.loops if s.kind != "unroll")
-        self.sites.setdefault(Site(buffer, substitute(offset, fixed) if fixed else offset,
-                                   self.storing, wide and not self.in_vector, loops))
+        if not self.asking:
+            self.sites.setdefault(Site(buffer, substitute(offset, fixed) if fixed else offset,
+                                       self.storing, wide and not self.in_vector, loops,
+                                       self.storing and self.past))
         storing, self.storing = self.storing, False     # the offset may read, too
         place = super()._locate(buffer, offset, wide, conds)
         self.storing = storing

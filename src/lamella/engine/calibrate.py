@@ -37,6 +37,7 @@ CHAINS = 12             # values that do not wait for each other
 CROWD = 32              # lines from one row to the next, where they fall on few sets of a cache
 TRIPS = 100_000         # of a loop over registers
 BUDGET = 0.12           # seconds for each figure
+FAR = 96 << 20          # bytes that no cache holds
 _N, _R = index_var("n"), index_var("r")
 _TASK, _J, _K = index_var("task"), index_var("j"), index_var("k")
 _ZERO = lit(0, index)
@@ -69,7 +70,8 @@ def measure_profile() -> Profile:
     return Profile(f"{target().name} with {count} threads", target().vector_bits, units, first,
                    levels, {"cycle": cycle, "add": add, "crowd": crowd, "launch": launch,
                             "share": share, "claim": claim, "handed": handed, "call": call,
-                            "slack": 1.0, "window": 200.0}, measured=True)
+                            "past": _stream(FAR, True, 1, past=True), "slack": 1.0,
+                            "window": 200.0}, measured=True)
 
 
 # ---- units ---------------------------------------------------------------------------------------
@@ -144,7 +146,7 @@ def _caches() -> tuple[float, list[float]]:
 
 def _levels(first: float, sizes: list[float], units: dict[str, float], count: int) -> list[Level]:
     """What a byte costs from each level, beyond what it costs from the one before."""
-    looks = [first / 2, *(s / 2 for s in sizes[:-1]), min(sizes[-1] / 4, 8 << 20), 96 << 20]
+    looks = [first / 2, *(s / 2 for s in sizes[:-1]), min(sizes[-1] / 4, 8 << 20), FAR]
     read = [_stream(n, False, 1) for n in looks]
     sizes = [*sizes[:-1], _held(sizes[-1], *read[-2:])]
     write = [_stream(n, True, 1) for n in looks]
@@ -165,14 +167,14 @@ def _held(size: float, near: float, far: float) -> float:
     return size / 2
 
 
-def _stream(size: float, writes: bool, tasks: int) -> float:
+def _stream(size: float, writes: bool, tasks: int, past: bool = False) -> float:
     """Nanoseconds of a byte of `size` bytes that each of so many tasks reads or writes over and
-    over."""
+    over; `past` the caches."""
     parts = 1 if writes else 8
     count = int(size) // 4 // parts // LANES * LANES
     rounds = max(1, int(2e6 // size))
     place = _TASK * (_N * parts) + _J
-    body: list = [Store("y", place, lit(1, float32))] if writes else [
+    body: list = [Store("y", place, lit(1, float32), stream=past)] if writes else [
         Set(x, x + load("x", place + _N * k, float32)) for k, x in enumerate(_registers(parts))]
     large, small = count * parts * tasks, LANES * 8 * tasks
     lengths = [small, large] if writes else [large, small]

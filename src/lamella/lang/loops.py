@@ -244,7 +244,8 @@ def _show_body(body: list, depth: int, lines: list[str]) -> None:
             lines.append(f"{pad}{s.var} = {s.value}")
         elif isinstance(s, Store):
             cond = f" if {s.cond}" if s.cond is not None else ""
-            lines.append(f"{pad}{s.buffer}[{s.offset}] = {s.value}{cond}")
+            past = " past the caches" if s.stream else ""
+            lines.append(f"{pad}{s.buffer}[{s.offset}] = {s.value}{cond}{past}")
         elif isinstance(s, Prefetch):
             lines.append(f"{pad}prefetch {s.buffer}[{s.offset}]")
         else:

@@ -31,6 +31,7 @@ from .plan import Branch, Buffer, Copy, Loop, Plan, Step
 from .pricing.cost import price
 from .prologue import hoist
 from .schedule import Scheduler
+from .streaming import stream
 
 
 def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
@@ -39,7 +40,7 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
                ahead: Callable[[Kernel], None] | None = None, threads: int = 1) -> Plan:
     """The plan of a program: expand -> split (-> relax) -> share -> partition -> fuse ->
     schedule -> hoist -> settle the order -> keep the budget -> run in parallel -> share bytes ->
-    price. BudgetError where no plan within the budget is found.
+    stream -> price. BudgetError where no plan within the budget is found.
 
     `donated` numbers the inputs whose bytes the plan may reuse, `fixed` those that are the same at
     every call. With `fused` false every op keeps a
@@ -65,6 +66,8 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
     if _has_parts(program):
         for launch in plan.launches():
             launch.kernel = on_machine(launch.kernel)
+    if target.level == "loops":
+        stream(plan)
     price(plan)
     for launch in (*plan.prologue, *plan.launches()):
         launch.origin = None

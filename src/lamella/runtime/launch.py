@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from lamella.runtime.layout import FAILED, HOST, STEP_WORDS, fields, words
 
+PAST = 32 << 20     # bytes of a copy
+
 TEXT = f"""
 ; Chunk %chunk of the group of steps at the block's `group`: a range of a launch's tasks, or a call
 ; of Python, which comes first in its group, so that it stays with the entering thread.
@@ -72,8 +74,10 @@ failed:
 out:
   ret i64 %next
 }}
-; args: distance in words to the two addresses, bytes in all, bytes of one task.
+; args: distance in words to the two addresses, bytes in all, bytes of one task. Of so many that no
+; cache would keep them, whole lines go past the caches.
 define internal void @copy(ptr %args, i64 %begin, i64 %end, ptr %scratch) {{
+entry:
 {words("%args", to=0, source=1, bytes=2, piece=3)}
   %pd = getelementptr i64, ptr %args, i64 %to
   %ps = getelementptr i64, ptr %args, i64 %source
@@ -85,9 +89,39 @@ define internal void @copy(ptr %args, i64 %begin, i64 %end, ptr %scratch) {{
   %n = sub i64 %hi, %lo
   %d1 = getelementptr i8, ptr %d, i64 %lo
   %s1 = getelementptr i8, ptr %s, i64 %lo
+  %many = icmp sge i64 %bytes, {PAST}
+  %address = ptrtoint ptr %d1 to i64
+  %low = and i64 %address, 63
+  %aligned = icmp eq i64 %low, 0
+  %past = and i1 %many, %aligned
+  %lines = lshr i64 %n, 6
+  %some = icmp ne i64 %lines, 0
+  %go = and i1 %past, %some
+  br i1 %go, label %line, label %plain
+line:
+  %i = phi i64 [0, %entry], [%i1, %line]
+  %at = shl i64 %i, 6
+  %from = getelementptr i8, ptr %s1, i64 %at
+  %into = getelementptr i8, ptr %d1, i64 %at
+  %x = load <16 x i32>, ptr %from, align 1
+  store <16 x i32> %x, ptr %into, align 64, !nontemporal !0
+  %i1 = add i64 %i, 1
+  %more = icmp ult i64 %i1, %lines
+  br i1 %more, label %line, label %rest
+rest:
+  %done = shl i64 %lines, 6
+  %left = sub i64 %n, %done
+  %d2 = getelementptr i8, ptr %d1, i64 %done
+  %s2 = getelementptr i8, ptr %s1, i64 %done
+  call void @llvm.memcpy.p0.p0.i64(ptr %d2, ptr %s2, i64 %left, i1 false)
+  call void @llvm.x86.sse.sfence()
+  ret void
+plain:
   call void @llvm.memcpy.p0.p0.i64(ptr %d1, ptr %s1, i64 %n, i1 false)
   ret void
 }}
+!0 = !{{i32 1}}
+declare void @llvm.x86.sse.sfence()
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 define ptr @copy_kernel() {{
   ret ptr @copy

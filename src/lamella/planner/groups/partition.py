@@ -77,8 +77,13 @@ def _is_map(n: Node) -> bool:
         "update" not in n.op.facts and kind_of(n, definition_of(n)) == "map"
 
 
+def _fuses(n: Node) -> bool:
+    return n.op.name in ("input", "constant") or "view" in n.op.facts or _is_map(n)
+
+
 def _peak(order: list[Node], env: Mapping[str, int]) -> int:
-    """The place behind which most bytes are kept, each node read once counted where it is read."""
+    """The place behind which most bytes are kept, each node read once counted where it is read. Not
+    among the last maps: they fuse with what is before them, so nothing between them is kept."""
     number = {id(n): k for k, n in enumerate(order)}
     last = dict.fromkeys(number, -1)
     for k, n in enumerate(order):
@@ -90,7 +95,8 @@ def _peak(order: list[Node], env: Mapping[str, int]) -> int:
             change[k] += _bytes(n, env)
             change[last[id(n)]] -= _bytes(n, env)
     best, held, most = 0, 0, -1
-    for k, c in enumerate(change[:-1]):
+    end = max((k for k, n in enumerate(order) if not _fuses(n)), default=0)
+    for k, c in enumerate(change[:end]):
         held += c
         if held > most:
             best, most = k, held

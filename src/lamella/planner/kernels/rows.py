@@ -11,10 +11,20 @@ import math
 
 from ...base import dtypes
 from ...base.dtypes import DType
-from ...base.extents import Extent, product, upper
+from ...base.extents import Extent, lower, product, upper
 from ...lang import expr, scalar
 from ...lang.expr import Expr, free_axes, lit
-from ...lang.loops import LANES, Loop, Set, Store, When, index_var, lane_tree, trailing_zeros
+from ...lang.loops import (
+    LANES,
+    Loop,
+    Prefetch,
+    Set,
+    Store,
+    When,
+    index_var,
+    lane_tree,
+    trailing_zeros,
+)
 from ...lang.order import SUM_CHUNK
 from ..groups.defined import CHEAP
 from ..plan import Launch
@@ -23,6 +33,8 @@ from .nest import Builder, Nest, accumulator, decode, merged_axes, strides_of, w
 BLOCK = 8192            # elements of one task of a flat map
 KEEP = 16384            # longest row whose dear values are kept in scratch
 ROW_WORK = 8192         # elements that are worth claiming at a time
+AHEAD = range(4 << 10, 256 << 10)   # bytes of a row while which the next one is asked for
+LINE = 64
 
 COMBINE = {"sum": scalar.add, "prod": scalar.mul, "max": scalar.maximum, "min": scalar.minimum,
            "any": scalar.or_, "all": scalar.and_}
@@ -70,6 +82,7 @@ class _Rows:
         self.registers: dict[Expr, Expr] = {}
         self.finals = [self._flatten(body) for _, body in self.outputs]
         self.memo: dict[Expr, Expr] = {}
+        self.following: Expr | None = None      # the axis along which rows follow each other
 
     # -- reductions become registers, by depth --
 
@@ -130,6 +143,7 @@ class _Rows:
         """(number of rows, task variable, places of the row axes), neighbours merged."""
         runs = merged_axes(axes, self._tables(), self._fixed() | extra)
         task = index_var("row")
+        self.following = runs[-1][2] if runs else None
         counts = [(last, self.b.size(("run", k), e)) for k, (_, e, last) in enumerate(runs)]
         places = decode(task, counts)
         for run, _, last in runs:
@@ -182,7 +196,7 @@ class _Rows:
         vector = [k for k, (s, _) in enumerate(self.outputs) if self._is_vector(s)]
         if vector:
             stores = self._keep_stores(len(self.passes), kept, places, j)
-            stores = stores + self._stores(places, vector)
+            stores = stores + self._stores(places, vector) + self._ahead(places)
             body.append(Loop(j, lit(0, dtypes.index), self._width(), stores, "vector"))
         rest = [k for k in range(len(self.outputs)) if k not in vector]
         return body + self._stores(places, rest, lanes=1)
@@ -219,12 +233,28 @@ class _Rows:
             value = widened(self.b.lowered(e, places, self.memo))
             sets.append(Set(acc, COMBINE[monoid](acc, value)))
             accs.append((register, monoid, acc))
-        sweep = self._keep_stores(d, kept, places, j) + sets
+        sweep = self._keep_stores(d, kept, places, j) + sets + (self._ahead(places) if d else [])
         if not chunked:
             out: list = [Set(acc, identity(m, acc.dtype)) for _, m, acc in accs]
             out.append(Loop(j, lit(0, dtypes.index), self._width(), sweep, "vector"))
             return out + [Set(r, scalar.cast(lane_tree(m, acc), r.dtype)) for r, m, acc in accs]
         return self._chunks(accs, sweep, j)
+
+    def _ahead(self, places) -> list:
+        """Prefetches of the next row, for a pass that finds its own row in the caches: memory works
+        meanwhile. Hardware looks no farther ahead than the end of a page."""
+        out: dict[tuple[str, Expr], None] = {}
+        for e, r in self.nest.reads.items():
+            step = r.strides.get(self.following, 0) if self.following is not None else 0
+            width = self.inner.attr[1] * e.dtype.bytes
+            if step == 0 or r.strides.get(self.inner) != 1 or lower(width) not in AHEAD:
+                continue
+            name = self.b.operand(r.base, r.offset, e.dtype)
+            at = self.b.address(name, r.strides, places)
+            at = at + self.b.size((name, self.following), step)
+            for line in range(0, LANES * e.dtype.bytes, LINE):
+                out[name, at + line // e.dtype.bytes] = None
+        return [Prefetch(*x) for x in out]
 
     def _chunks(self, accs, sweep: list, j: Expr) -> list:
         """The sweep in chunks whose results join as an aligned binary tree."""

@@ -45,12 +45,13 @@ _FAR = 1e18
 class Stream:
     """Accesses to one buffer inside of the same loops, at several offsets."""
 
-    __slots__ = ("bases", "buffer", "loops", "offset", "wide", "writes")
+    __slots__ = ("bases", "buffer", "loops", "offset", "past", "wide", "writes")
 
     def __init__(self, sites: list[Site], env: Mapping[Expr, int]):
         first = sites[0]
         self.buffer, self.writes, self.loops = first.buffer, first.writes, first.loops
         self.offset, self.wide = first.offset, any(s.wide for s in sites)
+        self.past = first.past
         start = {**env, **{loop.var: 0 for loop in self.loops}, lane_index(): 0}
         self.bases = Span(1, 0, 1)
         if len(sites) > 1:
@@ -72,8 +73,11 @@ class Touch:
         self.sets, self.trips, self.env, self.capacity = outline.sets, trips, env, capacity
         groups: dict[tuple, dict[Expr, Site]] = {}
         for s in outline.sites:
-            groups.setdefault((s.buffer.name, s.writes, s.loops), {}).setdefault(s.offset, s)
-        self.streams = [Stream([*g.values()], env) for g in groups.values()]
+            key = s.buffer.name, s.writes, s.loops, s.past
+            groups.setdefault(key, {}).setdefault(s.offset, s)
+        streams = [Stream([*g.values()], env) for g in groups.values()]
+        self.streams = [s for s in streams if not s.past]
+        self.outside = [s for s in streams if s.past]
         self.spans: dict[tuple, Span] = {}
         self.plain: dict[tuple, Span] = {}      # of one of a stream's offsets
         self.rooms: dict[tuple, float] = {}
@@ -136,6 +140,10 @@ class Touch:
         if not way or not LINE < gap < _FAR or gap != int(gap) or span.count <= span.run:
             return found
         return found * max(1.0, gcd(int(gap), int(way)) / max(LINE, span.run * size))
+
+    def past(self) -> float:
+        """Bytes that are stored past the caches."""
+        return sum(self.bytes(s, 0) for s in self.outside)
 
     def crossing(self, cache: float, ways: int) -> dict[tuple[str, bool], float]:
         """Bytes of each (buffer, written) that come into a cache of that many bytes; ways 0: a line

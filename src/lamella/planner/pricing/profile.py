@@ -8,7 +8,8 @@ place before it, `read` and `write` by one thread, `leap` what it takes longer w
 begin so many lines apart that they fall on few sets of a cache, for the root of their number, and
 `shared` by all threads together; 0 where each has its own), and the nanoseconds of a `launch`, of a
 `share` among threads, of a `claim` (each time that a thread takes tasks while others do, too), of a
-byte `handed` on from another core's own caches, of a dependent float `add`, and of a `call`.
+byte `handed` on from another core's own caches, of one that a thread stores `past` the caches, of a
+dependent float `add`, and of a `call`.
 `window` is how many instructions a core looks ahead, `slack` how much longer whole kernels take
 than their units and bytes: spilled registers, branches, the translation of addresses.
 """
@@ -22,7 +23,8 @@ from typing import Any
 
 from .instructions import UNITS
 
-_TIMES = ("cycle", "add", "crowd", "launch", "share", "claim", "handed", "call", "slack", "window")
+_TIMES = ("cycle", "add", "crowd", "launch", "share", "claim", "handed", "past", "call", "slack",
+          "window")
 
 
 class Level:
@@ -40,7 +42,7 @@ class Profile:
     machine from stated ones."""
 
     __slots__ = ("add", "call", "claim", "crowd", "cycle", "first", "handed", "launch", "levels",
-                 "measured", "name", "share", "slack", "units", "vector_bits", "window")
+                 "measured", "name", "past", "share", "slack", "units", "vector_bits", "window")
 
     def __init__(self, name: str, vector_bits: int, units: Mapping[str, float], first: float,
                  levels: list[Level], times: Mapping[str, float], measured: bool = False):
@@ -48,7 +50,7 @@ class Profile:
         self.first, self.levels, self.measured = float(first), levels, measured
         self.cycle, self.add, self.crowd = times["cycle"], times["add"], times["crowd"]
         self.launch, self.share, self.call = times["launch"], times["share"], times["call"]
-        self.claim, self.handed = times["claim"], times["handed"]
+        self.claim, self.handed, self.past = times["claim"], times["handed"], times["past"]
         self.slack, self.window = times["slack"], times["window"]
 
     @property
@@ -137,7 +139,8 @@ def _units(vector: float, gather: float) -> dict[str, float]:
 
 
 _TYPICAL = {"cycle": 0.35, "add": 1.4, "crowd": 1.0, "launch": 40.0, "share": 300.0,
-            "claim": 100.0, "handed": 0.05, "call": 500.0, "slack": 1.4, "window": 200.0}
+            "claim": 100.0, "handed": 0.05, "past": 0.05, "call": 500.0, "slack": 1.4,
+            "window": 200.0}
 _LEVELS = [Level(1 << 20, 0.008, 0.015, 0.0, 0.002), Level(24 << 20, 0.03, 0.05, 0.015, 0.002),
            Level(0, 0.05, 0.1, 0.03, 0.007)]
 DEFAULTS = {name: Profile(name, bits, _units(0.18, gather), 32 << 10, _LEVELS, _TYPICAL)

@@ -20,6 +20,7 @@ from .timing import Code, Moved, Run, Share, seconds, together
 
 COPY_PIECE = 256 << 10
 INSTRUCTION = 12    # bytes of machine code for each that is counted, constants of the code included
+COPY_PAST = 32 << 20    # bytes of a copy that goes past the caches
 
 
 class Timetable:
@@ -89,7 +90,10 @@ class Timetable:
         far = 0.0
         for b in s.buffers():
             at, _ = self.recent.touch(b, n, used, b is s.target)
-            far += n * sum(x.read if used == 1 else x.shared for x in p.levels[:at])
+            if b is s.target and n >= COPY_PAST:
+                far += n * max(p.past / used, p.levels[-1].shared if used > 1 else 0)
+            else:
+                far += n * sum(x.read if used == 1 else x.shared for x in p.levels[:at])
         return (max(far, n * p.units["store"] / 64 / used) + p.launch
                 + (p.share if used > 1 else 0)) * 1e-9
 

@@ -63,8 +63,8 @@ class Run:
     """A kernel at given sizes on a machine: `task`, the time of a task without what moves between
     the levels of memory, and what moves."""
 
-    __slots__ = ("chances", "code", "crossings", "env", "leaps", "places", "profile", "task",
-                 "tasks", "trips")
+    __slots__ = ("chances", "code", "crossings", "env", "leaps", "past", "places", "profile",
+                 "task", "tasks", "trips")
 
     def __init__(self, code: Code, sizes: Sequence[int], tasks: int, profile: Profile,
                  capacity: Mapping[str, float]):
@@ -78,7 +78,7 @@ class Run:
         self.task = Busy(*(x / max(1, tasks) for x in whole))
         touch = Touch(code.outline, self.trips, self.env, capacity)
         self.crossings = [touch.crossing(size, ways) for size, ways in profile.caches]
-        self.leaps = touch.leaps()
+        self.leaps, self.past = touch.leaps(), touch.past()
 
     def _block(self, block: Block, around: Weighted) -> Busy:
         """One run of a block, or all iterations of a loop's."""
@@ -178,6 +178,7 @@ def together(shares: Sequence[Share], threads: int) -> float:
     used = max(1, min(threads, chunks))
     least = sum((m.read + m.written) * level.shared for s in shares
                 for level, m in zip(p.levels, s.moved, strict=True))
+    least += sum(s.run.past for s in shares) * p.levels[-1].shared
     spent = makespan([(_spent(s, 1 / max(1, s.chunks), used, False), s.chunks) for s in shares],
                      used)
     return (max(spent, least) * p.slack + p.launch + p.share + p.claim * chunks / used) * 1e-9
@@ -201,5 +202,7 @@ def _spent(s: Share, share: float, used: int, one: bool) -> float:
     for level, m in zip(p.levels, s.moved, strict=True):
         alone = (m.read * level.read + m.written * level.write + m.leaping * level.leap) * share
         far += max(alone, (m.read + m.written) * level.shared) if one else alone
+    past = run.past * p.past * share
+    far += max(past, run.past * p.levels[-1].shared) if one else past
     tasks = run.tasks * share * (p.crowd if used > 1 else 1.0)
     return max(run.task.busy * tasks, run.task.near * tasks + far)
