@@ -1,11 +1,13 @@
 """Memory budgets: 13 training steps within 10 budgets each, and within parts of their activations.
 
-    python -m bench.memory [--cells 3/9,6/9,half] [--out FILE] [--svg FILE] [--table] [MODEL ...]
+    python -m bench.memory [--cells 3/9,6/9,half] [--spill] [--out FILE] [--svg FILE] [--table]
+                           [MODEL ...]
 
 Prints one JSON line per cell (model, budget, floor, planned, measured, grown, time ratio, same
 bits) and a last line with the summary. Budgets go from the plan's own peak down to the planner's
 floor; two more cells leave the half and a quarter of the store-everything activation bytes: the
-temporaries of the uncompiled step, each op's result kept until its last use. With `--out` lines are
+temporaries of the uncompiled step, each op's result kept until its last use. With `--spill` values
+may rest in a file, too (in the folder for temporary files). With `--out` lines are
 added to a file, and cells that it holds are not run again.
 
 `time_ratio` is CPU time of one thread, budget to no budget, least of runs taken in turns;
@@ -45,9 +47,9 @@ SECONDS = 0.8   # of timed steps for each cell
 class Run:
     """A compiled training step with its state."""
 
-    def __init__(self, work: zoo.Work, memory: int | None = None):
+    def __init__(self, work: zoo.Work, memory: int | None = None, spill: bool = False):
         self.work = work
-        self.compiled = lamella.compile(work.step, donate=work.donate, memory=memory)
+        self.compiled = lamella.compile(work.step, donate=work.donate, memory=memory, spill=spill)
         began = time.perf_counter()
         self.report = lamella.plan(self.compiled, *work.held, *work.inputs)
         self.plan_seconds = time.perf_counter() - began
@@ -76,17 +78,17 @@ class Run:
         return lamella.measure(self.compiled, *self.held, *self.work.inputs).peak
 
 
-def grown(name: str, budget: int) -> int:
+def grown(name: str, budget: int, spill: bool = False) -> int:
     """Bytes by which the resident memory of a process of its own grows in a few steps within a
     budget; that process may have no more than what the plan claims and SLACK."""
-    done = subprocess.run([sys.executable, "-m", "bench.memory", "--grown", str(budget), name],
-                          capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-m", "bench.memory", "--grown", str(budget), name,
+                           *["--spill"] * spill], capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1])
 
 
-def _grow(name: str, budget: int) -> int:
+def _grow(name: str, budget: int, spill: bool) -> int:
     work = zoo.work(name)
-    compiled = lamella.compile(work.step, donate=work.donate, memory=budget)
+    compiled = lamella.compile(work.step, donate=work.donate, memory=budget, spill=spill)
     report = lamella.plan(compiled, *zoo.evaluated(work.held), *work.inputs)
     return prove(Executable(report.plan, report.threads), report.peak + SLACK, 4).grown
 
@@ -104,14 +106,14 @@ def floor_of(whole: Run) -> int:
     return min(p.peak for p in lamella.memory_curve(whole.compiled, *w.held, *w.inputs))
 
 
-def cells(name: str, done: set[str], wanted: list[str]) -> Any:
+def cells(name: str, done: set[str], wanted: list[str], spill: bool = False) -> Any:
     """The wanted lines of one model that are not done yet."""
     keys = [f"{k}/{BUDGETS - 1}" for k in range(BUDGETS)] + ["half", "quarter"]
     if {f"{name} {k}" for k in keys if k in (wanted or keys)} <= done:
         return
     work = zoo.work(name)
     zoo.evaluated(work.held)
-    whole = Run(work)
+    whole = Run(work, spill=spill)
     bits, peak, floor = whole.bits(), whole.report.peak, floor_of(whole)
     stored = uncompiled_temporaries(whole)
     rest = peak - whole.report.memory.temporaries
@@ -120,13 +122,14 @@ def cells(name: str, done: set[str], wanted: list[str]) -> Any:
     for key, budget in budgets.items():
         if f"{name} {key}" not in done and key in (wanted or keys):
             line = {"model": name, "cell": key, "budget": budget, "floor": floor, "peak": peak,
-                    "stored": stored, **_cell(work, whole, budget, bits)}
+                    "stored": stored, **_cell(work, whole, budget, bits, spill)}
             yield line
 
 
-def _cell(work: zoo.Work, whole: Run, budget: int, bits: list[bytes]) -> dict[str, Any]:
+def _cell(work: zoo.Work, whole: Run, budget: int, bits: list[bytes],
+          spill: bool) -> dict[str, Any]:
     try:
-        run = Run(work, budget)
+        run = Run(work, budget, spill)
     except BudgetError:
         return {"feasible": False}
     same, planned = run.bits() == bits, run.report.peak
@@ -136,8 +139,8 @@ def _cell(work: zoo.Work, whole: Run, budget: int, bits: list[bytes]) -> dict[st
         first.append(whole.step())
         second.append(run.step())
     return {"feasible": True, "planned": planned, "measured": run.measured(),
-            "grown": grown(work.name, budget), "kept": planned <= budget, "same_bits": same,
-            "again": len(run.report.recomputed),
+            "grown": grown(work.name, budget, spill), "kept": planned <= budget, "same_bits": same,
+            "again": len(run.report.recomputed), "file": run.report.file_bytes,
             "predicted_ratio": round(run.report.seconds / whole.report.seconds, 4),
             "time_ratio": round(min(second) / min(first), 4),
             "plan_seconds": round(run.plan_seconds, 2)}
@@ -223,19 +226,20 @@ def main() -> None:
     options.add_argument("models", nargs="*", default=list(zoo.WORKS))
     options.add_argument("--cells", type=lambda text: text.split(","), default=[],
                          help="run these alone, 0/9 to 9/9, half and quarter")
+    options.add_argument("--spill", action="store_true", help="values may rest in a file")
     options.add_argument("--out", type=Path)
     options.add_argument("--svg", type=Path)
     options.add_argument("--table", action="store_true", help="print the cells as Markdown, too")
     options.add_argument("--grown", type=int, metavar="BYTES", help="print what a process grows by")
     chosen = options.parse_args()
     if chosen.grown is not None:
-        print(_grow(chosen.models[0], chosen.grown))
+        print(_grow(chosen.models[0], chosen.grown, chosen.spill))
         return
     lines = [json.loads(x) for x in chosen.out.read_text().splitlines()] \
         if chosen.out and chosen.out.exists() else []
     done = {f"{c['model']} {c['cell']}" for c in lines}
     for name in chosen.models:
-        for line in cells(name, done, chosen.cells):
+        for line in cells(name, done, chosen.cells, chosen.spill):
             lines.append(line)
             print(json.dumps(line), flush=True)
             if chosen.out:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from lamella.base.errors import ExecutionError, UnsupportedError
 from lamella.cli.commands import app
-from lamella.cli.explaining import report_of
+from lamella.cli.explaining import draw_curve, report_of
 from lamella.cli.verifying import verify
 from lamella.engine.proof import SLACK
 
@@ -34,6 +34,32 @@ def test_within_a_budget(tmp_path):
     budget = report_of(EXAMPLE, deep).peak - (2 << 20)
     assert verify(EXAMPLE, deep, print, str(file), budget=budget, steps=3)
     assert json.loads(file.read_text())["claim"]["peak"] <= budget
+
+
+def test_values_in_a_file_are_no_memory(tmp_path):
+    """Eight large values rest in a file: no part of them is memory of the process."""
+    step = tmp_path / "model.py"
+    step.write_text(
+        "import lamella\nfrom lamella import nn\n\n"
+        "class Turned(nn.Module):\n"
+        "    def __init__(self, key):\n"
+        "        keys = lamella.random.split(key, 8)\n"
+        "        self.layers = [nn.Linear(64, 64, key=k) for k in keys]\n"
+        "    def __call__(self, x):\n"
+        "        y = lamella.einsum('nk,mk->nm', self.layers[0](x), x)\n"
+        "        for layer in self.layers:\n"
+        "            y = lamella.tanh(y.T @ y) * 0.01\n"
+        "        return layer(y @ x)[:, :10]\n\n"
+        "def model(*, key):\n    return Turned(key)\n")
+    sizes = [f"model.kind={step}:model", "train.batch_size=1024"]
+    file, said = tmp_path / "claim.json", []
+    draw_curve(EXAMPLE, sizes, said.append, as_json=True, spill=str(tmp_path))
+    budget = min(p["peak"] for p in json.loads(said.pop()) if p["moved"] > SLACK)
+    assert verify(EXAMPLE, sizes, said.append, str(file), budget, 3, spill=str(tmp_path))
+    claim = json.loads(file.read_text())["claim"]
+    assert claim["peak"] <= budget and claim["file"] > SLACK / 2
+    assert "kept" in said[1] and " 0 mappings" in said[1]
+    assert {p.name for p in tmp_path.iterdir()} <= {"__pycache__", "claim.json", "model.py"}
 
 
 def test_the_limit_is_one(tmp_path):

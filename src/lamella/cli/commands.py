@@ -17,6 +17,8 @@ Change = Annotated[list[str] | None, typer.Option(
 Fast = Annotated[bool, typer.Option("--fast", help="Sum in whatever order is faster, with other "
                                     "bits (docs/numerics.md, fast mode).")]
 Memory = Annotated[str, typer.Option(metavar="BYTES", help="A memory budget, such as 64MiB.")]
+Spill = Annotated[str, typer.Option(metavar="FOLDER", help="To keep the budget, values may also "
+                                    "rest in a file there.")]
 
 
 def _version(wanted: bool) -> None:
@@ -34,7 +36,7 @@ def _root(version: Annotated[bool, typer.Option("--version", callback=_version, 
 @app.command()
 def train(recipe: Annotated[str, typer.Argument(metavar="RECIPE.toml")], change: Change = None,
           resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
-          memory: Memory = "",
+          memory: Memory = "", spill: Spill = "",
           trace: Annotated[str, typer.Option(metavar="FILE", help="Record steps, loading and "
                                              "checkpoints for Perfetto or Chrome.")] = "") -> None:
     """Train a model as a recipe says, and write its file.
@@ -47,7 +49,8 @@ def train(recipe: Annotated[str, typer.Argument(metavar="RECIPE.toml")], change:
         model.sizes = [64, 256, 10]     # a gpt's: vocabulary, context, layers, heads, width
         data.name = "digits"            # or mnist with data.folder, text with data.file
         optim.lr = 1e-3                 # optim.kind (adamw, sgd), weight_decay, momentum
-        train.epochs = 10               # train.batch_size, seed, memory ("64 MiB": a budget), fast
+        train.epochs = 10               # train.batch_size, seed, memory ("64 MiB": a budget),
+                                        # spill (a folder), fast
         output.file = "digits.lamella"  # output.rows: the most in a served request
     """
     from .recipe import read, read_bytes
@@ -60,11 +63,12 @@ def train(recipe: Annotated[str, typer.Argument(metavar="RECIPE.toml")], change:
     if trace:
         check_writable(trace)
     with recording(trace) if trace else nullcontext():
-        run(wanted, resume=resume, memory=budget, say=typer.echo)
+        run(wanted, resume=resume, memory=budget, spill=spill, say=typer.echo)
 
 
 @app.command()
-def plan(source: Source, change: Change = None, memory: Memory = "", fast: Fast = False,
+def plan(source: Source, change: Change = None, memory: Memory = "", spill: Spill = "",
+         fast: Fast = False,
          curve: Annotated[bool, typer.Option("--memory-curve", help="Draw time against memory: the "
                                              "plans that budgets choose from.")] = False,
          solve: Annotated[str, typer.Option(metavar="batch", help="Find the largest batch that "
@@ -78,11 +82,11 @@ def plan(source: Source, change: Change = None, memory: Memory = "", fast: Fast 
     from .recipe import read_bytes
     budget = read_bytes(memory) if memory else None
     if solve:
-        largest_batch(source, change or (), typer.echo, solve, budget, fast)
+        largest_batch(source, change or (), typer.echo, solve, budget, fast, spill)
     elif curve:
-        draw_curve(source, change or (), typer.echo, json, fast)
+        draw_curve(source, change or (), typer.echo, json, fast, spill)
     else:
-        run(source, change or (), typer.echo, budget, device, fast)
+        run(source, change or (), typer.echo, budget, device, fast, spill)
 
 
 @app.command()
@@ -99,7 +103,7 @@ def explain(source: Source, change: Change = None, fast: Fast = False,
 
 
 @app.command()
-def verify(source: Source, change: Change = None, memory: Memory = "",
+def verify(source: Source, change: Change = None, memory: Memory = "", spill: Spill = "",
            file: Annotated[str, typer.Option(metavar="FILE", help="Where the claim is written.")]
            = "claim.json",
            steps: Annotated[int, typer.Option(min=2, help="Steps that are run.")] = 10,
@@ -116,7 +120,7 @@ def verify(source: Source, change: Change = None, memory: Memory = "",
     from .verifying import verify as run
     check_writable(file)
     kept = run(source, change or (), typer.echo, file, read_bytes(memory) if memory else None,
-               steps, read_bytes(limit) if limit else None)
+               steps, read_bytes(limit) if limit else None, spill)
     if not kept:
         raise typer.Exit(1)
 

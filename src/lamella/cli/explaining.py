@@ -25,11 +25,12 @@ Say = Callable[[str], None]
 
 
 def report_of(source: str, changes: Sequence[str] = (), budget: int | None = None,
-              fast: bool = False) -> Report:
+              fast: bool = False, spill: str = "") -> Report:
     """The plan of a recipe's training step, or of a model file's inference at its largest sizes,
-    within a memory budget in bytes; in `fast` mode where that or the recipe says so."""
+    within a memory budget in bytes, for which values may rest in a file in the folder `spill`; in
+    `fast` mode where that or the recipe says so."""
     if not source.endswith(".toml"):
-        kept = None if budget is None else Budget(budget, threads())
+        kept = None if budget is None else Budget(budget, threads(), bool(spill))
         plan = build_plan(load(source).program, target(), budget=kept, fast=fast,
                           threads=threads())
         return Report(plan, profile(), threads())
@@ -40,7 +41,7 @@ def report_of(source: str, changes: Sequence[str] = (), budget: int | None = Non
     rows = recipe.train.batch_size
     trainer = Trainer(build.model(recipe), build.optimizer(recipe), build.loss,
                       memory=recipe.budget if budget is None else budget,
-                      fast=fast or recipe.train.fast)
+                      spill=spill or recipe.train.spill, fast=fast or recipe.train.fast)
     return trainer.plan(*(Spec((rows, *a.shape[1:]), str(a.dtype)) for a in (x, y)))
 
 
@@ -56,24 +57,31 @@ def tune(source: str, changes: Sequence[str], say: Say, seconds: float) -> None:
 
 
 def draw_curve(source: str, changes: Sequence[str], say: Say, as_json: bool = False,
-               fast: bool = False) -> None:
+               fast: bool = False, spill: str = "") -> None:
     """Print time against memory: the plans that memory budgets choose from, by falling peak."""
     plan = report_of(source, changes, fast=fast).plan
-    curve = memory_curve(plan.program, target(), plan.donated, plan.fixed, threads(), plan.fast)
+    if source.endswith(".toml"):
+        from .recipe import read
+        spill = spill or read(source, changes).train.spill
+    curve = memory_curve(plan.program, target(), plan.donated, plan.fixed, threads(), plan.fast,
+                         bool(spill))
     if as_json:
-        say(json.dumps([{"peak": p.peak, "seconds": p.seconds, "again": p.again} for p in curve]))
+        say(json.dumps([{n: getattr(p, n) for n in ("peak", "seconds", "again", "moved")}
+                        for p in curve]))
         return
     least = curve[0].seconds or 1.0
     longest = max(p.seconds for p in curve) / least
-    say(f"{'peak':>12} {'steps again':>11} {'time':>6}")
+    moved = f" {'to a file':>12}" if spill else ""
+    say(f"{'peak':>12} {'steps again':>11}{moved} {'time':>6}")
     for p in curve:
         ratio = p.seconds / least
         bar = "#" * round(40 * ratio / longest)
-        say(f"{bytes_text(p.peak):>12} {p.again:>11} {ratio:>6.2f} {bar}")
+        moved = f" {bytes_text(p.moved):>12}" if spill else ""
+        say(f"{bytes_text(p.peak):>12} {p.again:>11}{moved} {ratio:>6.2f} {bar}")
 
 
 def largest_batch(source: str, changes: Sequence[str], say: Say, what: str,
-                  budget: int | None, fast: bool = False) -> None:
+                  budget: int | None, fast: bool = False, spill: str = "") -> None:
     """Print a batch whose training step keeps the budget, as does that of the rest of the data at
     an epoch's end, where one row more does not; and its plan. Found by halving: a larger batch
     needs no less, but where it has parts and the smaller one has none."""
@@ -90,7 +98,7 @@ def largest_batch(source: str, changes: Sequence[str], say: Say, what: str,
         try:
             for size in [n for n in (most % rows, rows) if n]:
                 found[size] = report_of(source, [*changes, f"train.batch_size={size}"], budget,
-                                        fast)
+                                        fast, spill)
         except BudgetError:
             return False
         return True
@@ -110,10 +118,10 @@ def largest_batch(source: str, changes: Sequence[str], say: Say, what: str,
 
 
 def plan(source: str, changes: Sequence[str], say: Say, budget: int | None = None,
-         on: str = "", fast: bool = False) -> None:
+         on: str = "", fast: bool = False, spill: str = "") -> None:
     """Print bytes, operations and predicted time, on the device `on` if one is named, within the
     budget; BudgetError where no plan keeps it."""
-    found = report_of(source, changes, budget, fast)
+    found = report_of(source, changes, budget, fast, spill)
     if on:
         found.profile = device(on)
     say("\n".join(filter(None, (str(found), alive_text(found)))))

@@ -16,6 +16,7 @@
     batch_size = 64
     seed = 0
     memory = "64 MiB"        # a budget for the step (none without this)
+    spill = ""               # a folder: to keep the budget, values may also rest in a file there
     fast = false             # sums in whatever order is faster, with other bits
 
     [output]
@@ -71,12 +72,13 @@ class OptimPart(msgspec.Struct):
 
 class TrainPart(msgspec.Struct):
     """How long, in which batches, from which seed; `memory` is a budget for the step: "2GiB";
-    `fast` compiles it in that mode."""
+    for it values may rest in a file in the folder `spill`; `fast` compiles it in that mode."""
 
     epochs: Positive = 10
     batch_size: Positive = 64
     seed: Seed = 0
     memory: str = ""
+    spill: str = ""
     fast: bool = False
 
 

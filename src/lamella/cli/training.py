@@ -19,7 +19,7 @@ from . import build, signals
 from .recipe import Recipe
 
 
-def train(recipe: Recipe, *, resume: bool = False, memory: int | None = None,
+def train(recipe: Recipe, *, resume: bool = False, memory: int | None = None, spill: str = "",
           say: Callable[[str], None] = print) -> Path:
     """Train as the recipe says and write its file; a run that Ctrl-C stops can be resumed."""
     target = Path(recipe.output.file)
@@ -31,7 +31,8 @@ def train(recipe: Recipe, *, resume: bool = False, memory: int | None = None,
     build.check_labels(model, x, y)
     trainer = Trainer(model, build.optimizer(recipe), build.loss,
                       memory=recipe.budget if memory is None else memory,
-                      seed=recipe.train.seed, fast=recipe.train.fast)
+                      spill=spill or recipe.train.spill, seed=recipe.train.seed,
+                      fast=recipe.train.fast)
     if resume:
         if not checkpoint.exists():
             raise LamellaError(f"--resume: there is no {checkpoint}")

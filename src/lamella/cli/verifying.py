@@ -27,21 +27,22 @@ def claim_of(report: Report) -> dict[str, Any]:
     m = report.memory
     return {"name": report.plan.name, "peak": m.peak, "arguments": m.arguments,
             "results": m.results, "constants": m.constants, "temporaries": m.temporaries,
-            "scratch": m.scratch, "code": report.code, "operations": report.flops,
-            "seconds": report.seconds, "threads": report.threads, "slack": SLACK}
+            "scratch": m.scratch, "code": report.code, "file": report.file_bytes,
+            "operations": report.flops, "seconds": report.seconds, "threads": report.threads,
+            "slack": SLACK}
 
 
 def verify(source: str, changes: Sequence[str], say: Say, file: str, budget: int | None = None,
-           steps: int = 10, limit: int | None = None) -> bool:
+           steps: int = 10, limit: int | None = None, spill: str = "") -> bool:
     """Write the claim to `file`, run it in a process of its own under the claimed bytes and SLACK
     (or under `limit`), and print both; whether the claim was kept. ExecutionError where the run
     fails."""
-    report = report_of(source, changes, budget)
+    report = report_of(source, changes, budget, spill=spill)
     if report.plan.symbols:
         raise UnsupportedError(f"{source}: its sizes vary; verify a recipe's training step")
     claim = claim_of(report)
     asked: dict[str, Any] = {"source": source, "changes": list(changes), "budget": budget,
-                             "steps": steps,
+                             "steps": steps, "spill": spill,
                              "limit": claim["peak"] + SLACK if limit is None else limit}
     replace_text(file, json.dumps({"claim": claim, "run": asked}, indent=1) + "\n")
     say(f"claim written to {file}: {bytes_text(claim['peak'])}, "
@@ -77,8 +78,8 @@ def _beside(claim: dict, asked: dict, found: dict, kept: bool) -> str:
 def _run(file: str) -> None:
     """In the fresh process: the run that the file asks for, its figures as a line of JSON."""
     asked = json.loads(Path(file).read_text())["run"]
-    report = report_of(asked["source"], asked["changes"], asked["budget"])
-    executable = Executable(report.plan, report.threads)
+    report = report_of(asked["source"], asked["changes"], asked["budget"], spill=asked["spill"])
+    executable = Executable(report.plan, report.threads, folder=asked["spill"])
     found = prove(executable, asked["limit"], asked["steps"])._asdict()
     found["code"] = code_bytes([s.kernel for s in report.plan.launches()])
     print(json.dumps(found))

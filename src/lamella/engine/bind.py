@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ..base.extents import evaluate
 from ..codegen.emit import scratch_bytes
 from ..ir.types import TensorType, tensor
-from ..planner.memory.place import Layout, aligned, place
+from ..planner.memory.place import Layout, aligned, place, place_in_file
 from ..planner.plan import Branch, Buffer, Copy, Host, Launch, Loop, Order, Parallel, Plan, Step
 from ..runtime import steps as native
 from ..runtime import walker
@@ -31,7 +31,9 @@ class Bound:
                  "origins", "outputs", "scratch_bytes", "table", "types")
 
     def __init__(self, plan: Plan, env: Mapping[str, int], threads: int | None = None,
-                 constants: Mapping[int, int] | None = None, layout: Layout | None = None):
+                 constants: Mapping[int, int] | None = None, layout: Layout | None = None,
+                 folder: str = ""):
+        """`folder` is where a run has the file of a plan that spills."""
         self.layout: Layout = layout or place(plan, env)
         self.arena_bytes = self.layout.size
         self.constant_bytes = sum(aligned(evaluate(b.bytes, env)) for b in plan.constants)
@@ -51,21 +53,23 @@ class Bound:
         total = sum(self.fresh_bytes) + self.arena_bytes
         require(total, f"{plan.program.name}: {' and '.join(str(t) for _, t in self.outputs[:4])}")
         fixed = {b: a for b, a in (constants or {}).items() if b not in bases}
-        w = Writer(plan.steps, env, bases, fixed, self.layout, threads)
+        w = Writer(plan.steps, env, bases, fixed, self.layout, threads,
+                   place_in_file(plan, env) if plan.transfers else None)
         self.scratch_bytes, self.origins = aligned(w.scratch), w.origins
-        self.table = w.table(1 + len(plan.arguments) + len(self.fresh))
+        self.table = w.table(1 + len(plan.arguments) + len(self.fresh), folder)
 
 
 class Writer:
     """Writes steps and the words that they read: `origins` gives each native step's own.
 
     A buffer lies in the base that `bases` gives, or at the address that `fixed` gives, or in the
-    arena.
+    arena, or (as `in_file` says) in the run's file.
     """
 
     def __init__(self, steps: list[Step], env: Mapping[str, int], bases: Mapping[int, int],
                  fixed: Mapping[int, int], layout: Layout | None = None,
-                 threads: int | None = None):
+                 threads: int | None = None, in_file: Layout | None = None):
+        self.in_file = in_file.offsets if in_file else {}
         self.env, self.layout, self.bases, self.fixed = env, layout, bases, fixed
         self.limit, self.threads = threads, threads or walker.threads()
         self.image: list[int] = []
@@ -80,10 +84,10 @@ class Writer:
                                  strict=True))
         self.write(steps)
 
-    def table(self, n_bases: int) -> Table:
+    def table(self, n_bases: int, folder: str = "") -> Table:
         """The steps ready to run over so many bases."""
         return Table(self.steps, self.image or [0], self.patches, n_bases, aligned(self.scratch),
-                     self.limit)
+                     self.limit, folder=folder)
 
     def add(self, native_step, origin) -> int:
         self.steps.append(native_step)
@@ -118,8 +122,7 @@ class Writer:
             elif isinstance(s, Parallel):
                 self.parallel(s)
             elif isinstance(s, Copy):
-                self.add(native.Copy(self.address(s.target), self.address(s.source_buffer),
-                                     evaluate(s.source_buffer.bytes, self.env)), s)
+                self.copy(s)
             elif isinstance(s, Host):
                 self.host(s)
             elif isinstance(s, Branch):
@@ -139,6 +142,17 @@ class Writer:
         self.scratch = max(self.scratch, self.scratch_of(s, sizes))
         tasks, grain = s.claims(env, self.threads)
         self.add(native.Launch(code.address, at, tasks, grain, serial=tasks <= grain), s)
+
+    def copy(self, s: Copy) -> None:
+        size = evaluate(s.source_buffer.bytes, self.env)
+        if s.spills:
+            at = self.in_file[id(s.target)]
+            self.add(native.Transfer(self.address(s.source_buffer), at, size), s)
+        elif s.fetches:
+            at = self.in_file[id(s.source_buffer)]
+            self.add(native.Transfer(self.address(s.target), at, size, reads=True), s)
+        else:
+            self.add(native.Copy(self.address(s.target), self.address(s.source_buffer), size), s)
 
     def scratch_of(self, s: Launch, sizes: list[int]) -> int:
         """What a launch needs of scratch, counted once for launches that repeat."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..base.atomic import replace_text
 from ..base.dtypes import float32, index
-from ..base.errors import LamellaError
+from ..base.errors import ExecutionError, LamellaError
 from ..ir.node import Node, make, placeholder
 from ..ir.op import op_named
 from ..ir.program import Program
@@ -20,10 +20,10 @@ from ..lang import scalar
 from ..lang.expr import Expr, lit, load, var
 from ..lang.loops import LANES, Buffer, Kernel, Loop, Set, Store, index_var
 from ..ops.contract import matmul
-from ..planner.pricing.profile import Level, Profile
+from ..planner.pricing.profile import DEFAULTS, Level, Profile
 from ..planner.report import Report
 from ..runtime.memory import allocate
-from ..runtime.steps import Launch
+from ..runtime.steps import Launch, Transfer
 from ..runtime.table import Table
 from ..runtime.walker import set_threads, threads
 from ..transform.vjp import vjp_program
@@ -36,6 +36,7 @@ from .value import Value
 CHAINS = 12             # values that do not wait for each other
 CROWD = 32              # lines from one row to the next, where they fall on few sets of a cache
 TRIPS = 100_000         # of a loop over registers
+_IN_FILE = 32 << 20     # bytes that go into a file
 BUDGET = 0.12           # seconds for each figure
 FAR = 96 << 20          # bytes that no cache holds
 _N, _R = index_var("n"), index_var("r")
@@ -70,8 +71,19 @@ def measure_profile() -> Profile:
     return Profile(f"{target().name} with {count} threads", target().vector_bits, units, first,
                    levels, {"cycle": cycle, "add": add, "crowd": crowd, "launch": launch,
                             "share": share, "claim": claim, "handed": handed, "call": call,
-                            "past": _stream(FAR, True, 1, past=True), "slack": 1.0,
-                            "window": 200.0}, measured=True)
+                             "past": _stream(FAR, True, 1, past=True), "slack": 1.0,
+                             "window": 200.0, "file": _file()}, measured=True)
+
+
+def _file() -> float:
+    """Nanoseconds of a byte that goes into a file, or comes from there, in the folder for temporary
+    files; what is stated, where that has no room."""
+    block = allocate(_IN_FILE)
+    steps = [Transfer(0, 0, _IN_FILE), Transfer(0, 0, _IN_FILE, reads=True)]
+    try:
+        return _shortest(Table(steps, [0], [(0, 0, 0)], 1), [block.address]) / (2 * _IN_FILE)
+    except ExecutionError:
+        return DEFAULTS["avx2"].file
 
 
 # ---- units ---------------------------------------------------------------------------------------
@@ -321,7 +333,11 @@ def _least(kernel: Kernel, lengths: list[int], sizes: list[int], tasks: int, ste
     blocks = [allocate(4 * n) for n in lengths]
     for block, n in zip(blocks, lengths, strict=True):
         block.view(4 * n, np.float32)[:] = 0
-    bases = [b.address for b in blocks]
+    return _shortest(table, [b.address for b in blocks])
+
+
+def _shortest(table: Table, bases: list[int]) -> float:
+    """The least nanoseconds of a run."""
     best, end = float("inf"), time.perf_counter() + BUDGET
     while time.perf_counter() < end or best == float("inf"):
         began = time.perf_counter_ns()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
@@ -11,7 +12,7 @@ from ..base.extents import solve
 from ..base.source import render
 from ..ir.verify import check_sizes
 from ..planner.memory.place import Layout
-from ..planner.plan import Plan
+from ..planner.plan import Copy, Plan
 from ..runtime.arena import lease, release
 from ..runtime.memory import allocate
 from ..runtime.signature import Signature, possible
@@ -27,19 +28,23 @@ KEEP = 512      # bindings (one for each value of the symbols) that are remember
 class Executable:
     """Runs a plan over Values; a plan with symbols is bound once for each value of them."""
 
-    __slots__ = ("bindings", "constants", "only", "plan", "signed", "threads")
+    __slots__ = ("bindings", "constants", "folder", "only", "plan", "signed", "threads")
 
     def __init__(self, plan: Plan, threads: int | None = None,
-                 fixed: Mapping[int, Value] | None = None, layout: Layout | None = None):
+                 fixed: Mapping[int, Value] | None = None, layout: Layout | None = None,
+                 folder: str = ""):
         """`fixed` gives the values of the plan's fixed arguments, `layout` where its temporaries
-        lie, if that is known (of a plan without symbols)."""
+        lie, if that is known (of a plan without symbols); `folder` is where runs of a plan that
+        spills have their files (the system's for temporary files where none is named)."""
+        self.folder = folder
         self.plan, self.threads, self.signed = plan, threads, False
         self.constants = Constants(plan, fixed or {})
         self.bindings: dict[tuple, Bound] = {}
         self.only: Bound | None = None if plan.symbols else self._bind({}, layout)
 
     def _bind(self, env: Mapping[str, int], layout: Layout | None = None) -> Bound:
-        return Bound(self.plan, env, self.threads, self.constants.addresses(env), layout)
+        return Bound(self.plan, env, self.threads, self.constants.addresses(env), layout,
+                     self.folder)
 
     def bound(self, values: Sequence[Value]) -> Bound:
         """The binding for the extents of these arguments."""
@@ -115,7 +120,10 @@ class Executable:
 
     def _fail(self, b: Bound, e: StepFailed) -> NoReturn:
         step = b.origins[e.step]
-        raise ExecutionError(f"{step.names} failed with code {e.code} "
+        why = f"with code {e.code}"
+        if isinstance(step, Copy):
+            why = f"in {self.folder or 'the folder for temporary files'}: {os.strerror(e.code)}"
+        raise ExecutionError(f"{step.names} failed {why} "
                              f"({render(step.source) or 'no source line'})") from e
 
 

@@ -31,14 +31,14 @@ from .value import Value
 
 
 def executable(program: Program, donated: frozenset[int], fixed: Mapping[int, Value],
-               budget: Budget | None = None, fast: bool = False) -> Executable:
+               budget: Budget | None = None, fast: bool = False, folder: str = "") -> Executable:
     """The program ready to run, by a plan of the cache where it is there. `fixed` are the values of
-    inputs that never change; a `fast` plan may sum in other orders. BudgetError, before anything is
-    compiled, where no plan keeps the budget."""
+    inputs that never change; a `fast` plan may sum in other orders; in `folder` are the files of a
+    plan that spills. BudgetError, before anything is compiled, where no plan keeps the budget."""
     key = _key(program, donated, frozenset(fixed), budget, fast)
     kept = _kept(key, program)
     if kept is not None:
-        return Executable(kept[0], None, fixed, kept[1])
+        return Executable(kept[0], None, fixed, kept[1], folder)
     with kernels.Compilation() as new:
         plan = build_plan(program, kernels.target(), donated, frozenset(fixed), budget=budget,
                           fast=fast, ahead=new.add, threads=walker.threads())
@@ -52,7 +52,7 @@ def executable(program: Program, donated: frozenset[int], fixed: Mapping[int, Va
         offsets = layout and [i.offset for i in layout.intervals]
         names = kernels.names_of(distinct)
         process_cache().put(key, msgspec.msgpack.encode([saved, names, offsets]))
-    return Executable(plan, None, fixed, layout)
+    return Executable(plan, None, fixed, layout, folder)
 
 
 def _saved(plan: Plan) -> bytes:

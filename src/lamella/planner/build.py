@@ -76,8 +76,9 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
 
 def memory_curve(program: Program, target, donated: frozenset[int] = frozenset(),
                  fixed: frozenset[int] = frozenset(), threads: int = 1,
-                 fast: bool = False) -> list[Point]:
-    """The plans that memory budgets choose from, the largest first and the floor last."""
+                 fast: bool = False, spills: bool = False) -> list[Point]:
+    """The plans that memory budgets choose from, the largest first and the floor last; where it
+    `spills`, with values in a file."""
     scheduler = Scheduler(target, fast)
     whole = _planned(program, scheduler, donated, fixed, True, LITTLE)
     first = whole.steps
@@ -88,7 +89,7 @@ def memory_curve(program: Program, target, donated: frozenset[int] = frozenset()
     apart()
     whole.steps = first
     much = _planned(program, scheduler, donated, fixed, True, MUCH)
-    return [free, *(p for p in points([much, whole], threads, _divider(scheduler))
+    return [free, *(p for p in points([much, whole], threads, _divider(scheduler), spills)
                     if p.peak < free.peak)]
 
 

@@ -19,7 +19,8 @@ CHUNKS = 32     # of a launch that each thread finds, where there are many tasks
 
 
 class Buffer:
-    """Memory of one value. `role`: argument, result, state, constant, temporary or scratch.
+    """Memory of one value. `role`: argument, result, state, constant, temporary or scratch; or
+    file: its bytes lie in the run's file, which copies alone write and read.
 
     `alias`: the buffer whose bytes it shares (in place, or a donated argument), else None; then it
     begins `offset` elements behind it, and by `advance` = (loop, elements) farther on each trip.
@@ -110,7 +111,8 @@ class Launch:
 
 
 class Copy:
-    """A step: the bytes of one buffer into another."""
+    """A step: the bytes of one buffer into another; it spills a value into the run's file, or
+    fetches it from there, where one of them is of that role."""
 
     __slots__ = ("again", "flops", "names", "source", "source_buffer", "target", "traffic")
 
@@ -119,6 +121,16 @@ class Copy:
         self.names, self.source, self.again = names, source, False
         self.flops: Extent = 0
         self.traffic: Extent = source_buffer.bytes * 2
+
+    @property
+    def spills(self) -> bool:
+        """Whether it writes into the run's file."""
+        return self.target.role == "file"
+
+    @property
+    def fetches(self) -> bool:
+        """Whether it reads from there."""
+        return self.source_buffer.role == "file"
 
     @property
     def in_vain(self) -> bool:
@@ -237,6 +249,12 @@ class Plan:
         self.donated, self.fixed, self.symbols, self.fast = donated, fixed, symbols, fast
         self.prologue: list[Launch] = []
         self.constants: list[Buffer] = []
+
+    @property
+    def transfers(self) -> list[Copy]:
+        """The copies into the run's file and from there, loops and branches walked through."""
+        return [s for s in Order(self.steps).leaves
+                if isinstance(s, Copy) and (s.spills or s.fetches)]
 
     def launches(self) -> list[Launch]:
         """Every launch, loops and branches walked through."""

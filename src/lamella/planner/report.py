@@ -9,7 +9,7 @@ from ..base.extents import evaluate
 from ..base.source import render
 from .layers import Layers
 from .memory.peak import Memory, bytes_text, memory_of
-from .memory.place import Layout, lower_bound, place
+from .memory.place import Layout, lower_bound, place, place_in_file
 from .plan import Copy, Host, Launch, Loop, Order, Plan, inner_steps
 from .pricing.cost import total
 from .pricing.profile import Profile
@@ -70,6 +70,21 @@ class Report:
     def in_parts(self) -> list[Loop]:
         """The regions that are computed in parts, to keep a memory budget."""
         return [s for s in self.plan.steps if isinstance(s, Loop) and s.parts]
+
+    @property
+    def spilled(self) -> list[Copy]:
+        """The steps that write a value into a file, to keep a memory budget."""
+        return [s for s in self.plan.transfers if s.spills]
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of that file, which are no part of the peak."""
+        return place_in_file(self.plan, self.env).size
+
+    @property
+    def file_traffic(self) -> int:
+        """Bytes that a run writes into that file and reads from it."""
+        return sum(evaluate(s.source_buffer.bytes, self.env) for s in self.plan.transfers)
 
     @property
     def flops(self) -> int:
@@ -155,6 +170,10 @@ class Report:
                 s, "again", False) else 0)
             lines.append(f"  recomputed   {len(self.recomputed):>12}   steps, "
                          f"{count_text(flops)}flop, to keep the budget")
+        if self.spilled:
+            lines.append(f"  in a file    {bytes_text(self.file_bytes):>12}   "
+                         f"{len(self.spilled)} values, {bytes_text(self.file_traffic)} written and "
+                         f"read: {_few([s.target.label for s in self.spilled])}")
         lines += self._parts_lines()
         if self.plan.symbols:
             f = self.formulas()
@@ -182,6 +201,8 @@ class Report:
                  f"{'time':>9}{shown}  {self._layer('layer')}line"]
         for k, (depth, s, trips) in enumerate(self._rows()):
             kind = s.kernel.name if isinstance(s, Launch) else type(s).__name__.lower()
+            if isinstance(s, Copy) and (s.spills or s.fetches):
+                kind = "file"
             flops, traffic = self.price(s)
             what = "  " * depth + s.names + self._trips(s)
             lines.append(f"{k:>4}  {kind:<9} {what[:34]:<34} {count_text(flops):>9} "

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from lamella.runtime import layout
-from lamella.runtime.steps import Branch, Copy, EndLoop, Host, Jump, Launch, Loop, Step
+from lamella.runtime.spill import PIECE
+from lamella.runtime.steps import (
+    Branch,
+    Copy,
+    EndLoop,
+    Host,
+    Jump,
+    Launch,
+    Loop,
+    Step,
+    Transfer,
+)
 from lamella.runtime.team import MAX_CHUNKS
 from lamella.runtime.walker import walker
 
@@ -13,7 +24,9 @@ COPY_PIECE = 256 << 10  # bytes of one task of a copy
 
 
 class Packed:
-    """Steps as words: eight per step, plus the image words that copies need."""
+    """Steps as words: eight per step, plus the image words that copies and transfers need;
+    `files` are the words of a file's descriptor, behind each of which the address of the status
+    word is due, `file_bytes` how long the file is."""
 
     def __init__(self, steps: list[Step], image: list[int]):
         self.steps, self.image = steps, image
@@ -21,6 +34,8 @@ class Packed:
         self.strides: list[int] = []
         self.callbacks: list[Callable] = []
         self.counters, self.parallel = 0, False
+        self.files: list[int] = []
+        self.file_bytes = 0
         self.loops = _loops(steps)
         for index, step in enumerate(steps):
             row = _PACK[type(step)](self, index, step)
@@ -45,6 +60,15 @@ class Packed:
         self.image += [s.to - at, s.source - at, s.nbytes, COPY_PIECE]
         tasks = -(-s.nbytes // COPY_PIECE)
         return self.launch(index, Launch(walker().copy, at, tasks))
+
+    def transfer(self, index: int, s: Transfer) -> list[int]:
+        self._check_word(index, s.at)
+        at = len(self.image)
+        self.image += [s.at - at, s.offset, s.nbytes, PIECE, 0, 0]
+        self.files.append(at + 4)
+        self.file_bytes = max(self.file_bytes, s.offset + s.nbytes)
+        kernel = walker().fetch if s.reads else walker().spill
+        return self.launch(index, Launch(kernel, at, -(-s.nbytes // PIECE)))
 
     def loop(self, index: int, s: Loop) -> list[int]:
         self._check_word(index, *(word for word, _ in s.strides))
@@ -101,6 +125,7 @@ class Packed:
 _PACK: dict[type, Callable] = {
     Launch: Packed.launch,
     Copy: Packed.copy,
+    Transfer: Packed.transfer,
     Loop: Packed.loop,
     EndLoop: Packed.again,
     Branch: Packed.branch,

@@ -30,6 +30,16 @@ class Copy(NamedTuple):
     independent: bool = False
 
 
+class Transfer(NamedTuple):
+    """Write `nbytes` from the address in image word `at` into the run's file from byte `offset` on,
+    or, where it `reads`, read them from there."""
+
+    at: int
+    offset: int
+    nbytes: int
+    reads: bool = False
+
+
 class Loop(NamedTuple):
     """Repeat up to the matching `EndLoop`; per trip each (word, stride) moves by its stride."""
 
@@ -65,4 +75,4 @@ class Host(NamedTuple):
     independent: bool = False
 
 
-Step = Launch | Copy | Loop | EndLoop | Branch | Jump | Host
+Step = Launch | Copy | Transfer | Loop | EndLoop | Branch | Jump | Host

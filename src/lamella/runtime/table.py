@@ -9,6 +9,8 @@ may run in several threads at once.
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +20,7 @@ from lamella.runtime import layout
 from lamella.runtime.memory import allocate
 from lamella.runtime.packing import Packed
 from lamella.runtime.signature import Signature
+from lamella.runtime.spill import SpillFile
 from lamella.runtime.steps import Step
 from lamella.runtime.walker import walker
 
@@ -35,11 +38,13 @@ class Table:
 
     `scratch_bytes` is what each thread's kernels get; `threads` bounds the threads (default: the
     team's). `hold_gil` spares a short table the release of Python's lock (and Ctrl-C its cost).
+    `folder` is where steps that write and read a file have it, each run its own.
     """
 
     def __init__(self, steps: Sequence[Step], image: Sequence[int],
                  patches: Sequence[tuple[int, int, int]], n_bases: int, scratch_bytes: int = 0,
-                 threads: int | None = None, *, hold_gil: bool = False):  # fmt: skip
+                 threads: int | None = None, *, hold_gil: bool = False,
+                 folder: str = ""):  # fmt: skip
         self.n_bases, self.threads, self.hold_gil = n_bases, threads, hold_gil
         self.status = n_bases
         self.scratch_bytes = -(-scratch_bytes // 64) * 64
@@ -49,6 +54,7 @@ class Table:
         self.image = np.array(packed.image, np.int64)
         self.strides = np.array(packed.strides or [0, 0], np.int64)
         self.counters, self.parallel = packed.counters, packed.parallel
+        self.files, self.file_bytes, self.folder = packed.files, packed.file_bytes, folder
         self._keep = packed.callbacks
         self._place(patches)
         self.signature: Signature | None = None
@@ -94,7 +100,8 @@ class Table:
             lease = self._leases.pop()
         except IndexError:
             return _Lease(self)
-        return lease if lease.version == self._team.version else _Lease(self)
+        mine = lease.file is None or lease.file.process == os.getpid()  # not a parent's, or forked
+        return lease if mine and lease.version == self._team.version else _Lease(self)
 
     def _fail(self, outcome: int, lease: _Lease, bases: int) -> None:
         if outcome == layout.MISCOUNTED:
@@ -124,9 +131,11 @@ class Table:
 
 
 class _Lease:
-    """All that one run of a table changes: its block, image, bases, counters and scratch."""
+    """All that one run of a table changes: its block, image, bases, counters, scratch and file."""
 
     def __init__(self, table: Table):
+        size = table.file_bytes
+        self.file = SpillFile(size, table.folder or tempfile.gettempdir()) if size else None
         sizes = {"bases": table.n_bases, "image": len(table.image), "counters": table.counters,
                  "ticks": len(table.steps) if table.timed else 0}  # fmt: skip
         head = len(layout.BLOCK)
@@ -162,6 +171,9 @@ class _Lease:
         status = self.memory.address + 8 * layout.BLOCK.index("status")
         for word, offset in table.status_patches:
             image[word] = status + offset
+        for word in table.files:
+            assert self.file is not None, "a transfer without a file"
+            image[word : word + 2] = self.file.descriptor, status
         self.ticks = self._part(at["ticks"], len(table.steps) if table.timed else 0)
 
     def _part(self, address: int, count: int) -> np.ndarray:

@@ -25,6 +25,7 @@ from lamella.runtime import (
     launch,
     layout,
     llvm,
+    spill,
     team,
     waiting,
 )
@@ -103,9 +104,10 @@ out:
 }}
 """
 
-_PARTS = (machine, waiting, team, gil, launch, control, entry, call)
+_PARTS = (machine, waiting, team, gil, launch, spill, control, entry, call)
 TEXT = "".join(part.TEXT for part in _PARTS) + _STEPS
-NAMES = (*team.NAMES, "main_thread", "walk", "call", "slots", "block_end", "copy_kernel")
+NAMES = (*team.NAMES, "main_thread", "walk", "call", "slots", "block_end", "copy_kernel",
+         "spill_kernel", "fetch_kernel")
 
 
 class Walker:
@@ -114,7 +116,8 @@ class Walker:
     def __init__(self):
         code = llvm.load(cache.compiled(TEXT), NAMES)
         self.functions = Function("walk", code["walk"]), Function("call", code["call"])
-        self.copy = ctypes.CFUNCTYPE(ctypes.c_void_p)(code["copy_kernel"])()
+        self.copy, self.spill, self.fetch = (ctypes.CFUNCTYPE(ctypes.c_void_p)(
+            code[f"{name}_kernel"])() for name in ("copy", "spill", "fetch"))
         self.code = code
         self.team = team.Team(code)
         self._main = ctypes.c_int64.from_address(code["main_thread"])

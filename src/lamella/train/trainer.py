@@ -35,13 +35,15 @@ class Trainer:
     step (for dropout); with one called `state` it gets `model.init_state()`, later what it
     returned, and gives (loss, new state) (for batch normalisation).
 
-    memory: a budget in bytes (or "64 MiB") for the compiled step. compiled=False runs it op by op,
+    memory: a budget in bytes (or "64 MiB") for the compiled step; spill: a folder (or True) in
+    whose files values may rest to keep it. compiled=False runs it op by op,
     with the same bits; fast=True compiles it in `fast` mode, with others. The model that was passed
     in is donated: use `trainer.model`.
     """
 
     def __init__(self, model: Any, opt: Any, loss_fn: Callable, *, memory: int | str | None = None,
-                 seed: int = 0, compiled: bool = True, fast: bool = False):
+                 spill: bool | str = False, seed: int = 0, compiled: bool = True,
+                 fast: bool = False):
         if fast and not compiled:
             raise error(LamellaError, "Trainer: a step that runs op by op is not fast; leave fast "
                                       "or compiled=False out")
@@ -52,14 +54,14 @@ class Trainer:
                       "model": model.init_state() if self._wants_state else None}
         self.key = random.key(seed)
         self.steps = 0
-        self.memory, self.fast = memory, fast
+        self.memory, self.spill, self.fast = memory, spill, fast
         self._run = self._compiled() if compiled else self._uncompiled
 
     def _compiled(self) -> Any:
         from ..api.programs.compile import compile
 
         return compile(self.train_step, donate=("model", "state"), memory=self.memory,
-                       fast=self.fast)
+                       spill=self.spill, fast=self.fast)
 
     def plan(self, *batch) -> Any:
         """What a step on a batch of these types (arrays or specs) needs; nothing is compiled."""

@@ -120,7 +120,7 @@ class Compiled:
     """A function that runs as planned programs; made by `compile`."""
 
     def __init__(self, f: Callable, donate, memory, sizes: Mapping[str, tuple], device=None,
-                 fast: bool = False):
+                 fast: bool = False, spill: bool | str | os.PathLike = False):
         if not callable(f):
             raise error(LamellaError, f"compile: takes a function, got {type(f).__name__}")
         functools.update_wrapper(self, f)
@@ -133,6 +133,10 @@ class Compiled:
         if self.fast and self.device is not cpu:
             raise error(UnsupportedError, f"compile: {self.name} runs on {self.device}, which has "
                                           "no fast mode; leave fast or device out")
+        self.spills, self.folder = bool(spill), "" if spill is True else os.fspath(spill or "")
+        if self.spills and self.device is not cpu:
+            raise error(UnsupportedError, f"compile: {self.name} runs on {self.device}, from which "
+                                          "nothing is spilled yet; leave spill or device out")
         self.entries: dict[tuple, Entry] = {}
         self.known: dict[tuple, tuple[Entry, tuple, list]] = {}
         self.last: tuple[tuple, Entry | None] = (), None    # structures and entry of a call
@@ -256,7 +260,7 @@ class Compiled:
             traced = trace_types(self.f, args, types, self.name)
             made = placed(traced.program, self.device) if self.device is not cpu else executable(
                 traced.program, frozenset(self._donated_leaves(structures)), traced.fixed(),
-                self._budget(), self.fast)
+                self._budget(), self.fast, self.folder)
             return Entry(made, traced.structure, traced.captured, bool(self.donate))
 
     def _reason(self, key: tuple) -> str:
@@ -270,11 +274,13 @@ class Compiled:
         return "types changed, " + "; ".join(changed[:3])
 
     def _budget(self) -> Budget | None:
-        return None if self.budget is None else Budget(self.budget, threads())
+        return None if self.budget is None else Budget(self.budget, threads(), self.spills)
 
-    def within(self, memory: str | int | None) -> Compiled:
-        """The same function with another budget, not compiled yet."""
-        found = Compiled(self.f, tuple(self.donate), memory, {}, self.device, self.fast)
+    def within(self, memory: str | int | None, spill: bool | str | os.PathLike = False) -> Compiled:
+        """The same function with another budget, not compiled yet; spilling where it did, or where
+        `spill` says so."""
+        spill = spill or (self.spills and (self.folder or True))
+        found = Compiled(self.f, tuple(self.donate), memory, {}, self.device, self.fast, spill)
         found.sizes = self.sizes
         return found
 
@@ -305,7 +311,7 @@ class Compiled:
         """The plans that memory budgets choose from, for these arguments or specs."""
         traced, _, donated = self._traced(args, kwargs)
         return memory_curve_of(traced.program, target(), donated, frozenset(traced.fixed()),
-                               threads(), self.fast)
+                               threads(), self.fast, self.spills)
 
     def plan(self, *args, **kwargs) -> Report:
         """The plan for these arguments or specs; nothing is compiled."""
@@ -317,14 +323,18 @@ class Compiled:
 
 def compile(f: Callable | None = None, *, donate: str | int | tuple = (),
             memory: str | int | None = None, sizes: Mapping[str, tuple] | None = None,
-            device: str | Device | None = None, fast: bool = False):
+            device: str | Device | None = None, fast: bool = False,
+            spill: bool | str | os.PathLike = False):
     """f as one planned and compiled program; may be used as a decorator.
 
     donate: parameters (names or positions) whose arrays the call may overwrite; they cannot be used
     afterwards. memory: a budget in bytes ("64 MiB"): where the plan needs more, values are computed
     again instead of kept (the bits stay the same); where that does not help either, BudgetError
-    says what would, before anything is compiled. sizes: symbols for extents that vary, for example
-    `sizes={"x": (symbol("B", 1, 256), None)}`: one compile then serves every value in the bounds.
+    says what would, before anything is compiled. spill: to keep the budget, values may also rest in
+    a file between their uses, in the folder of that name, or (True) in that for temporary files,
+    which should lie on a disk; ExecutionError where that is full. sizes: symbols for extents that
+    vary, for example `sizes={"x": (symbol("B", 1, 256), None)}`: one compile then serves every
+    value in the bounds.
     Called within a transform or another compiled function it is a part of that: f as it was
     written, which donates nothing, has no budget of its own and is not fast. On a method, self is
     an argument.
@@ -337,8 +347,8 @@ def compile(f: Callable | None = None, *, donate: str | int | tuple = (),
     """
     if f is None:
         return functools.partial(compile, donate=donate, memory=memory, sizes=sizes, device=device,
-                                 fast=fast)
-    return Compiled(f, donate, memory, sizes or {}, device, fast)
+                                 fast=fast, spill=spill)
+    return Compiled(f, donate, memory, sizes or {}, device, fast, spill)
 
 
 def _extents(parameter: str | int, given: Any) -> tuple:
@@ -359,28 +369,30 @@ def trace(f: Callable, *args) -> Program:
 
 
 def plan(f: Callable, *args, memory: str | int | None = None, profile: str | None = None,
-         **kwargs) -> Report:
+         spill: bool = False, **kwargs) -> Report:
     """What a call of f with these arguments (arrays or specs) needs; nothing is compiled or run.
 
     memory: a budget in bytes ("64 MiB") that the plan keeps in place of f's own; BudgetError where
-    none is found that does. profile: a device to price it for ("h200"), or a JSON file with its
-    peak rates, in place of this machine. f's own parameters of these names go by position.
+    none is found that does. spill: values may rest in a file for it. profile: a device to price it
+    for ("h200"), or a JSON file with its peak rates, in place of this machine. f's own parameters
+    of these names go by position.
     """
     found = f if isinstance(f, Compiled) else Compiled(f, (), None, {})
     if memory is not None:
-        found = found.within(memory)
+        found = found.within(memory, spill)
     report = found.plan(*args, **kwargs)
     if profile is not None:
         report.profile = device(profile)
     return report
 
 
-def memory_curve(f: Callable, *args, **kwargs) -> list[Point]:
+def memory_curve(f: Callable, *args, spill: bool = False, **kwargs) -> list[Point]:
     """Time against memory: the plans for these arguments (arrays or specs) that memory budgets
-    choose from, each with its peak in bytes, predicted seconds, and steps that run again. The first
-    is the one without a budget, the last the floor; nothing is compiled or run."""
+    choose from, each with its peak in bytes, predicted seconds, steps that run again, and bytes
+    that go into a file and come back (with `spill`, or where f is compiled with it). The first is
+    the one without a budget, the last the floor; nothing is compiled or run."""
     found = f if isinstance(f, Compiled) else Compiled(f, (), None, {})
-    return found.memory_curve(*args, **kwargs)
+    return (found.within(None, True) if spill else found).memory_curve(*args, **kwargs)
 
 
 def measure(f: Callable, *args, **kwargs) -> Measurement:

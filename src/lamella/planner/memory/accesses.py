@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...base.extents import evaluate
-from ..plan import Branch, Buffer, Copy, Host, Launch, Loop, Operand, Order, Plan, Step
+from ..plan import Branch, Buffer, Copy, Host, Launch, Loop, Order, Plan, Step
 from .place import aligned
 
 Touch = tuple[Buffer, bool]  # the owner of the bytes, and whether they are written
@@ -36,13 +36,12 @@ class History:
     the same steps may make it again, in other bytes.
     """
 
-    __slots__ = ("buffer", "bytes", "movable", "opaque", "reads", "writes")
+    __slots__ = ("buffer", "bytes", "movable", "reads", "writes")
 
     def __init__(self, buffer: Buffer, size: int):
         self.buffer, self.bytes = buffer, size
         self.reads: list[int] = []
         self.writes: list[int] = []
-        self.opaque = -1    # the last step that cannot be given another buffer
         self.movable = buffer.role == "temporary"
 
     @property
@@ -73,38 +72,9 @@ def histories(steps: list[Step], seen: list[list[Touch]],
             if h is None:
                 h = found[id(b)] = History(b, aligned(evaluate(b.bytes, env)))
             (h.writes if writes else h.reads).append(k)
-            if isinstance(step, Loop | Branch) or id(b) in windows:
-                h.opaque = k
-                h.movable = h.movable and not writes
-            if writes and isinstance(step, Host):
+            if writes and (isinstance(step, Loop | Branch | Host) or id(b) in windows):
                 h.movable = False
     return found
-
-
-def over(step: Step, others: Mapping[int, Buffer]) -> Step:
-    """The step with other buffers in place of some (by id); itself where it has none of them."""
-    def other(b):
-        return others.get(id(b), b)
-
-    if not any(id(b) in others for b in step.buffers()):
-        return step
-    made: Launch | Copy | Host
-    if isinstance(step, Launch):
-        operands = [Operand(other(o.buffer), o.offset, o.writes, o.count) for o in step.operands]
-        made = Launch(step.kernel, operands, step.sizes, step.tasks, step.grain, step.names,
-                      step.source)
-        made.lays_out, made.again = step.lays_out, step.again
-        made.origin = None if step.origin is None else step.origin.over(others)
-    elif isinstance(step, Copy):
-        made = Copy(other(step.source_buffer), other(step.target), step.names, step.source)
-        made.again = step.again
-    else:
-        assert isinstance(step, Host)
-        made = Host(step.call, [(other(b), t) for b, t in step.operands],
-                    [(other(b), t) for b, t in step.results], step.workspace, step.same_bits,
-                    step.names, step.source)
-    made.flops, made.traffic = step.flops, step.traffic
-    return made
 
 
 def every_buffer(plan: Plan) -> list[Buffer]:

@@ -85,9 +85,9 @@ def _take(plan: Plan, target: Buffer, source: Buffer, last: dict[int, int]) -> N
 def _copy_in_place(plan: Plan, step: Copy, at: int, first: dict[int, int],
                    last: dict[int, int]) -> None:
     source, target = step.source_buffer, step.target
-    if target.alias is None and target.role != "argument" and _may_die(plan, source.root) \
-            and last[id(source.root)] == at and source.root.bytes == target.bytes \
-            and first[id(target)] == at:
+    if target.alias is None and target.role not in ("argument", "file") \
+            and _may_die(plan, source.root) and last[id(source.root)] == at \
+            and source.root.bytes == target.bytes and first[id(target)] == at:
         _take(plan, target, source.root, last)
 
 
@@ -123,7 +123,7 @@ def _candidates(step: Launch, target: Buffer) -> list[int]:
 def may_lie_over(step, b: Buffer) -> bool:
     """Whether what a step writes into a buffer may be written over something that it reads."""
     if isinstance(step, Copy):
-        return step.target.root is b
+        return step.target.root is b and not step.fetches
     if not isinstance(step, Launch):
         return False
     written = [n for n, o in enumerate(step.operands) if o.writes and o.buffer.root is b]

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .occupancy import Work
-from .runs import Run, Runs, Taken
+from .runs import Run, Runs, Taken, Version
 
 _NEAR = 8           # half of the moves go no farther than so many runs
 _RECURRING = 0.2    # the part of moves that put in a run, or take one out
@@ -37,8 +37,8 @@ class Annealing(Runs):
         limit, and the units in their order; None where nothing was found. As parts of the limit,
         `heat` is the temperature at first, `worth` what may be over it rather than run an average
         unit once more."""
-        total = sum(u.seconds for u in self.work.units)
-        price = worth * limit * len(self.work.units) / total if total else 0.0
+        total = sum(u.seconds for u in self.work.units[:self.work.count])
+        price = worth * limit * self.work.count / total if total else 0.0
         best: tuple[float, list[int]] | None = None
         for k in range(moves + 1):
             if low <= self.peak <= limit and (best is None or self.seconds < best[0]):
@@ -107,19 +107,28 @@ class Annealing(Runs):
         return False
 
     def _again(self, peak: int) -> Taken | None:
-        """A unit some value of which rests at the peak (or anywhere), to run before the next use.
-        """
+        """A unit some value of which rests at the peak (or anywhere), to run before the next use;
+        or what fetches one of its values."""
         for _ in range(_TRIES):
             maker = self._some(self.runs)
-            unit = self.work.units[maker.unit]
+            k, makes = self._way(maker)
+            unit = self.work.units[k]
             begin = maker.at if self.random.random() < 0.3 else max(peak, maker.at)
-            later = [q for w in maker.makes for q in w.users if q.at > begin]
-            if not later or any(w.kept for w in maker.makes) or unit.until < unit.since:
+            later = [q for w in makes for q in w.users if q.at > begin]
+            if not later or any(w.kept for w in makes) or unit.until < unit.since:
                 continue
             at = self._some(later).at
-            if at - maker.at < 2 or not self.may_again(maker.unit, at):
+            if at - maker.at < 2 or not self.may_again(k, at):
                 continue
-            return Taken(maker.unit, at, [(w, [q for q in w.users if q.at >= at])
-                                          for w in maker.makes],
+            return Taken(k, at, [(w, [q for q in w.users if q.at >= at]) for w in makes],
                          [self.latest(v, at) for v in unit.reads])
         return None
+
+    def _way(self, maker: Run) -> tuple[int, list[Version]]:
+        """A unit that can make again what a run makes, and which of its versions."""
+        fetched = [w for w in maker.makes if self.work.fetchers[w.value] >= 0] \
+            if self.work.count < len(self.work.units) else []
+        if not fetched or self.random.random() < 0.5:
+            return maker.unit, maker.makes
+        w = fetched[int(self.random.random() * len(fetched))]
+        return self.work.fetchers[w.value], [w]

@@ -24,15 +24,16 @@ from .trail import Divider
 
 
 class Budget:
-    """The bytes that a run may need, arguments included, with the scratch of so many threads."""
+    """The bytes that a run may need, arguments included, with the scratch of so many threads; where
+    it `spills`, values may also rest in a file."""
 
-    __slots__ = ("bytes", "threads")
+    __slots__ = ("bytes", "spills", "threads")
 
-    def __init__(self, size: int, threads: int = 1):
-        self.bytes, self.threads = size, threads
+    def __init__(self, size: int, threads: int = 1, spills: bool = False):
+        self.bytes, self.threads, self.spills = size, threads, spills
 
     def __repr__(self) -> str:
-        return f"<{self.bytes} bytes, {self.threads} threads>"
+        return f"<{self.bytes} bytes, {self.threads} threads{', a file' if self.spills else ''}>"
 
 
 def settle(plan: Plan) -> None:
@@ -70,7 +71,7 @@ def keep(makers: Sequence[Callable[[], Plan]], budget: Budget,
             break
     else:
         raise BudgetError(_refusal(budget, needed, None))
-    for stop in front((make() for make in makers), budget.threads, divider):
+    for stop in front((make() for make in makers), budget.threads, divider, budget.spills):
         if stop.next is None or stop.next.memory.peak < budget.bytes:
             steps, memory = stop.cheapest()
             if memory.peak <= budget.bytes:
@@ -81,13 +82,14 @@ def keep(makers: Sequence[Callable[[], Plan]], budget: Budget,
 
 
 class Point:
-    """A plan on the curve of time against memory: its peak in bytes, predicted seconds, and how
-    many of its steps compute again what was computed before."""
+    """A plan on the curve of time against memory: its peak in bytes, predicted seconds, how many
+    of its steps compute again what was computed before, and how many bytes go into a file or come
+    from there."""
 
-    __slots__ = ("again", "peak", "seconds")
+    __slots__ = ("again", "moved", "peak", "seconds")
 
-    def __init__(self, peak: int, seconds: float, again: int):
-        self.peak, self.seconds, self.again = peak, seconds, again
+    def __init__(self, peak: int, seconds: float, again: int, moved: int = 0):
+        self.peak, self.seconds, self.again, self.moved = peak, seconds, again, moved
 
 
 def point(plan: Plan, threads: int) -> Point:
@@ -96,14 +98,16 @@ def point(plan: Plan, threads: int) -> Point:
     return _point(draft, draft.memory(threads))
 
 
-def points(plans: Iterable[Plan], threads: int, divider: Divider | None) -> list[Point]:
+def points(plans: Iterable[Plan], threads: int, divider: Divider | None,
+           spills: bool) -> list[Point]:
     """The plans that budgets choose from, the fastest first; the last one is the floor."""
-    return [_point(*stop.cheapest()) for stop in front(plans, threads, divider)]
+    return [_point(*stop.cheapest()) for stop in front(plans, threads, divider, spills)]
 
 
 def _point(draft: Draft, memory: Memory) -> Point:
     return Point(memory.peak, sum(map(draft.seconds, range(len(draft.steps)))),
-                 sum(getattr(s, "again", False) for s in Order(draft.steps).leaves))
+                 sum(getattr(s, "again", False) for s in Order(draft.steps).leaves),
+                 sum(evaluate(s.source_buffer.bytes, draft.env) for s in draft.plan.transfers))
 
 
 # ---- what a refusal says ------------------------------------------------------------------------
@@ -147,7 +151,9 @@ def _refusal(budget: Budget, needed: list[tuple[Draft, int]],
             f"{bytes_text(whole.results)}, temporaries {bytes_text(whole.temporaries)}. ")
     if floor is not None:
         memory, draft = floor
-        said += (f"The smallest plan found, with values computed again or in parts, needs "
+        ways = "computed again, in parts or in a file" if budget.spills else \
+            "computed again or in parts"
+        said += (f"The smallest plan found, with values {ways}, needs "
                  f"{bytes_text(memory.peak)} ({memory.peak} bytes){_pin(draft)}; ")
     return (f"{said}no plan of these kernels needs less than {bytes_text(bound)} ({bound} bytes)"
             f"{'' if floor else _pin(first)}; a smaller batch needs less")

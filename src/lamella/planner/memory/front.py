@@ -45,12 +45,14 @@ class Stop:
         return self.draft, self.memory
 
 
-def front(plans: Iterable[Plan], threads: int, divider: Divider | None) -> Iterator[Stop]:
+def front(plans: Iterable[Plan], threads: int, divider: Divider | None,
+          spills: bool = False) -> Iterator[Stop]:
     """Of the stops of several plans of one program (whose values do not share bytes yet) those that
     need less than the ones before, and behind which none is faster. All of them are looked at once
-    one takes notably longer than the first."""
+    one takes notably longer than the first. Where it `spills`, values may also rest in a file."""
     last: Stop | None = None
-    for stop in _sorted(chain.from_iterable(_stops(plan, threads, divider) for plan in plans)):
+    for stop in _sorted(chain.from_iterable(
+            _stops(plan, threads, divider, spills) for plan in plans)):
         if last is not None and stop.memory.peak < last.memory.peak:
             last.next = stop
             yield last
@@ -60,10 +62,10 @@ def front(plans: Iterable[Plan], threads: int, divider: Divider | None) -> Itera
         yield last
 
 
-def _stops(plan: Plan, threads: int, divider: Divider | None) -> Iterator[Stop]:
+def _stops(plan: Plan, threads: int, divider: Divider | None, spills: bool) -> Iterator[Stop]:
     """Those that need less than the ones before."""
     last: Memory | None = None
-    begun = Draft(plan, plan.steps, {s.name: s.high for s in plan.symbols})
+    begun = Draft(plan, plan.steps, {s.name: s.high for s in plan.symbols}, None, spills)
     for draft, of in trail(begun, divider):
         if last is not None and draft.peak >= last.results + last.temporaries:
             continue    # placed it would need no less

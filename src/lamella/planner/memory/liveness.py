@@ -8,13 +8,15 @@ from contextlib import contextmanager
 import numpy as np
 
 from ...base.extents import evaluate
-from ..plan import Branch, Buffer, Launch, Loop, Order, Plan, Step
+from ..plan import Branch, Buffer, Copy, Launch, Loop, Order, Plan, Step
 from ..pricing.cost import flops_of
 from ..pricing.profile import DEFAULTS
 from .accesses import every_buffer, histories, touches
 from .alias import share_bytes
 from .peak import Memory, memory_of, own_results
 from .place import lifetimes, place
+
+_MIDDLE = DEFAULTS["avx2"]  # a machine of the middle: the same choice everywhere
 
 
 def temporaries(steps: list[Step]) -> list[Buffer]:
@@ -47,15 +49,15 @@ class Draft:
     `live[k]`: bytes of temporaries and results during step k; `between[k]`: from step k - 1 on to
     step k. `peak` is the largest of `live`; placing the temporaries may need a little more.
     `owner`: by id, the owner of a buffer's bytes once values share them. `heirs`: of a donated
-    argument (by id), the step that takes its bytes.
+    argument (by id), the step that takes its bytes. `spills`: values may rest in a file.
     """
 
     __slots__ = ("between", "env", "heirs", "histories", "live", "own", "owner", "peak", "plan",
-                 "prices", "rented", "steps", "touches")
+                 "prices", "rented", "spills", "steps", "touches")
 
     def __init__(self, plan: Plan, steps: list[Step], env: Mapping[str, int],
-                 prices: dict[int, tuple[Step, float]] | None = None):
-        self.steps, self.env = steps, env
+                 prices: dict[int, tuple[Step, float]] | None = None, spills: bool = False):
+        self.steps, self.env, self.spills = steps, env, spills
         self.prices = {} if prices is None else prices
         self.touches = [touches(s) for s in steps]
         self.histories = histories(steps, self.touches, env)
@@ -92,7 +94,7 @@ class Draft:
 
     def changed(self, steps: list[Step]) -> Draft:
         """A draft of other steps."""
-        return Draft(self.plan, steps, self.env, self.prices)
+        return Draft(self.plan, steps, self.env, self.prices, self.spills)
 
     def seconds(self, k: int) -> float:
         """The predicted time of a step on a machine of the middle: the same choice everywhere."""
@@ -101,6 +103,10 @@ class Draft:
         if found is None:
             found = self.prices[id(step)] = step, rough_seconds(step, self.env)
         return found[1]
+
+    def seconds_to_file(self, size: int) -> float:
+        """The predicted time in which so many bytes go into the run's file, or come from there."""
+        return size * _MIDDLE.file * 1e-9
 
     def rents(self, b: Buffer) -> bool:
         """Whether the bytes are the arena's, and not a result's or a donated argument's."""
@@ -116,10 +122,12 @@ def rough_seconds(step: Step, env: Mapping[str, int]) -> float:
     """The time of a step by one thread of a machine of the middle, by operations and bytes."""
     if isinstance(step, Loop) and step.trips is not None:
         return evaluate(step.trips, env) * sum(rough_seconds(s, env) for s in step.body)
+    if isinstance(step, Copy) and (step.spills or step.fetches):
+        return evaluate(step.source_buffer.bytes, env) * _MIDDLE.file * 1e-9
     flops = evaluate(flops_of(step), env) if isinstance(step, Launch) else 0
     kind = step.kernel.name if isinstance(step, Launch) else "copy"
     traffic = sum(evaluate(b.bytes, env) for b in {id(b): b for b in step.buffers()}.values())
-    return DEFAULTS["avx2"].seconds(kind, flops, traffic, 1)
+    return _MIDDLE.seconds(kind, flops, traffic, 1)
 
 
 def _numbers(steps: list[Step]) -> np.ndarray:

@@ -1,12 +1,14 @@
 """The bytes alive while units run in their order, some of them again; changed run by run.
 
 A run's key says where it stands: that of a unit's first run, or of one more run in the slot before
-a later unit's. A value lives from a run that makes it to the last use before it is made again.
+a later unit's, where fetches come first. A value lives from a run that makes it to the last use
+before it is made again.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,25 +16,34 @@ import numpy as np
 class Unit:
     """Work that runs as one: `reads` and `writes` are numbers of values, `inner` the bytes that it
     needs beside them, `over` the values that its results may be written over where it is their
-    last reader. It may run again in slots `since` to `until` (none where until < since)."""
+    last reader. It may run again in slots `since` to `until` (none where until < since). One that
+    `fetches` a buffer reads it from a file, into which it goes behind the unit before `since`."""
 
-    __slots__ = ("inner", "over", "reads", "seconds", "since", "steps", "until", "writes")
+    __slots__ = ("fetches", "inner", "over", "reads", "seconds", "since", "steps", "until",
+                 "writes")
 
     def __init__(self, reads, writes, seconds: float, inner: int = 0, over=(), since: int = 0,
-                 until: int = 1 << 60, steps=()):
+                 until: int = 1 << 60, steps=(), fetches=None):
         self.reads, self.writes = tuple(reads), tuple(writes)
         self.seconds, self.inner, self.over = seconds, inner, frozenset(over)
         self.since, self.until, self.steps = since, until, tuple(steps)
+        self.fetches = fetches
 
 
 class Work:
     """Units in an order, and the sizes of the values between them; `kept` are the values that stay
-    to the end, `base` bytes that are always there."""
+    to the end, `base` bytes that are always there. The first `count` units run once at least; those
+    behind fetch a value each (`fetchers`: of each value the unit, -1 where there is none)."""
 
-    __slots__ = ("base", "kept", "makers", "readers", "sizes", "units")
+    __slots__ = ("base", "count", "fetchers", "kept", "makers", "readers", "sizes", "units")
 
-    def __init__(self, units: list[Unit], sizes: list[int], kept=(), base: int = 0):
-        self.units, self.sizes, self.kept, self.base = units, sizes, frozenset(kept), base
+    def __init__(self, units: list[Unit], sizes: list[int], kept=(), base: int = 0,
+                 fetches: Sequence[Unit] = ()):
+        self.units, self.count = [*units, *fetches], len(units)
+        self.sizes, self.kept, self.base = sizes, frozenset(kept), base
+        self.fetchers = [-1] * len(sizes)
+        for k, u in enumerate(fetches, self.count):
+            self.fetchers[u.writes[0]] = k
         self.makers = [-1] * len(sizes)
         self.readers: list[list[int]] = [[] for _ in sizes]
         for k, u in enumerate(units):
@@ -50,10 +61,10 @@ class Occupancy:
                  "work")
 
     def __init__(self, work: Work):
-        n = len(work.units)
-        self.work, self.stride = work, n + 1
+        n = work.count
+        self.work, self.stride = work, len(work.units) + 1
         self.keys = np.array([self.first(k) for k in range(n)], np.int64)
-        self.during = np.array([work.base + u.inner for u in work.units], np.int64)
+        self.during = np.array([work.base + u.inner for u in work.units[:n]], np.int64)
         self.across = np.full(n, work.base, np.int64)
         self.makes = [[self.first(m)] if m >= 0 else [0] for m in work.makers]
         self.uses = [sorted(map(self.first, readers)) for readers in work.readers]
@@ -68,12 +79,12 @@ class Occupancy:
 
     def key(self, unit: int, slot: int) -> int:
         """The key of one more run of a unit, before the first run of unit `slot`."""
-        return slot * self.stride + unit
+        return slot * self.stride + (unit - self.work.count) % (self.stride - 1)
 
     def unit_at(self, key: int) -> int:
         """The unit that runs there."""
-        slot, unit = divmod(key, self.stride)
-        return slot if unit == self.stride - 1 else unit
+        slot, rank = divmod(key, self.stride)
+        return slot if rank == self.stride - 1 else (rank + self.work.count) % (self.stride - 1)
 
     @property
     def sequence(self) -> list[int]:

@@ -54,6 +54,15 @@ def laid(plan: Plan, offsets: list[int]) -> Layout:
     return Layout(intervals, max((i.offset + i.size for i in intervals), default=0))
 
 
+def place_in_file(plan: Plan, env: Mapping[str, int]) -> Layout:
+    """Offsets in the run's file of what is spilled there."""
+    first, last = Order(plan.steps).lives(plan.results)
+    spilled = {id(s.target): s.target for s in plan.transfers if s.spills}
+    intervals = [Interval(b, aligned(evaluate(b.bytes, env)), first[i], last[i])
+                 for i, b in spilled.items()]
+    return Layout(intervals, settle(intervals))
+
+
 def settle(intervals: list[Interval]) -> int:
     """Give the intervals offsets, and say up to where they reach: by size into the smallest gap
     that holds them; where that is farther than 1 % from what is alive at once, also from the bottom

@@ -92,7 +92,7 @@ def _growth(work: Work, k: int, left: list[int]) -> int:
 def users_of(draft: Draft, work: Work) -> list[list[int]]:
     """The units that must come behind each."""
     place = {s: k for k, u in enumerate(work.units) for s in u.steps}
-    found: list[set[int]] = [set() for _ in work.units]
+    found: list[set[int]] = [set() for _ in range(work.count)]
     for s, before in enumerate(needs(draft)):
         for b in before:
             found[place[b]].add(place[s])

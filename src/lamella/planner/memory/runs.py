@@ -78,8 +78,8 @@ class Runs:
         self.begun = work.base + sum(w.size for v in self.versions for w in v)
         first: dict[int, Run] = {}
         self.runs = [self._begun(at, k, first) for at, k in enumerate(
-            range(len(work.units)) if sequence is None else sequence)]
-        self.firsts = [first[k] for k in range(len(work.units))]
+            range(work.count) if sequence is None else sequence)]
+        self.firsts = [first[k] for k in range(work.count)]
         for k, before in enumerate(needs):
             for b in before:
                 _follow(self.firsts[b], self.firsts[k])
@@ -95,7 +95,8 @@ class Runs:
         self._count(0, len(self.runs))
 
     def _begun(self, at: int, unit: int, first: dict[int, Run]) -> Run:
-        u, r, again = self.work.units[unit], Run(unit, at), unit in first
+        u, r = self.work.units[unit], Run(unit, at)
+        again = unit in first or u.fetches is not None
         for v in u.reads:
             r.reads.append(self.versions[v][-1])
             self.versions[v][-1].users.append(r)
@@ -160,7 +161,7 @@ class Runs:
     def _behind(self, unit: int) -> list[Run]:
         """The first runs that a further run of the unit must come behind."""
         since = self.work.units[unit].since - 1
-        return [self.firsts[k] for k in dict.fromkeys((unit, since)) if k >= 0]
+        return [self.firsts[k] for k in dict.fromkeys((unit, since)) if 0 <= k < self.work.count]
 
     def _ahead(self, unit: int) -> list[Run]:
         """And ahead of."""

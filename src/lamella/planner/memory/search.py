@@ -40,28 +40,32 @@ class Search:
     # -- what rests between two uses --
 
     def _gaps(self) -> None:
-        """Rows for what rests: (value, last use before, next use), of values whose units may run
-        again; and `spans`: between which runs these stand."""
+        """Rows for what rests: (value, last use before, next use, the unit that may make it again);
+        and `spans`: between which runs these stand."""
         work = self.occupancy.work
         self.sizes = np.array(work.sizes, np.float64)
-        self.prices = np.array([work.units[m].seconds if m >= 0 else 0.0 for m in work.makers])
+        self.prices = np.array([u.seconds for u in work.units])
         rows = [r for v in range(len(work.sizes)) for r in self._rests(v)]
-        self.rows = np.array(rows, np.int64).reshape(-1, 3)
+        self.rows = np.array(rows, np.int64).reshape(-1, 4)
         self.spans = self._spans(self.rows)
 
     def _spans(self, rows: np.ndarray) -> np.ndarray:
-        return self.occupancy.keys.searchsorted(rows[:, 1:]) + np.array([1, 0])
+        return self.occupancy.keys.searchsorted(rows[:, 1:3]) + np.array([1, 0])
 
-    def _rests(self, v: int) -> list[tuple[int, int, int]]:
+    def _rests(self, v: int) -> list[tuple[int, int, int, int]]:
         o = self.occupancy
-        maker = o.work.makers[v]
-        if maker < 0 or not o.work.sizes[v]:
+        if o.work.makers[v] < 0 or not o.work.sizes[v]:
             return []
-        u = o.work.units[maker]
         events = sorted({*o.makes[v], *o.uses[v]})
         made = set(o.makes[v])
-        return [(v, a, z) for a, z in pairwise(events) if z not in made
-                and u.since <= o.slot_of(z) <= u.until]
+        return [(v, a, z, k) for a, z in pairwise(events) if z not in made
+                for k in self._ways(v, o.slot_of(z))]
+
+    def _ways(self, v: int, slot: int) -> list[int]:
+        """The units that may make the value again in a slot."""
+        work = self.occupancy.work
+        return [k for k in (work.makers[v], work.fetchers[v])
+                if k >= 0 and work.units[k].since <= slot <= work.units[k].until]
 
     def _candidates(self, limit: int) -> list[Run]:
         """Runs that would free most of the excess for their time, the best first."""
@@ -72,9 +76,9 @@ class Search:
         values, (a, z) = self.rows[:, 0], self.spans.T
         gain = np.minimum(total[z] - total[a], self.sizes[values] * (count[z] - count[a]))
         there = np.flatnonzero(gain > 0)
-        score = self.prices[values[there]] / gain[there]
+        score = self.prices[self.rows[there, 3]] / gain[there]
         best = there[np.argsort(score, kind="stable")[:_LOOKED_AT]]
-        return [(o.work.makers[v], o.slot_of(z)) for v, _, z in self.rows[best].tolist()]
+        return [(unit, o.slot_of(z)) for _, _, z, unit in self.rows[best].tolist()]
 
     # -- moves --
 
@@ -110,14 +114,13 @@ class Search:
             found.append((unit, slot))
             key = o.key(unit, slot)
             for v in o.work.units[unit].reads:
-                maker = o.work.makers[v]
-                if maker < 0 or not o.work.sizes[v] or o.alive(v, key):
+                if o.work.makers[v] < 0 or not o.work.sizes[v] or o.alive(v, key):
                     continue
-                m = o.work.units[maker]
                 last = max(z for a, z in o.lives(v) if a < key)
                 a, z = np.searchsorted(o.keys, (last, key))
-                if m.since <= slot <= m.until and total[z] > total[a + 1]:
-                    stack.append((maker, slot))
+                ways = self._ways(v, slot)
+                if ways and total[z] > total[a + 1]:
+                    stack.append((min(ways, key=lambda k: o.work.units[k].seconds), slot))
         return found
 
     def _put(self, runs: list[Run]) -> None:
@@ -140,8 +143,8 @@ class Search:
         for there, by in ((True, 1), (False, -1)):
             keys = sorted(o.key(*run) for run in runs if (run in o.repeats) == there)
             if keys:
-                spans += by * np.searchsorted(keys, rest[:, 1:])
-        rows = np.array([r for v in found for r in self._rests(v)], np.int64).reshape(-1, 3)
+                spans += by * np.searchsorted(keys, rest[:, 1:3])
+        rows = np.array([r for v in found for r in self._rests(v)], np.int64).reshape(-1, 4)
         self.rows = np.concatenate([rest, rows])
         self.spans = np.concatenate([spans, self._spans(rows)])
 

@@ -20,12 +20,12 @@ class Sequences:
     those of a sequence come on top."""
 
     def __init__(self, draft: Draft):
-        self.draft, self.work = draft, work_of(draft)
-        self.needs: list[list[int]] = [[] for _ in self.work.units]
+        self.draft, self.work = draft, work_of(draft, draft.spills)
+        self.needs: list[list[int]] = [[] for _ in range(self.work.count)]
         for k, users in enumerate(users_of(draft, self.work)):
             for u in users:
                 self.needs[u].append(k)
-        self.seconds = sum(u.seconds for u in self.work.units)
+        self.seconds = sum(u.seconds for u in self.work.units[:self.work.count])
         self.occupancy = Occupancy(self.work)
         self.first: Sequence = self.occupancy.sequence
         self.search = Search(self.occupancy)
@@ -42,7 +42,7 @@ class Sequences:
         if self.occupancy.peak <= limit or self.search.below(limit):
             found = self.occupancy.seconds, self.occupancy.sequence
         if found is None or found[0] > before[0] + _DEAR * self.seconds:
-            n = len(self.work.units)
+            n = self.work.count
             other = Annealing(self.work, self.needs, before[1]).below(
                 limit, min(500 + 8 * n, 4_000_000 // n))
             if found is None or (other is not None and other[0] < found[0]):
@@ -54,5 +54,5 @@ class Sequences:
         begun = Annealing(self.work, self.needs, sequence)
         if begun.seconds < _DEAR * self.seconds:
             return None
-        found = begun.below(high, min(5_000, 4_000_000 // len(self.work.units)), low)
+        found = begun.below(high, min(5_000, 4_000_000 // self.work.count), low)
         return None if found is None or found[1] == sequence else self.draft_of(found[1])

@@ -1,7 +1,8 @@
 """A draft as the search sees it: units of work in an order, and the values between them.
 
 A unit is a step with what lays out operands for it alone. It may run again, behind its first run;
-values that share bytes are told apart, and what a unit may write over is known.
+values that share bytes are told apart, and what a unit may write over is known. Where values may be
+spilled, units that fetch one come beside: they make it again, too, and read nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from .alias import pairs_in_place
 from .liveness import Draft
 from .occupancy import Occupancy, Unit, Work
 
+_LEAST = 64 << 10   # bytes that are worth a fetch
 
-def work_of(draft: Draft) -> Work:
-    """The units of a draft, in its order."""
-    return _Gathering(draft).work()
+
+def work_of(draft: Draft, spills: bool = False) -> Work:
+    """The units of a draft, in its order; where it `spills`, with those that fetch values."""
+    return _Gathering(draft).work(spills)
 
 
 class _Gathering:
@@ -40,7 +43,7 @@ class _Gathering:
     def _written(self, k: int) -> list[History]:
         return [self.draft.histories[id(b)] for b, writes in self.draft.touches[k] if writes]
 
-    def work(self) -> Work:
+    def work(self, spills: bool) -> Work:
         draft = self.draft
         members: dict[int, list[int]] = {}
         for k, last in enumerate(self.unit):
@@ -55,9 +58,21 @@ class _Gathering:
         self.limits = {a: self.place[k] for a, k in draft.heirs.items()}
         sizes = [h.bytes if draft.rents(h.buffer) else 0 for h in shared.values()]
         kept = [self.values[i] for i, h in shared.items() if h.last >= 1 << 60]
-        work = Work([self._made(members[last]) for last in order], sizes, kept, draft.own)
+        units = [self._made(members[last]) for last in order]
+        work = Work(units, sizes, kept, draft.own)
         _state_inner(work, draft)
-        return work
+        fetches = [self._fetch(h, n) for n, h in enumerate(shared.values())
+                   if spills and sizes[n] >= _LEAST and n not in kept and self._rests(h)]
+        return Work(units, sizes, kept, draft.own, fetches) if fetches else work
+
+    def _rests(self, h: History) -> bool:
+        """Whether a value is read later than right behind what makes it, and not fetched itself."""
+        return self.place[h.last] > self.place[h.made] + 1 and not any(
+            isinstance(s, Copy) and s.fetches for s in (self.draft.steps[k] for k in h.writes))
+
+    def _fetch(self, h: History, value: int) -> Unit:
+        price = self.draft.seconds_to_file(h.bytes)
+        return Unit((), (value,), 2 * price, since=self.place[h.made] + 1, fetches=h.buffer)
 
     def _made(self, steps: list[int]) -> Unit:
         draft, at = self.draft, self.place[steps[-1]]
@@ -87,9 +102,8 @@ class _Gathering:
                 any(self.place[draft.histories[i].made] > at for i in reads
                     if draft.histories[i].made >= 0):
             return 1, 0
-        opaque = [self.place[h.opaque] for h in made if h.opaque >= 0]
         last = [self.limits[i] for i in (*reads, *writes) if i in self.limits]
-        return max([at, *opaque]) + 1, min(last, default=1 << 60)
+        return at + 1, min(last, default=1 << 60)
 
 
 def _state_inner(work: Work, draft: Draft) -> None:

@@ -9,7 +9,8 @@ begin so many lines apart that they fall on few sets of a cache, for the root of
 `shared` by all threads together; 0 where each has its own), and the nanoseconds of a `launch`, of a
 `share` among threads, of a `claim` (each time that a thread takes tasks while others do, too), of a
 byte `handed` on from another core's own caches, of one that a thread stores `past` the caches, of a
-dependent float `add`, and of a `call`.
+dependent float `add`, of a `call`, and of a byte that goes into a `file` or comes from there, in
+the system's cache of files while it has room.
 `window` is how many instructions a core looks ahead, `slack` how much longer whole kernels take
 than their units and bytes: spilled registers, branches, the translation of addresses.
 """
@@ -24,7 +25,7 @@ from typing import Any
 from .instructions import UNITS
 
 _TIMES = ("cycle", "add", "crowd", "launch", "share", "claim", "handed", "past", "call", "slack",
-          "window")
+          "window", "file")
 
 
 class Level:
@@ -41,8 +42,9 @@ class Profile:
     """What the cost model knows of a machine (see the module). `measured` tells figures of this
     machine from stated ones."""
 
-    __slots__ = ("add", "call", "claim", "crowd", "cycle", "first", "handed", "launch", "levels",
-                 "measured", "name", "past", "share", "slack", "units", "vector_bits", "window")
+    __slots__ = ("add", "call", "claim", "crowd", "cycle", "file", "first", "handed", "launch",
+                 "levels", "measured", "name", "past", "share", "slack", "units", "vector_bits",
+                 "window")
 
     def __init__(self, name: str, vector_bits: int, units: Mapping[str, float], first: float,
                  levels: list[Level], times: Mapping[str, float], measured: bool = False):
@@ -51,7 +53,7 @@ class Profile:
         self.cycle, self.add, self.crowd = times["cycle"], times["add"], times["crowd"]
         self.launch, self.share, self.call = times["launch"], times["share"], times["call"]
         self.claim, self.handed, self.past = times["claim"], times["handed"], times["past"]
-        self.slack, self.window = times["slack"], times["window"]
+        self.slack, self.window, self.file = times["slack"], times["window"], times["file"]
 
     @property
     def title(self) -> str:
@@ -125,7 +127,7 @@ class Profile:
     @staticmethod
     def read(text: str) -> Profile:
         """The profile that a text states; ValueError, KeyError or TypeError where it is none."""
-        found: dict[str, Any] = json.loads(text)
+        found: dict[str, Any] = {"file": _TYPICAL["file"], **json.loads(text)}
         units = {u: float(found["units"][u]) for u in UNITS}
         levels = [Level(**{n: float(x[n]) for n in Level.__slots__}) for x in found["levels"]]
         return Profile(str(found["name"]), int(found["vector_bits"]), units, float(found["first"]),
@@ -140,7 +142,7 @@ def _units(vector: float, gather: float) -> dict[str, float]:
 
 _TYPICAL = {"cycle": 0.35, "add": 1.4, "crowd": 1.0, "launch": 40.0, "share": 300.0,
             "claim": 100.0, "handed": 0.05, "past": 0.05, "call": 500.0, "slack": 1.4,
-            "window": 200.0}
+            "window": 200.0, "file": 1.0}
 _LEVELS = [Level(1 << 20, 0.008, 0.015, 0.0, 0.002), Level(24 << 20, 0.03, 0.05, 0.015, 0.002),
            Level(0, 0.05, 0.1, 0.03, 0.007)]
 DEFAULTS = {name: Profile(name, bits, _units(0.18, gather), 32 << 10, _LEVELS, _TYPICAL)

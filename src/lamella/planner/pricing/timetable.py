@@ -87,6 +87,9 @@ class Timetable:
     def _copy(self, s: Copy) -> float:
         p, n = self.profile, evaluate(s.source_buffer.bytes, self.env)
         used = min(self.threads, max(1, n // COPY_PIECE))
+        if s.spills or s.fetches:
+            self.recent.touch(s.target if s.fetches else s.source_buffer, n, used, s.fetches)
+            return (n * p.file + p.launch) * 1e-9
         far = 0.0
         for b in s.buffers():
             at, _ = self.recent.touch(b, n, used, b is s.target)
