@@ -76,6 +76,22 @@ def test_attention_stays_in_registers(dtype, words):
     assert triton.usage(binary).spilled == 0
 
 
+@pytest.mark.parametrize("width", [64, 128])
+def test_attention_s_gradient_is_on_tensor_cores_and_stays_in_registers(width):
+    x = lamella.spec((2, 512, 4, width), "bfloat16")
+
+    def gradients(q, k, v, g, key):
+        def loss(q, k, v):
+            return (lamella.attention(q, k, v, causal=True, dropout=0.1, key=key) * g).sum()
+        return lamella.grad(loss, argnums=(0, 1, 2))(q, k, v)
+
+    program = lamella.trace(gradients, x, x, x, x, lamella.spec((2,), "uint32"))
+    found = [b for b in binaries(program) if b.shared]
+    assert len(found) == 4      # forward, sums, of queries, of keys
+    for binary in found:
+        assert "wgmma.mma_async" in binary.ptx and triton.usage(binary).spilled == 0
+
+
 def test_maps_read_and_write_whole_vectors():
     binary, = binaries(lamella.trace(lambda x: x * 2.0, lamella.spec((1024, 1024))))
     assert "ld.global.v4" in binary.ptx and "st.global.v4" in binary.ptx
