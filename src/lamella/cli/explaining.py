@@ -13,6 +13,7 @@ from ..engine.kernels import target
 from ..engine.profile import profile
 from ..formats.lamella_file import load
 from ..planner.build import build_plan, memory_curve
+from ..planner.elsewhere import elsewhere
 from ..planner.memory.alive import alive_text
 from ..planner.memory.budget import Budget
 from ..planner.memory.peak import bytes_text
@@ -121,9 +122,10 @@ def plan(source: str, changes: Sequence[str], say: Say, budget: int | None = Non
          on: str = "", fast: bool = False, spill: str = "") -> None:
     """Print bytes, operations and predicted time, on the device `on` if one is named, within the
     budget; BudgetError where no plan keeps it."""
-    found = report_of(source, changes, budget, fast, spill)
-    if on:
-        found.profile = device(on)
+    def here(budget: int | None) -> Report:
+        return report_of(source, changes, budget, fast, spill)
+
+    found = elsewhere(here, device(on), budget) if on else here(budget)
     say("\n".join(filter(None, (str(found), alive_text(found)))))
 
 

@@ -20,7 +20,6 @@ from ..runtime.device import Code, Device, NullDevice, Span
 from .host import results_of
 
 SMALL = 1 << 30     # elements up to which places fit in 32 bits
-PROGRAMS = 1024     # programs of a kernel that needs memory of its own for each
 ARENA = 0
 
 
@@ -122,12 +121,11 @@ class _Bound:
         for o in s.operands:
             at = evaluate(o.offset, self.env) * o.buffer.dtype.bytes
             operands.append((self._place(o.buffer), at, o.writes))
-        programs = evaluate(s.tasks, self.env)
+        programs = s.programs(self.env)
         narrow = all(abs(n) < SMALL for n in sizes) and all(
             evaluate(o.buffer.root.count, self.env) < SMALL for o in s.operands)
         source = emit(s.kernel, narrow)
         if source.scratch:
-            programs = min(programs, PROGRAMS)
             self.workspace = max(self.workspace, programs * scratch_bytes(s.kernel, sizes))
         aligned = [k for k, (p, at, _) in enumerate(operands)
                    if not (p.offset + at) % 16 and not any(step % 16 for _, step in p.moves)]

@@ -24,7 +24,9 @@ from ..lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index, l
 from ..lang.order import WEIGHTS_CHUNK
 from ..lang.routine import RESULT, ZERO, Part, Routine
 from ..lang.tile import Tile, tile_of
-from . import attend_tiles
+from .attend_tiles import backward as backward_in_tiles
+from .attend_tiles import fits as fits_in_tiles
+from .attend_tiles import forward as in_one_pass
 from .random import unit_at
 
 RESIDENT = 1 << 17  # scores of a block that stay in the second cache
@@ -35,8 +37,8 @@ TOGETHER = 4        # keys whose largest score is found at once
 
 def forward(room: int, p: dict, *types: TensorType) -> Routine:
     """y [*lead, t, h, e] of q [*lead, t, h, d], k [*lead, s, g, d], v [*lead, s, g, e]."""
-    if not room and attend_tiles.fits(types[0]):
-        return attend_tiles.forward(p, *types)
+    if not room and fits_in_tiles(types[0]):
+        return in_one_pass(p, *types)
     b = _Block(room, p, types, 1)
     b.decoded((*b.lead, b.h, b.blocks))
     *b.at, b.head, b.number = b.places
@@ -50,8 +52,8 @@ def forward(room: int, p: dict, *types: TensorType) -> Routine:
 def backward(room: int, p: dict, *types: TensorType) -> Routine:
     """The cotangents of q, k and v end to end; y and its cotangent follow the operands. A task has
     one head of keys and goes through the blocks of its queries."""
-    if not room and attend_tiles.fits(types[0]):
-        return attend_tiles.backward(p, *types)
+    if not room and fits_in_tiles(types[0]):
+        return backward_in_tiles(p, *types)
     b = _Block(room, p, types, 2)
     b.decoded((*b.lead, b.g))
     *b.at, b.group = b.places

@@ -108,7 +108,8 @@ def _planned(program: Program, scheduler: Scheduler, donated: frozenset[int],
         if b.role == "temporary":
             b.role, b.index = "result", k
     plan = Plan(program.name, program, steps, arguments, results, temporaries(steps), donated,
-                fixed, tuple(_symbols(program)), scheduler.fast)
+                fixed, tuple(_symbols(program)), scheduler.fast,
+                scheduler.target.level)
     hoist(plan)
     return plan
 

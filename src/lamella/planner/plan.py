@@ -16,6 +16,7 @@ from ..lang.loops import Kernel
 
 ALIGN = 64
 CHUNKS = 32     # of a launch that each thread finds, where there are many tasks
+PROGRAMS = 1024     # of a device's kernel that run at once, where each needs memory of its own
 
 
 class Buffer:
@@ -102,6 +103,11 @@ class Launch:
 
     def buffers(self) -> list[Buffer]:
         return [o.buffer for o in self.operands]
+
+    def programs(self, env: Mapping[str, int]) -> int:
+        """Programs of a device that run it: one for each task, but no more than have memory."""
+        tasks = evaluate(self.tasks, env)
+        return min(tasks, PROGRAMS) if self.kernel.scratch else tasks
 
     def claims(self, env: Mapping[str, int], threads: int) -> tuple[int, int]:
         """(tasks, how many are claimed at a time) for the values of symbols: with a claim goes the
@@ -235,18 +241,20 @@ class Plan:
     `arguments` and `results` are in call order; `symbols` are the names a call binds. Arguments
     numbered in `donated` may be overwritten, those in `fixed` are the same at every call. The
     steps of the `prologue` write the `constants`, once. A `fast` plan may sum in other orders than
-    the program states.
+    the program states. `level` is the target's: "loops" for a processor, "tiles" for a GPU.
     """
 
-    __slots__ = ("arguments", "constants", "donated", "fast", "fixed", "name", "program",
+    __slots__ = ("arguments", "constants", "donated", "fast", "fixed", "level", "name", "program",
                  "prologue", "results", "steps", "symbols", "temporaries")
 
     def __init__(self, name: str, program, steps: list[Step], arguments: list[Buffer],
                  results: list[Buffer], temporaries: list[Buffer], donated: frozenset[int],
-                 fixed: frozenset[int], symbols: tuple, fast: bool = False):
+                 fixed: frozenset[int], symbols: tuple, fast: bool = False,
+                 level: str = "loops"):
         self.name, self.program, self.steps = name, program, steps
         self.arguments, self.results, self.temporaries = arguments, results, temporaries
         self.donated, self.fixed, self.symbols, self.fast = donated, fixed, symbols, fast
+        self.level = level
         self.prologue: list[Launch] = []
         self.constants: list[Buffer] = []
 

@@ -42,6 +42,7 @@ from ...ir.program import Program, copied, rebuild, replaced
 from ...ir.types import TensorType, tensor
 from ...planner.build import build_plan
 from ...planner.build import memory_curve as memory_curve_of
+from ...planner.elsewhere import elsewhere
 from ...planner.memory.budget import Budget, Point
 from ...planner.pricing.roofline import device
 from ...planner.report import Report
@@ -373,17 +374,17 @@ def plan(f: Callable, *args, memory: str | int | None = None, profile: str | Non
     """What a call of f with these arguments (arrays or specs) needs; nothing is compiled or run.
 
     memory: a budget in bytes ("64 MiB") that the plan keeps in place of f's own; BudgetError where
-    none is found that does. spill: values may rest in a file for it. profile: a device to price it
-    for ("h200"), or a JSON file with its peak rates, in place of this machine. f's own parameters
-    of these names go by position.
+    none is found that does. spill: values may rest in a file for it. profile: a device ("h200") to
+    plan and price it for, or a JSON file with its peak rates, in place of this machine
+    (planner/pricing/roofline.py). f's own parameters of these names go by position.
     """
     found = f if isinstance(f, Compiled) else Compiled(f, (), None, {})
     if memory is not None:
         found = found.within(memory, spill)
-    report = found.plan(*args, **kwargs)
-    if profile is not None:
-        report.profile = device(profile)
-    return report
+    if profile is None:
+        return found.plan(*args, **kwargs)
+    return elsewhere(lambda budget: found.within(budget).plan(*args, **kwargs), device(profile),
+                     found.budget)
 
 
 def memory_curve(f: Callable, *args, spill: bool = False, **kwargs) -> list[Point]:

@@ -62,7 +62,8 @@ class Draft:
         self.touches = [touches(s) for s in steps]
         self.histories = histories(steps, self.touches, env)
         self.plan = Plan(plan.name, plan.program, steps, plan.arguments, plan.results,
-                         temporaries(steps), plan.donated, plan.fixed, plan.symbols)
+                         temporaries(steps), plan.donated, plan.fixed, plan.symbols, plan.fast,
+                         plan.level)
         self.plan.prologue, self.plan.constants = plan.prologue, plan.constants
         with sharing(self.plan):
             self._survey()

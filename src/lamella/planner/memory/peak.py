@@ -14,7 +14,8 @@ class Memory:
     """Bytes of one run by class; `peak` is their sum, exact for what the step allocates.
 
     arguments: what the caller holds (donated ones included); results: those that get bytes of their
-    own; temporaries: the arena; scratch: all threads' together.
+    own; temporaries: the arena; scratch: all threads' together (of a device: all programs' of the
+    kernel that needs most).
     """
 
     __slots__ = ("arguments", "constants", "results", "scratch", "temporaries")
@@ -33,7 +34,7 @@ def memory_of(plan: Plan, layout: Layout, threads: int, env: Mapping[str, int]) 
     """The bytes of a run with these values of the symbols, its temporaries so laid out."""
     return Memory(sum(evaluate(b.bytes, env) for b in plan.arguments), own_results(plan, env),
                   sum(aligned(evaluate(b.bytes, env)) for b in plan.constants),
-                  layout.size, threads * scratch_of(plan, env))
+                  layout.size, scratch_of(plan, env, threads))
 
 
 def own_results(plan: Plan, env: Mapping[str, int]) -> int:
@@ -43,13 +44,16 @@ def own_results(plan: Plan, env: Mapping[str, int]) -> int:
     return sum(own.values())
 
 
-def scratch_of(plan: Plan, env: Mapping[str, int]) -> int:
-    """Bytes of one thread's scratch: the largest that a kernel needs."""
-    return max((_scratch(s, env) for s in plan.launches()), default=0)
+def scratch_of(plan: Plan, env: Mapping[str, int], threads: int) -> int:
+    """Bytes of scratch: for each thread the largest that a kernel needs, or for each program."""
+    if plan.level == "tiles":
+        return max((aligned(s.programs(env) * _scratch(s, env)) for s in (
+            *plan.prologue, *plan.launches())), default=0)
+    return threads * max((aligned(_scratch(s, env)) for s in plan.launches()), default=0)
 
 
 def _scratch(s: Launch, env: Mapping[str, int]) -> int:
-    return aligned(scratch_bytes(s.kernel, [evaluate(e, env) for e in s.sizes]))
+    return scratch_bytes(s.kernel, [evaluate(e, env) for e in s.sizes])
 
 
 def bytes_text(n: int) -> str:

@@ -1,33 +1,42 @@
 """A device of which only a data sheet is known: the least time that its peak rates allow.
 
 The file is JSON: `name`, `flops` (operations a second of float32, a fused multiply-add is two),
-`bandwidth` (bytes a second from memory), `launch` (seconds of a step), `memory` (bytes). The one of
-the NVIDIA H200 comes with the package.
+`bandwidth` (bytes a second from memory), `launch` (seconds of a step), `memory` (bytes). A GPU's
+may have `capability` (its compute capability times ten, as 90): then programs are planned for its
+kind, not for this machine; and `tensor_flops` (operations a second of products of 16 bits). The one
+of the NVIDIA H200 comes with the package.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from ...base.errors import LamellaError
 from ...base.extents import evaluate
-from ..plan import Host, Order, Plan
+from ...lang.expr import walk
+from ...lang.loops import Kernel
+from ...lang.routine import expressions
+from ..plan import Host, Launch, Order, Plan
 
 _FIELDS = ("flops", "bandwidth", "launch", "memory")
+_MORE = ("capability", "tensor_flops")
 _FOLDER = Path(__file__).parent / "devices"
 
 
 class Roofline:
     """Peak rates of a device (see the module); times from them are bounds from below."""
 
-    __slots__ = (*_FIELDS, "name")
+    __slots__ = (*_FIELDS, *_MORE, "name")
     measured = False
 
-    def __init__(self, name: str, flops: float, bandwidth: float, launch: float, memory: float):
+    def __init__(self, name: str, flops: float, bandwidth: float, launch: float, memory: float,
+                 capability: float = 0, tensor_flops: float = 0):
         self.name, self.flops, self.bandwidth = name, flops, bandwidth
-        self.launch, self.memory = launch, memory
+        self.launch, self.memory, self.capability = launch, memory, int(capability)
+        self.tensor_flops = tensor_flops or flops
 
     @property
     def title(self) -> str:
@@ -43,7 +52,8 @@ def device(name: str) -> Roofline:
     file = Path(name) if name.endswith(".json") else _FOLDER / f"{name}.json"
     try:
         found = json.loads(file.read_text())
-        return Roofline(str(found["name"]), **{f: float(found[f]) for f in _FIELDS})
+        return Roofline(str(found["name"]), **{f: float(found[f]) for f in _FIELDS},
+                        **{f: float(found[f]) for f in _MORE if f in found})
     except OSError:
         known = ", ".join(sorted(p.stem for p in _FOLDER.glob("*.json")))
         raise LamellaError(f"no profile of a device {name!r}; known: {known}, or name a JSON file "
@@ -55,6 +65,22 @@ def device(name: str) -> Roofline:
 
 def bounds(plan: Plan, profile: Roofline, env: Mapping[str, int]) -> dict[int, float]:
     """Seconds of each step (by id) that no run on the device is below."""
-    return {id(s): profile.launch + profile.least_seconds(evaluate(s.flops, env),
-                                                          evaluate(s.traffic, env), 1)
-            for s in Order(plan.steps).leaves if hasattr(s, "flops") and not isinstance(s, Host)}
+    found = {}
+    for s in Order(plan.steps).leaves:
+        if hasattr(s, "flops") and not isinstance(s, Host):
+            slower = profile.flops / profile.tensor_flops if _on_tensor_cores(s) else 1.0
+            found[id(s)] = profile.launch + profile.least_seconds(
+                evaluate(s.flops, env) * slower, evaluate(s.traffic, env), 1)
+    return found
+
+
+def _on_tensor_cores(s) -> bool:
+    """Whether a step multiplies tiles, of which one has 16 bits."""
+    return isinstance(s, Launch) and any(
+        o.buffer.dtype.is_float and o.buffer.dtype.bits == 16 for o in s.operands
+    ) and _multiplies(s.kernel)
+
+
+@lru_cache(4096)
+def _multiplies(kernel: Kernel) -> bool:
+    return any(x.op == "product" for e in expressions(kernel.body) for x in walk(e))
