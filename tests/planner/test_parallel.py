@@ -25,6 +25,13 @@ def some(seed: int, *shape: int):
     return lamella.asarray(np.random.default_rng(seed).standard_normal(shape, np.float32))
 
 
+@pytest.fixture
+def whatever_it_costs(monkeypatch):
+    """All that may run in parallel does; within a budget else nothing."""
+    monkeypatch.setattr(parallel, "GAINS", (-1.0, 1.0))
+    monkeypatch.setattr(parallel, "LITTLE", -1.0)
+
+
 @pytest.fixture(autouse=True)
 def two_threads():
     before = walker.threads()
@@ -58,10 +65,9 @@ def apart(plan) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_whatever_may_run_in_parallel_gives_the_same_bits(seed, monkeypatch):
+def test_whatever_may_run_in_parallel_gives_the_same_bits(seed, whatever_it_costs):
     made = Maker(seed, ("exact", "wild")[seed % 2])
-    expected = execute(Executable(build_plan(made.program, target())), made.arrays)
-    monkeypatch.setattr(parallel, "GAINS", (-1.0,))     # whatever it costs
+    expected = execute(Executable(build_plan(made.program, target())), made.arrays)     # one thread
     for donated in (frozenset(), frozenset(range(len(made.program.inputs)))):
         plan = build_plan(made.program, target(), donated, threads=2)
         assert apart(plan)
@@ -70,9 +76,8 @@ def test_whatever_may_run_in_parallel_gives_the_same_bits(seed, monkeypatch):
             assert all(same_bits(a, b) for a, b in zip(found, expected, strict=True))
 
 
-def test_random_programs_have_steps_to_run_in_parallel(monkeypatch):
+def test_random_programs_have_steps_to_run_in_parallel(whatever_it_costs):
     """The test above would else say nothing."""
-    monkeypatch.setattr(parallel, "GAINS", (-1.0,))
     found = [len(parallel_steps(build_plan(Maker(seed, "wild").program, target(), threads=2).steps))
              for seed in range(1, 40, 2)]
     assert sum(n > 0 for n in found) > 10
@@ -125,8 +130,7 @@ def chains(x, w):
     return branch(x) + branch(-x)
 
 
-def test_a_budget_puts_branches_behind_each_other_again(monkeypatch):
-    monkeypatch.setattr(parallel, "GAINS", (-1.0, 1.0))
+def test_a_budget_puts_branches_behind_each_other_again(whatever_it_costs):
     x, w = some(1, 8, 256), some(2, 256, 256)
     free = lamella.plan(chains, x, w)
     assert parallel_steps(free.plan.steps)
@@ -141,15 +145,13 @@ def test_a_budget_puts_branches_behind_each_other_again(monkeypatch):
         last = peak
 
 
-def test_the_curve_begins_with_the_plan_without_a_budget(monkeypatch):
-    monkeypatch.setattr(parallel, "GAINS", (-1.0, 1.0))
+def test_the_curve_begins_with_the_plan_without_a_budget(whatever_it_costs):
     x, w = lamella.spec((8, 256)), lamella.spec((256, 256))
     assert lamella.memory_curve(chains, x, w)[0].peak == lamella.plan(chains, x, w).peak
 
 
-def test_updates_stay_in_place(monkeypatch):
+def test_updates_stay_in_place(whatever_it_costs):
     """A step that takes a donated argument's bytes is not brought before the argument's readers."""
-    monkeypatch.setattr(parallel, "GAINS", (-1.0,))
 
     def step(w, v, x):
         loss = lamella.square(x @ w @ v).mean()

@@ -23,6 +23,7 @@ from .pricing.timing import makespan
 GAINS = (0.5e-6, 8e-6, 64e-6)   # seconds that a launch more in a step has to gain: within a budget
 #                                 the first of them is taken for which the plan keeps it
 CALL = 1e-3     # that a call of a host function is taken to last: nobody knows how long it does
+LITTLE = 2e-5   # of the time of all steps: to gain less is not worth what it keeps alive
 _AHEAD = 32     # steps by which a launch is brought forward, at most
 _MOST = 16      # launches of one step
 
@@ -116,10 +117,11 @@ class _Joining:
 
     def __init__(self, steps: Sequence[Step], needs: Sequence[int], env: Mapping[str, int],
                  threads: int, gain: float):
-        self.all, self.needs, self.threads, self.gain = steps, needs, threads, gain
+        self.all, self.needs, self.threads = steps, needs, threads
         self.costs = [self._cost(s, env) for s in steps]
         self.cost = dict(zip(map(id, steps), self.costs, strict=True))
         self.alone = [self._time([k]) for k in range(len(steps))]
+        self.gain = max(gain, LITTLE * sum(self.alone))
         self.idle = [t - each * n / threads     # no step of several gains more than theirs
                      for t, (each, n) in zip(self.alone, self.costs, strict=True)]
 
