@@ -36,6 +36,11 @@ def test_what_is_needed_soon_or_written_in_place_is_not():
     assert "past the caches" not in text
 
 
+def test_tiles_of_a_product_are_not():
+    text = kernels(lambda u, v: u @ v, lamella.spec((2048, 8)), lamella.spec((8, 2560)))
+    assert not any("past the caches" in t for t in text)
+
+
 def test_a_size_that_may_be_small_is_not():
     n = lamella.base.extents.symbol("N", 1, 1 << 16)
     text, = kernels(lambda x: x * 2.0, lamella.spec((n, 2048)))

@@ -2,6 +2,7 @@
 
 import pytest
 
+import lamella
 from lamella.codegen.target import ALL, AVX512
 from lamella.lang.loops import LANES
 from lamella.planner.kernels.tiling import (
@@ -70,3 +71,13 @@ def test_a_cut_that_was_found_the_fastest_is_taken():
     worst = max(tilings(p, AVX512), key=lambda t: t.rows)
     assert choose_tiling(p, AVX512.with_tuned({p: worst})) == worst
     assert not AVX512.tuned
+
+
+def test_columns_from_far_away_are_called_for():
+    """The left operand's positions, each in a line of its own, where they come from memory."""
+    def fetched(batch):
+        a, b = lamella.spec((batch, 256, 256)), lamella.spec((batch, 256, 64))
+        plan = lamella.plan(lambda a, b: a.mT @ b, a, b).plan
+        return any("(k + 24)" in str(s.kernel) for s in plan.launches())
+
+    assert fetched(48) and not fetched(4)

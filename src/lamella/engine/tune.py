@@ -108,9 +108,13 @@ def tuned(p: Product, seconds: float = SECONDS) -> Tuned | None:
     order = sorted(tilings(p, plain), key=lambda t: cycles(p, t, plain))
     times: dict[Tiling, float] = {}
     calls: dict[Tiling, Callable[[], object]] = {}
+    rng = np.random.default_rng(0)
+    # the same for all: where operands lie makes a difference, too
+    values = [Value.from_numpy(rng.standard_normal(x.shape, np.float32))
+              for x in program.input_types]
     end = time.perf_counter() + 0.8 * seconds
     for t in order:
-        calls[t] = _call(program, p, t)
+        calls[t] = _call(program, p, t, values)
         times[t] = _least(calls[t])
         if time.perf_counter() > end:
             break
@@ -149,11 +153,9 @@ def _operand(lead: tuple, places: Extent, positions: Extent,
     return base, view
 
 
-def _call(program: Program, p: Product, t: Tiling) -> Callable[[], object]:
-    """A call of the product with that cut."""
-    rng = np.random.default_rng(0)
-    values = [Value.from_numpy(rng.standard_normal(x.shape, np.float32))
-              for x in program.input_types]
+def _call(program: Program, p: Product, t: Tiling,
+          values: Sequence[Value]) -> Callable[[], object]:
+    """A call of the product of these values with that cut."""
     fixed = {1: values[1]} if p.steady else {}
     run = Executable(build_plan(program, target().with_tuned({p: t}), frozenset(),
                                 frozenset(fixed)), None, fixed)

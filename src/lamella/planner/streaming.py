@@ -4,7 +4,8 @@ To store a part of a line that it does not hold, a cache reads the line first, a
 of another. A store past the caches does neither: of a copy's three crossings two are left. It pays
 where a result has more bytes than come from memory without being noticed, and so many are touched
 before the next step needs it, or before it is written again, that it would have to come from memory
-anyway. What is written in place has been read already, so there nothing would be saved.
+anyway. What is written in place has been read already, so there nothing would be saved. Products
+write tiles, some lines of each of several rows, which memory takes more slowly past the caches.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ..lang.loops import Kernel, Loop, Prefetch, Store, When
 from .plan import Buffer, Launch, Order, Plan
 
 LEAST = 16 << 20    # bytes of a result: shorter ones often find their lines in the last cache
+KINDS = ("map", "rows")     # kernels that write whole rows, one after another
 FAR = 32 << 20      # bytes that go through the last cache until it has forgotten what was before
 
 
@@ -38,7 +40,7 @@ def _streamed(steps: list, k: int) -> tuple[str, ...]:
     s = steps[k]
     large = [(given.name, o.buffer.root)
              for o, given in zip(s.operands, s.kernel.operands, strict=True)
-             if o.writes and lower(o.bytes) >= LEAST]
+             if s.kernel.name in KINDS and o.writes and lower(o.bytes) >= LEAST]
     if not large:
         return ()
     read = {id(o.buffer.root) for o in s.operands if not o.writes}

@@ -27,11 +27,12 @@ from .packing import ZERO, Packing, Side, contiguous, read_through
 from .panel import Target, lay_out, pitch_of, slack
 from .rows import levels_of
 from .tile import Span, Tree, cheap, direct_epilogue, epilogue, fetches, started
-from .tiling import BEFORE, PLACE, STREAM_AHEAD, TASK, TURNED, Product, choose_tiling
+from .tiling import AWAY, BEFORE, LINE, PLACE, STREAM_AHEAD, TASK, TURNED, Product, choose_tiling
 from .turned import turned_chain
 from .words import Form
 
 DIRECT_ROWS = 32        # up to so many rows the right operand is not worth packing
+LEFT_AHEAD = 24         # positions that are called for early where each lies in another line
 TURNED_ROWS = 4         # up to so many rows it may be turned in registers, for each of its tiles
 
 
@@ -238,6 +239,8 @@ class Contraction:
         for r, line in enumerate(self.registers):
             value = left(k, r)
             sums += [Set(x, self._fma(value, y, x)) for x, y in zip(line, columns, strict=True)]
+        if self._columns_apart():
+            sums += self._fetch_left(k)
         if self.written_out and self.tiling.streams:
             sums += self._fetch_ahead(k)
         elif self.written_out and self.way == BEFORE and self.steady:
@@ -374,6 +377,22 @@ class Contraction:
                              inside, 0)
 
         return right
+
+    def _columns_apart(self) -> bool:
+        """Whether each position of the left operand, read in place, lies in another line of what
+        comes from far away."""
+        x = self.left.layout(self.rows)
+        return self.written_out and not self.packed and self.left not in self.tables and \
+            len(self.left.runs(self.rows)) == 1 and x.step == 1 and isinstance(x.along, int) and \
+            x.along * x.itemsize >= LINE and \
+            upper(self.left.read.base.type.size) * x.itemsize > AWAY
+
+    def _fetch_left(self, k: Expr) -> list:
+        """The tile's rows some positions behind k, called for: hardware sees no order in them."""
+        name = self.b.operand(self.left.read.base, self.left.read.offset, self.left.dtype)
+        _, left = self._left_loads()
+        at = left(k + LEFT_AHEAD, self.tiling.rows - 1)
+        return [Prefetch(name, at.args[0])]
 
     def _fetch_ahead(self, k: Expr) -> list:
         """The lines of the panel some positions behind k, called for: they lie rows apart."""

@@ -37,6 +37,7 @@ END = 0.1               # cycles for a vector of results
 STORED = 0.2            # cycles for an element that goes through memory
 LAUNCH = 4000           # cycles of a step of its own
 COPY, TURN, GATHER = 0.2, 0.6, 2.0  # cycles to lay out an element: side by side, turned, scattered
+STRIP = 3.0             # more for a position of a tile's rows that lies in a line of its own
 PAGED = 3.0             # more of them where a panel's positions lie more than a page apart
 WORD_ROWS = 64          # rows of a task that make up for reading the right operand
 TURNED_TILES = ((1, 1), (2, 1), (4, 1))     # of a right operand that turns in registers
@@ -167,6 +168,7 @@ def cycles(p: Product, t: Tiling, target) -> float:
     layout = 0.0
     if t.packed:
         left = COPY if p.must_pack and p.left.along == 1 else p.left.copying()
+        left += STRIP / t.rows * (p.left.step == 1 and not p.must_pack)
         layout += m * k * left * -(-panels // t.panels)
     if t.right == TASK:
         paged = PAGED * (p.must_pack and upper(p.right.along or PAGE) * p.right.itemsize > PAGE)
