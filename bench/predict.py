@@ -1,8 +1,10 @@
 """Predicted time against measured, over the zoo.
 
     python -m bench.predict [MODEL ...]            one JSON line for each step and inference
-    python -m bench.predict --choose MODEL         twenty sizes of a model: has the one of which
-                                                   the most operations a second are predicted them?
+    python -m bench.predict --choose MODEL [SIZE=N,N,... ...]
+                                                   twenty sizes of a model (all batches with all
+                                                   widths, or as given): has the one of which the
+                                                   most operations a second are predicted them?
 
 Run `lamella calibrate` first; no model takes part in that. `error` is predicted / measured - 1 of
 the least time of a run. Rounds of measurements go over all models in turns, so that what a
@@ -24,6 +26,7 @@ from lamella.engine.profile import profile
 from . import zoo
 
 ROUNDS = 4      # measurements of each, of twenty runs; of twenty sizes half as many
+SIZES = {"batch": "4,8,16,32,64", "width": "64,96,128,192"}
 
 
 class Cell:
@@ -65,26 +68,27 @@ def measured(cells: list[Cell], rounds: int = ROUNDS) -> list[dict[str, Any]]:
     return found
 
 
-def choose(name: str) -> dict[str, Any]:
-    """Of twenty sizes (batch and width) the operations a second of the one that is predicted
-    fastest, beside those of the fastest measured."""
+def choose(name: str, *given: str) -> dict[str, Any]:
+    """Of some sizes the operations a second of the one that is predicted fastest, beside those of
+    the fastest measured."""
+    named = SIZES | dict(size.split("=") for size in given)
     sizes, work = [], []
-    for batch, width in itertools.product((4, 8, 16, 32, 64), (64, 96, 128, 192)):
-        w = zoo.work(name, batch=batch, width=width)
+    for chosen in itertools.product(*(map(int, text.split(",")) for text in named.values())):
+        w = zoo.work(name, **dict(zip(named, chosen, strict=True)))
         held = zoo.evaluated(w.held)
-        sizes.append(Cell(name, f"batch {batch}, width {width}",
+        sizes.append(Cell(name, ", ".join(f"{k} {n}" for k, n in zip(named, chosen, strict=True)),
                           lamella.compile(w.step, donate=w.donate), (*held, *w.inputs)))
         work.append(sizes[-1].report.flops)
     found = [(line["predicted_ms"] / n, line["measured_ms"] / n, line["kind"])
              for line, n in zip(measured(sizes, ROUNDS // 2), work, strict=True)]
-    chosen, best = min(found), min(found, key=lambda f: f[1])
-    return {"model": name, "chosen": chosen[2], "fastest": best[2],
-            "slower_by": round(chosen[1] / best[1] - 1, 3)}
+    taken, best = min(found), min(found, key=lambda f: f[1])
+    return {"model": name, "chosen": taken[2], "fastest": best[2],
+            "slower_by": round(taken[1] / best[1] - 1, 3)}
 
 
 def main(arguments: list[str]) -> None:
     if arguments[:1] == ["--choose"]:
-        print(json.dumps(choose(arguments[1])), flush=True)
+        print(json.dumps(choose(*arguments[1:])), flush=True)
         return
     lines = measured([cell for name in arguments or zoo.WORKS for cell in cells(name)])
     errors = [abs(line["error"]) for line in lines]
