@@ -154,7 +154,7 @@ def test_a_report_says_what_is_spilled():
     assert report.spilled and report.file_bytes >= max(
         s.source_buffer.bytes for s in report.spilled)
     assert report.file_traffic >= 2 * sum(s.source_buffer.bytes for s in report.spilled)
-    assert f"{len(report.spilled)} values" in str(report) and "in a file" in str(report)
+    assert f"{len(report.spilled)} of tanh" in str(report) and "in a file" in str(report)
     assert "spill tanh" in report.kernels() and "fetch tanh" in report.kernels()
 
 

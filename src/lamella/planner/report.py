@@ -171,9 +171,10 @@ class Report:
             lines.append(f"  recomputed   {len(self.recomputed):>12}   steps, "
                          f"{count_text(flops)}flop, to keep the budget")
         if self.spilled:
-            lines.append(f"  in a file    {bytes_text(self.file_bytes):>12}   "
-                         f"{len(self.spilled)} values, {bytes_text(self.file_traffic)} written and "
-                         f"read: {_few([s.target.label for s in self.spilled])}")
+            labels = dict.fromkeys(s.target.label for s in self.spilled)
+            lines.append(f"  in a file    {bytes_text(self.file_bytes):>12}   {len(self.spilled)} "
+                         f"of {_few(list(labels))}, {bytes_text(self.file_traffic)} written and "
+                         "read")
         lines += self._parts_lines()
         if self.plan.symbols:
             f = self.formulas()
