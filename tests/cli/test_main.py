@@ -256,7 +256,8 @@ def test_an_unwritable_folder_is_told_before_training(capsys, tmp_path):
 
 
 def test_training_with_values_in_a_file_writes_the_same_model(tmp_path):
-    sizes = ["model.sizes=[64,256,256,256,10]", "train.batch_size=1024", "train.epochs=1"]
+    kind = f"model.kind={Path(__file__).parent / 'turned.py'}:model"
+    sizes = [kind, "train.batch_size=256", "train.epochs=1"]
 
     def command(name: str, *more: str, file: str = "m") -> str:
         sets = [w for c in [*sizes, f"output.file={tmp_path}/{file}"] for w in ("--set", c)]
@@ -265,11 +266,9 @@ def test_training_with_values_in_a_file_writes_the_same_model(tmp_path):
         return done.output
 
     curve = json.loads(command("plan", "--memory-curve", "--json", "--spill", str(tmp_path)))
-    drawn = command("plan", "--memory-curve", "--set", f"train.spill={tmp_path}")
-    assert "to a file" in drawn and len(drawn.splitlines()) == 1 + len(curve)
     most = max(p["peak"] for p in curve if p["moved"])
     least = ["--memory", str(most), "--spill", str(tmp_path)]
-    assert "written and read" in command("plan", *least)
+    assert "written and read" in command("plan", *least[:2], "--set", f"train.spill={tmp_path}")
     command("train", file="whole.lamella")
     command("train", *least, file="spilled.lamella")
     a, b = (lamella_file.load(tmp_path / f"{n}.lamella").weights for n in ("whole", "spilled"))
