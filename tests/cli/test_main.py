@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -141,6 +142,7 @@ def test_a_recipe_trains_a_file_that_serves(tmp_path):
         "train", str(EXAMPLE), "--set", f"output.file={target}", "--set", "train.epochs=3",
         "--set", "model.sizes=[64, 32, 10]"], catch_exceptions=False)
     assert done.exit_code == 0 and "epoch 3/3: loss" in done.output
+    assert re.search(r"a step: .* planned; .* predicted, .* at best \([+-]\d+%\)", done.output)
     loaded = lamella_file.load(target)
     assert loaded.batch.high == 256 and os.listdir(tmp_path) == ["digits.lamella"]
     assert CliRunner().invoke(app, ["plan", str(target)]).exit_code == 0

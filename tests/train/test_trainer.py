@@ -204,3 +204,17 @@ def test_progress_is_silent_without_a_terminal(capfd):
         bar.advance(4, L.asarray(1.25))
         bar.advance(4, L.asarray(1.25))
     assert "loss 1.25" in capfd.readouterr().err
+
+
+def test_a_report_is_of_the_largest_batch_with_the_least_time_of_its_steps():
+    t = trainer()
+    assert t.report() is None
+    t.step(X[:5], Y[:5])
+    t.step(X[:16], Y[:16])
+    t.step(X[:16], Y[:16])
+    found = t.report()
+    assert found.run_seconds == t.seconds[16] > 0 and set(t.seconds) == {5, 16}
+    assert found.peak == t.plan(L.spec((16, 6)), L.spec((16,), "int32")).peak
+    once = trainer(compiled=False)
+    once.step(X[:5], Y[:5])
+    assert once.report() is None

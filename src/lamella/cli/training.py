@@ -14,6 +14,8 @@ import msgspec
 from ..base.errors import LamellaError
 from ..data import Loader
 from ..formats.export import export
+from ..planner.memory.peak import bytes_text
+from ..planner.report import Report, time_text
 from ..train import Trainer
 from . import build, signals
 from .recipe import Recipe
@@ -51,8 +53,18 @@ def train(recipe: Recipe, *, resume: bool = False, memory: int | None = None, sp
     export(target, trainer.model, {"x": build.input_type(recipe, x)}, name=_name(target), batch="B",
            outputs=["y"], notes={"recipe": msgspec.json.encode(recipe).decode()})
     checkpoint.unlink(missing_ok=True)
+    say(_claims(trainer.report()))
     say(f"wrote {target} ({target.stat().st_size:,} bytes)")
     return target
+
+
+def _claims(report: Report | None) -> str:
+    """What the plan said of a step, and what a step took."""
+    if report is None:
+        return "no step was left to train"
+    took = report.run_seconds
+    return (f"a step: {bytes_text(report.peak)} planned; {time_text(report.seconds)} predicted, "
+            f"{time_text(took)} at best ({report.seconds / took - 1:+.0%})")
 
 
 def _name(target: Path) -> str:

@@ -6,6 +6,7 @@ import inspect
 import os
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -54,6 +55,7 @@ class Trainer:
                       "model": model.init_state() if self._wants_state else None}
         self.key = random.key(seed)
         self.steps = 0
+        self.seconds: dict[int, float] = {}     # the least of a step, by the rows of its batch
         self.memory, self.spill, self.fast = memory, spill, fast
         self._run = self._compiled() if compiled else self._uncompiled
 
@@ -66,6 +68,16 @@ class Trainer:
     def plan(self, *batch) -> Any:
         """What a step on a batch of these types (arrays or specs) needs; nothing is compiled."""
         return self._compiled().plan(self.model, self.state, self.key, batch)
+
+    def report(self) -> Any:
+        """The plan of a step on the largest batch so far, with the least time of such steps as
+        `run_seconds`; None before the first step, and where steps are not compiled."""
+        found: list = getattr(self._run, "reports", list)()
+        if not found:
+            return None
+        largest = max(found, key=lambda r: r.flops)
+        largest.run_seconds = self.seconds[max(self.seconds)]
+        return largest
 
     def train_step(self, model, state, key, batch):
         """The step as a pure function: (model, state, key, batch) -> (model, state, loss)."""
@@ -88,7 +100,11 @@ class Trainer:
     def step(self, *batch) -> Array:
         """One step on a batch (NumPy arrays or Arrays): the loss before it, a 0-d array."""
         arrays = tuple(F.asarray(b) for b in batch)
+        began = time.perf_counter()
         self.model, self.state, loss = self._run(self.model, self.state, self.key, arrays)
+        spent = time.perf_counter() - began
+        rows = arrays[0].shape[0] if arrays and arrays[0].shape else 0
+        self.seconds[rows] = min(spent, self.seconds.get(rows, spent))
         self.steps += 1
         return loss
 

@@ -308,6 +308,10 @@ class Compiled:
         traced = trace_types(self.f, args, types, self.name)
         return traced, given, frozenset(self._donated_leaves(structures))
 
+    def reports(self) -> list[Report]:
+        """The plans of what was compiled so far, of programs with symbols at their bounds."""
+        return [Report(e.executable.plan, profile(), threads()) for e in self.entries.values()]
+
     def memory_curve(self, *args, **kwargs) -> list[Point]:
         """The plans that memory budgets choose from, for these arguments or specs."""
         traced, _, donated = self._traced(args, kwargs)
