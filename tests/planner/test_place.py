@@ -1,6 +1,7 @@
 """Placement: no two buffers alive together overlap, near what is alive at once."""
 
 import random
+from itertools import permutations
 
 import pytest
 
@@ -80,3 +81,45 @@ def test_packing_says_that_there_is_no_room():
     assert pack([2, 2, 3], [0, 2, 0], [1, 3, 3], 5, 100) is not None
     assert pack([2, 2, 3], [0, 2, 0], [1, 3, 3], 4, 100) is None
     assert pack([], [], [], 0, 1) == []
+
+
+def tiles(pieces: int, seed: int) -> list[tuple[int, int, int]]:
+    """(size, first, last): a full block of 1024 bytes in so many pieces, the largest cut first."""
+    rng = random.Random(seed)
+    work = [(0, 1024, 0, 96)]
+    while len(work) < pieces:
+        a, z, first, end = work.pop(max(range(len(work)), key=lambda k: (
+            work[k][1] - work[k][0]) * (work[k][3] - work[k][2]) * (0.3 + rng.random())))
+        if rng.random() < 0.5:
+            cut = rng.randrange(first + 1, end)
+            work += [(a, z, first, cut), (a, z, cut, end)]
+        else:
+            cut = rng.randrange(a + 1, z)
+            work += [(a, cut, first, end), (cut, z, first, end)]
+    rng.shuffle(work)
+    return [(z - a, first, end - 1) for a, z, first, end in work]
+
+
+@pytest.mark.parametrize("seed", (2, 4, 7))
+def test_many_pieces_are_packed_without_a_gap_by_few_nodes(seed):
+    sizes, firsts, lasts = zip(*tiles(100, seed), strict=True)
+    assert pack(sizes, firsts, lasts, 1024, 3000) is not None
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_packing_misses_no_placement(seed):
+    rng = random.Random(seed)
+    few = [(rng.randrange(1, 9), f := rng.randrange(6), f + rng.randrange(4)) for _ in range(6)]
+    least = min(reached(order) for order in permutations(few))
+    sizes, firsts, lasts = zip(*few, strict=True)
+    assert pack(sizes, firsts, lasts, least, 10000) is not None
+    assert pack(sizes, firsts, lasts, least - 1, 10000) is None
+
+
+def reached(order) -> int:
+    """Up to where the intervals reach, each on those before it."""
+    tops: list[tuple[int, int, int]] = []
+    for size, first, last in order:
+        below = max((t for t, f, z in tops if f <= last and first <= z), default=0)
+        tops.append((below + size, first, last))
+    return max(t for t, _, _ in tops)

@@ -4,6 +4,12 @@ Moffitt, "MiniMalloc: A Lightweight Memory Allocator for Hardware-Accelerated Ma
 (ASPLOS 2023): depth first, each interval at the lowest offset that those placed before leave it.
 Only orders of rising offsets are looked at; where what must still come does not fit above the floor
 of some moment, the branch ends; what falls apart in time is solved apart.
+
+How long that takes depends on which intervals are tried first, by orders of magnitude (Gomes et
+al., "Heavy-tailed phenomena in satisfiability and constraint satisfaction problems", 2000). So
+searches by the rules of the paper take turns with many that rank at random and end at their first
+dead end; what lives in moments at which those before ended comes earlier in them (Joslin and
+Clements, "Squeaky wheel optimization", 1999).
 """
 
 from __future__ import annotations
@@ -14,65 +20,104 @@ from collections.abc import Sequence
 import numpy as np
 
 _FAR = 1 << 60
-_RANKS = ("width area total", "total area width", "total width area")
+_RULES = ("width area total", "total area width", "total width area")
+_BLAME = 0.3    # the weight of moments at which searches ended, in a rank at random
+_FADES = 0.7    # and what is left of it from one search to the next
 
 
 class OutOfNodes(Exception):
-    """The search has looked at as many nodes as it may."""
+    """The search has looked at as many nodes as it may, or has met as many dead ends."""
 
 
 def pack(sizes: Sequence[int], firsts: Sequence[int], lasts: Sequence[int], capacity: int,
          nodes: int) -> list[int] | None:
     """Offsets below the capacity such that no two intervals of a common moment (first..last) share
-    a byte; None where there are none, or none was found by looking at so many nodes: each rank of
-    intervals in turns, for twice as long as before."""
+    a byte; None where there are none, or none was found by looking at so many nodes: by each rule
+    and at random in turns, for twice as long as before."""
     if not len(sizes):
         return []
     depth = sys.getrecursionlimit()
     sys.setrecursionlimit(max(depth, 4 * len(sizes) + 1000))
     try:
-        limit = min(nodes, 2 * len(sizes))
-        while nodes > 0:
-            for rank in _RANKS:
-                try:
-                    return _Packing(sizes, firsts, lasts, capacity, limit, rank).offsets()
-                except OutOfNodes:
-                    nodes -= limit
-            limit *= 2
-        return None
+        return _searched(_Ranks(sizes, firsts, lasts, capacity), 2 * len(sizes), nodes)
     finally:
         sys.setrecursionlimit(depth)
 
 
+def _searched(ranks: _Ranks, limit: int, nodes: int) -> list[int] | None:
+    while nodes > 0:
+        for order in [*map(ranks.by_rule, _RULES), None]:
+            left = min(nodes, limit)
+            nodes -= left
+            while left > 0:
+                packing = _Packing(ranks, ranks.at_random() if order is None else order, left,
+                                   0 if order is None else left)
+                try:
+                    return packing.offsets()
+                except OutOfNodes:
+                    left = packing.nodes
+        limit *= 2
+    return None
+
+
+class _Ranks:
+    """Intervals within moments (begin..end), and orders in which to try them. `ended`: how often a
+    search found no room at each moment, of late."""
+
+    def __init__(self, sizes, firsts, lasts, capacity: int):
+        self.size, first, last = (np.array(x, np.int64) for x in (sizes, firsts, lasts))
+        moments = np.unique(np.concatenate([first, last + 1]))
+        self.begin, self.end = (np.searchsorted(moments, x) for x in (first, last + 1))
+        at = np.arange(len(moments))[:, None]
+        self.member = (self.begin <= at) & (at < self.end)
+        self.rest = (self.member * self.size).sum(1)
+        self.capacity, self.ended = capacity, np.zeros(len(moments))
+        self.width = last - first + 1
+        self.total = self._most(self.rest)
+        self.random = np.random.default_rng(0)
+
+    def _most(self, values: np.ndarray) -> np.ndarray:
+        """Of each interval, the largest of its moments' values."""
+        return np.where(self.member, values[:, None], 0).max(0)
+
+    def by_rule(self, rule: str) -> np.ndarray:
+        """What is largest in these ways, the first counting most, comes first."""
+        keys = {"width": self.width, "area": self.size * self.width, "total": self.total}
+        return np.lexsort([-keys[k] for k in reversed(rule.split())])
+
+    def at_random(self) -> np.ndarray:
+        """What is large comes first, by measures of random weights."""
+        width, size, total, noise = self.random.random(4) * (0.6, 0.6, 6.0, 0.3) + (0.4, 0.4, 0, 0)
+        key = width * np.log(self.width) + size * np.log(np.maximum(self.size, 1)) \
+            + total * np.log(np.maximum(self.total, 1) / self.capacity) \
+            + noise * (self.random.random((3, len(self.size))).sum(0) - 1.5)
+        if self.ended.any():
+            key += _BLAME * np.log1p(self._most(self.ended / self.ended.mean()))
+        self.ended *= _FADES
+        return np.argsort(-key, kind="stable")
+
+
 class _Packing:
-    """The search in one order of intervals (those of rank first are tried first).
+    """The search in one order of intervals (those of it first are tried first).
 
     `low`: of each interval the lowest offset that is left to it; `at`: where it was put last. Of
     each moment: `floor`, below which nothing can come any more, and `rest`, the bytes that are to
     come. `away` is 0 where an interval is still to come in a moment, else far.
     """
 
-    def __init__(self, sizes, firsts, lasts, capacity: int, nodes: int, rank: str):
-        size, first, last = (np.array(x, np.int64) for x in (sizes, firsts, lasts))
-        moments = np.unique(np.concatenate([first, last + 1]))
-        begin, end = np.searchsorted(moments, first), np.searchsorted(moments, last + 1)
-        member = (begin <= np.arange(len(moments))[:, None]) & (
-            np.arange(len(moments))[:, None] < end)
-        rest = (member * size).sum(1)
-        keys = {"width": last - first, "area": size * (last - first + 1),
-                "total": np.where(member, rest[:, None], 0).max(0)}
-        self.order = np.lexsort([-keys[k] for k in reversed(rank.split())])
-        self.size, self.begin, self.end = size[self.order], begin[self.order], end[self.order]
-        member = member[:, self.order]
+    def __init__(self, ranks: _Ranks, order: np.ndarray, nodes: int, ends: int):
+        member = ranks.member[:, order]
+        self.order, self.ended = order, ranks.ended
+        self.size, self.begin, self.end = ranks.size[order], ranks.begin[order], ranks.end[order]
         self.overlap = (self.begin[:, None] < self.end) & (self.begin < self.end[:, None])
         np.fill_diagonal(self.overlap, False)
         self.away = np.where(member, 0, _FAR)
-        self.rest, self.floor = rest, np.zeros(len(moments), np.int64)
-        self.low = np.zeros(len(size), np.int64)
-        self.at = np.zeros(len(size), np.int64)
+        self.rest, self.floor = ranks.rest.copy(), np.zeros(len(ranks.rest), np.int64)
+        self.low = np.zeros(len(order), np.int64)
+        self.at = np.zeros(len(order), np.int64)
         # between moments k and k + 1: intervals to come that are in both
         self.across = (member[:-1] & member[1:]).sum(1)
-        self.capacity, self.nodes = capacity, nodes
+        self.capacity, self.nodes, self.ends = ranks.capacity, nodes, ends
 
     def offsets(self) -> list[int] | None:
         if (self.rest > self.capacity).any():
@@ -98,21 +143,40 @@ class _Packing:
         if self.nodes <= 0:
             raise OutOfNodes
         self.nodes -= 1
-        low = self.low[todo]
-        highest = int((low + self.size[todo]).min())
-        order = np.argsort(low, kind="stable")
-        for k in order.tolist():
-            i, offset = int(todo[k]), int(low[k])
-            if offset >= highest:
-                break       # something fits below: a gap for nothing
-            if offset < above or (offset == above and i < behind):
-                continue
-            alone, found = self._with(todo, k, i, offset, begin, end)
+        for k in self._candidates(todo, begin, end, above, behind).tolist():
+            i = int(todo[k])
+            alone, found = self._with(todo, k, i, int(self.low[i]), begin, end)
             if found:
                 return True
             if alone:
                 break       # nothing to come lies over it: elsewhere it would do no better
+        self.ends -= 1
+        if self.ends < 0:
+            raise OutOfNodes
         return False
+
+    def _candidates(self, todo: np.ndarray, begin: int, end: int, above: int,
+                    behind: int) -> np.ndarray:
+        """Which of the intervals may be placed next, those of the lowest offsets first.
+
+        None above something that fits below: a gap for nothing. And what is passed by will lie on
+        something else. So where there is no room for that, in some moment, one of those is next
+        that may lie low enough there, or one before them.
+        """
+        low, size = self.low[todo], self.size[todo]
+        order = np.argsort(low, kind="stable")
+        passed = (low < above) | ((low == above) & (todo < behind))
+        room = self.capacity - self.rest[begin:end]
+        narrow = begin + np.flatnonzero((self.rest[begin:end] > 0) & (room < above + size.min()))
+        last = len(todo) - 1
+        if len(narrow):
+            place = np.empty(len(todo), np.int64)
+            place[order] = np.arange(len(todo))
+            place[passed] = -1
+            there = self.away[narrow[:, None], todo] + low <= room[narrow - begin, None]
+            last = int(np.where(there, place, -1).max(1).min())
+        order = order[:last + 1]
+        return order[~passed[order] & (low[order] < (low + size).min())]
 
     def _with(self, todo: np.ndarray, k: int, i: int, offset: int, begin: int,
               end: int) -> tuple[bool, bool]:
@@ -152,4 +216,6 @@ class _Packing:
             self.floor[a:z] = np.where(lowest < _FAR, np.maximum(self.floor[a:z], lowest),
                                        self.floor[a:z])
         floor, rest = self.floor[begin:end], self.rest[begin:end]
-        return not ((np.maximum(floor, offset) + rest > self.capacity) & (rest > 0)).any()
+        ends = (np.maximum(floor, offset) + rest > self.capacity) & (rest > 0)
+        self.ended[begin:end] += ends
+        return not ends.any()
