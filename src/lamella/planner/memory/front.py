@@ -49,10 +49,12 @@ def front(plans: Iterable[Plan], threads: int, divider: Divider | None,
           spills: bool = False) -> Iterator[Stop]:
     """Of the stops of several plans of one program (whose values do not share bytes yet) those that
     need less than the ones before, and behind which none is faster. All of them are looked at once
-    one takes notably longer than the first. Where it `spills`, values may also rest in a file."""
+    one takes notably longer than the first. Where it `spills`, values may also rest in a file: then
+    the stops without are looked at, too, so that a budget is kept that is kept without."""
+    ways = (True, False) if spills else (False,)
     last: Stop | None = None
     for stop in _sorted(chain.from_iterable(
-            _stops(plan, threads, divider, spills) for plan in plans)):
+            _stops(plan, threads, divider, way) for plan in plans for way in ways)):
         if last is not None and stop.memory.peak < last.memory.peak:
             last.next = stop
             yield last
