@@ -157,6 +157,9 @@ class _Rows:
         if len(runs) <= 1:
             return self._flat(runs, axes)
         self.inner = runs[-1][2]
+        across = next((run for run in runs[:-1] if self._lies_along(run[2])), None)
+        if across is not None and min(lower(across[1]), lower(runs[-1][1])) >= LANES:
+            return self._squares(axes, across, runs[-1])
         inside = runs[-2:] if len(runs) > 2 and _elements(runs[-2:]) <= ROW_WORK else runs[-1:]
         within = {a for run, _, _ in inside for a in run}
         rows, task, places = self._rows([a for a in axes if a not in within], within)
@@ -170,6 +173,32 @@ class _Rows:
         grain = max(1, ROW_WORK // max(1, _elements(inside)))
         loop = Loop(task, lit(0, dtypes.index), self.b.size(("rows",), rows), body, "parallel")
         return self.b.launch("map", [loop], rows, grain)
+
+    def _lies_along(self, axis: Expr) -> bool:
+        """Whether an operand's neighbours follow each other along this axis, and along the inner
+        one lie in lines of their own."""
+        return any(r.strides.get(axis) == 1 and lower(r.strides.get(self.inner, 0)) >= LANES
+                   for r in self.nest.reads.values())
+
+    def _squares(self, axes, across, along) -> Launch:
+        """Maps of what lies turned: LANES rows by LANES columns, one square after another, so that
+        each line of an operand is read once."""
+        within = {a for run in (across, along) for a in run[0]}
+        rows, row, places = self._rows([a for a in axes if a not in within], within)
+        places |= dict.fromkeys(within, lit(0, dtypes.index))
+        i, j, column, task = map(index_var, ("i", "j", "column", "task"))
+        places |= {across[2]: i, along[2]: j}
+        high, wide = self.b.size(("high",), across[1]), self.b.size(("wide",), along[1])
+        blocks = (across[1] + (LANES - 1)) // LANES
+        count = self.b.size(("blocks",), blocks)
+        first = task % count * LANES
+        square = Loop(i, first, scalar.minimum(first + LANES, high), [
+            Loop(j, column, scalar.minimum(column + LANES, wide), self._stores(places), "vector")])
+        body = [Set(row, task // count),
+                Loop(column, lit(0, dtypes.index), wide, [square], "serial", LANES)]
+        loop = Loop(task, lit(0, dtypes.index), self.b.size(("tasks",), rows * blocks), body,
+                    "parallel")
+        return self.b.launch("map", [loop], rows * blocks)
 
     def _flat(self, runs, axes) -> Launch:
         """One long axis, in blocks."""
