@@ -77,6 +77,9 @@ class Search:
         gain = np.minimum(total[z] - total[a], self.sizes[values] * (count[z] - count[a]))
         there = np.flatnonzero(gain > 0)
         score = self.prices[self.rows[there, 3]] / gain[there]
+        if len(score) > _LOOKED_AT:     # the others need not be sorted
+            near = score <= np.partition(score, _LOOKED_AT - 1)[_LOOKED_AT - 1]
+            there, score = there[near], score[near]
         best = there[np.argsort(score, kind="stable")[:_LOOKED_AT]]
         return [(unit, o.slot_of(z)) for _, _, z, unit in self.rows[best].tolist()]
 
@@ -86,9 +89,10 @@ class Search:
         """Make the cheapest move that lessens the excess."""
         o = self.occupancy
         before = o.excess(limit)
+        total = np.concatenate([[0], np.cumsum(np.maximum(o.during - limit, 0))])
         best: tuple[float, list[Run]] | None = None
         for run in dict.fromkeys(self._candidates(limit)):
-            chain = self._with_inputs(run, limit)
+            chain = self._with_inputs(run, total)
             for runs in [chain] if chain == [run] else [chain, [run]]:
                 gain = before - o.excess_with(runs, limit)
                 price = sum(o.work.units[unit].seconds for unit, _ in runs)
@@ -100,11 +104,10 @@ class Search:
         self._touched(best[1])
         return True
 
-    def _with_inputs(self, run: Run, limit: int) -> list[Run]:
+    def _with_inputs(self, run: Run, total: np.ndarray) -> list[Run]:
         """The run, and those that make again what it reads, where keeping that would add to the
-        excess."""
+        excess, whose sums over the runs before each are `total`."""
         o = self.occupancy
-        total = np.concatenate([[0], np.cumsum(np.maximum(o.during - limit, 0))])
         found: list[Run] = []
         stack = [run]
         while stack:
@@ -133,6 +136,8 @@ class Search:
 
     def _touched(self, runs) -> None:
         """State anew what rests, after these runs were put in or taken out."""
+        if not runs:
+            return
         o = self.occupancy
         units = o.work.units
         found = sorted({v for unit, _ in runs for v in (*units[unit].reads, *units[unit].writes)})
@@ -142,8 +147,8 @@ class Search:
         rest, spans = self.rows[others], self.spans[others]
         for there, by in ((True, 1), (False, -1)):
             keys = sorted(o.key(*run) for run in runs if (run in o.repeats) == there)
-            if keys:
-                spans += by * np.searchsorted(keys, rest[:, 1:3])
+            for key in keys:
+                spans += by * (rest[:, 1:3] > key)
         rows = np.array([r for v in found for r in self._rests(v)], np.int64).reshape(-1, 4)
         self.rows = np.concatenate([rest, rows])
         self.spans = np.concatenate([spans, self._spans(rows)])
@@ -157,9 +162,9 @@ class Search:
     def _prune(self, limit: int) -> None:
         """Take out the runs without which the limit is kept too, dear ones first."""
         o = self.occupancy
-        for run in sorted(o.repeats, key=lambda r: (-o.work.units[r[0]].seconds, r)):
+        before = set(o.repeats)
+        for run in sorted(before, key=lambda r: (-o.work.units[r[0]].seconds, r)):
             o.remove(*run)
             if o.peak > limit:
                 o.add(*run)
-            else:
-                self._touched([run])
+        self._touched(before - o.repeats)
