@@ -9,8 +9,8 @@ import numpy as np
 
 from ..api.arrays.array import Array, asarray, wrap
 from ..api.arrays.scope import Scope
-from ..api.programs.closing import force_outside, mark
-from ..api.programs.compile import Spec, captured
+from ..api.programs.closing import captured, mark
+from ..api.programs.compile import Spec
 from ..base import tree
 from ..ir.node import Node, placeholder
 from ..ir.program import Program
@@ -36,8 +36,7 @@ def inference(model, inputs: Mapping[str, TensorType | Spec],
     with Scope("compile", name):
         out = tree.unflatten(structure, stand_ins)(*map(wrap, given))
         outputs = [asarray(a).node for a in tree.leaves(out)]
-    force_outside([*nodes, *given], outputs, since)
-    own, outputs, around = captured([*nodes, *given], outputs)
+    own, outputs, around = captured([*nodes, *given], outputs, since)
     for node, of in zip(own[len(own) - len(around):], around, strict=True):
         nodes.append(node)
         weights[node.params["name"]] = of.data.numpy()

@@ -40,7 +40,8 @@ def to_text(program: Program) -> str:
         if id(node.type) not in shapes:
             shapes.add(id(node.type))
             _collect(tuple((t.shape, t.strides) for t in tensors(node.type)), known)
-        _collect(tuple(node.params.values()), known)
+        if node.params:
+            _collect(tuple(node.params.values()), known)
     head, *body = _lines(program, "", nodes)
     declared = [f"symbol {s.name} {s.low}..{s.high}" for s in known.values()]
     return "\n".join([head, *declared, *body]) + "\n"

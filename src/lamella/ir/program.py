@@ -75,6 +75,8 @@ _ATOMS = frozenset({int, float, str, bool, type(None)})    # which have no symbo
 def symbols_in(value: object) -> list[Symbol]:
     """The symbols of a parameter's value, in order; those of a program inside too."""
     if isinstance(value, tuple):
+        if _ATOMS.issuperset(map(type, value)):
+            return []
         return [s for v in value if type(v) not in _ATOMS for s in symbols_in(v)]
     if isinstance(value, Program):
         return [s for n in value.nodes() for t in tensors(n.type)

@@ -8,7 +8,7 @@ from typing import Any
 from ...base import tree
 from ...base.errors import DTypeError, LamellaError
 from ...ir.node import CONSTANT, INPUT, Node, next_born, placeholder, topological
-from ...ir.program import Program, copied, replaced
+from ...ir.program import Program, copied, rebuild, replaced
 from ...ir.types import TensorType
 from ..arrays.array import Array, asarray
 from ..arrays.scope import Scope
@@ -61,15 +61,36 @@ def mark() -> int:
     return next_born()
 
 
-def force_outside(own: list[Node], outputs: list[Node], since: int) -> None:
-    """Evaluate the lazy arrays from before a moment that the outputs read: what was stated before
-    a function was traced is not computed again at each of its calls."""
-    inner = {id(n) for n in own}
-    stop = frozenset(n for n in topological(outputs) if n.data is not None or (
-        n.born < since and n.inputs and id(n) not in inner))
-    if any(n.data is None for n in stop):
-        outside = [n for n in topological(outputs, stop) if n in stop and n.data is None]
-        force([n for n in outside if not unknown([n])])
+def captured(nodes: list[Node], outputs: list[Node], since: int
+             ) -> tuple[list[Node], list[Node], list[Node]]:
+    """The arrays of the outside that a function of `nodes`, traced since a moment, reads as further
+    inputs: (inputs, outputs, what they were). Lazy ones are evaluated first: what was stated before
+    the function was traced is not computed again at each of its calls."""
+    own = {id(n) for n in nodes}
+    order = topological(outputs)
+    lazy = frozenset(n for n in order if n.data is None and n.born < since and n.inputs
+                     and id(n) not in own)
+    if lazy:
+        stop = lazy | {n for n in order if n.data is not None}
+        force([n for n in topological(outputs, stop) if n in lazy and not unknown([n])])
+        order = topological(outputs)
+    done: dict[int, Node] = {}
+    inputs: list[Node] = list(nodes)
+    found: list[Node] = []
+    stop = frozenset(n for n in order if n.data is not None)
+    for n in topological(outputs, stop) if stop else order:
+        if n.data is not None and id(n) not in own:
+            done[id(n)] = placeholder(n.type, f"captured {len(found)}")
+            inputs.append(done[id(n)])
+            found.append(n)
+        elif n.op is INPUT and id(n) not in own:
+            raise error(LamellaError, "an array of another traced function is used here; pass it "
+                                      "as an argument")
+        elif n.inputs or id(n) in own:
+            done[id(n)] = rebuild(n, tuple([done[id(i)] for i in n.inputs]))
+        else:
+            done[id(n)] = copied(n)
+    return inputs, [done[id(o)] for o in outputs], found
 
 
 def closed(functions: Sequence[tuple[str, list[Node], list[Node]]], since: int,

@@ -37,8 +37,8 @@ from ...engine.pause import collection_paused
 from ...engine.plans import executable
 from ...engine.profile import profile
 from ...engine.value import Donated, Value
-from ...ir.node import INPUT, Node, literal, placeholder, topological
-from ...ir.program import Program, copied, rebuild, replaced
+from ...ir.node import Node, literal, placeholder
+from ...ir.program import Program, replaced
 from ...ir.types import TensorType, tensor
 from ...planner.build import build_plan
 from ...planner.build import memory_curve as memory_curve_of
@@ -52,7 +52,7 @@ from ..arrays.scope import Scope, state
 from ..arrays.shapes import as_shape
 from ..arrays.values import error, force, locate, located, settle
 from . import effects
-from .closing import force_outside, mark
+from .closing import captured, mark
 
 _NUMBERS = {bool: tensor(bool_, ()), int: tensor(int32, ()), float: tensor(float32, ())}
 _UNITS = {"B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
@@ -438,8 +438,7 @@ def trace_types(f: Callable, args: tuple, types: list[TensorType], name: str) ->
     if effects.moved(scope):    # one more result, which the caller does not see
         stand = {id(effects.start_of(scope)): literal(0, int32)}
         outputs = replaced([*outputs, scope.order], stand)
-    force_outside(nodes, outputs, since)
-    inputs, outputs, found = captured(nodes, outputs)
+    inputs, outputs, found = captured(nodes, outputs, since)
     return Traced(Program(inputs, outputs, name), out_structure, found)
 
 
@@ -449,29 +448,6 @@ def _output(name: str, leaf: Any) -> Node:
     except LamellaError as e:
         raise error(DTypeError, f"{name} returned {type(leaf).__name__}, "
                                 f"which is no array: {e}") from None
-
-
-def captured(nodes: list[Node], outputs: list[Node]):
-    """Arrays of the outside as further inputs: (inputs, outputs, what they were)."""
-    own = {id(n) for n in nodes}
-    done: dict[int, Node] = {}
-    inputs: list[Node] = list(nodes)
-    found: list[Node] = []
-    order = topological(outputs)
-    stop = frozenset(n for n in order if n.data is not None)
-    for n in topological(outputs, stop) if stop else order:
-        if n.data is not None and id(n) not in own:
-            done[id(n)] = placeholder(n.type, f"captured {len(found)}")
-            inputs.append(done[id(n)])
-            found.append(n)
-        elif n.op is INPUT and id(n) not in own:
-            raise error(LamellaError, "an array of another traced function is used here; pass it "
-                                      "as an argument")
-        elif n.inputs or id(n) in own:
-            done[id(n)] = rebuild(n, tuple(done[id(i)] for i in n.inputs))
-        else:
-            done[id(n)] = copied(n)
-    return inputs, [done[id(o)] for o in outputs], found
 
 
 def _type_of(leaf: Any, name: str) -> TensorType:
