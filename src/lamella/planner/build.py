@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ..base.extents import Size, symbols
+from ..ir.node import Node
 from ..ir.program import Program, programs
 from ..ir.types import tensors
 from ..lang.loops import Kernel
@@ -60,7 +61,7 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
         plan = keep([partial(_planned, program, scheduler, donated, fixed, fused, MUCH),
                      lambda: whole], budget, _divider(scheduler))
     if target.level == "loops":
-        run_in_parallel(plan, threads, None if budget is None else partial(fits, plan, budget))
+        in_parallel(plan, threads, budget)
     share_bytes(plan)
     plan.steps = _without_vain_copies(plan.steps)
     if _has_parts(program):
@@ -84,13 +85,21 @@ def memory_curve(program: Program, target, donated: frozenset[int] = frozenset()
     first = whole.steps
     settle(whole)
     free = point(whole, threads)
-    apart = run_in_parallel(whole, threads)
+    apart = in_parallel(whole, threads, None)
     free.peak = peak(whole, threads)
     apart()
     whole.steps = first
     much = _planned(program, scheduler, donated, fixed, True, MUCH)
     return [free, *(p for p in points([much, whole], threads, _divider(scheduler), spills)
                     if p.peak < free.peak)]
+
+
+def in_parallel(plan: Plan, threads: int, budget: Budget | None) -> Callable[[], None]:
+    """Let launches run in parallel (what is returned takes that back), within the budget; where the
+    program asks for memory by `checkpoint`, within what the plan needs without."""
+    if budget is None and _has(plan.program, lambda n: n.op.name == "barrier"):
+        budget = Budget(peak(plan, threads), threads)
+    return run_in_parallel(plan, threads, None if budget is None else partial(fits, plan, budget))
 
 
 def _divider(scheduler: Scheduler) -> Divider | None:
@@ -166,9 +175,14 @@ def _steady(program: Program, inputs: frozenset[int]) -> set[int]:
 
 
 def _has_parts(program: Program) -> bool:
-    """Whether any value, in programs inside too, is of a dtype that machines see as parts."""
-    return any(t.dtype.part is not t.dtype for n in program.nodes() for t in tensors(n.type)) or \
-        any(_has_parts(p) for n in program.nodes() for p in programs(n.params))
+    """Whether any value is of a dtype that machines see as parts."""
+    return _has(program, lambda n: any(t.dtype.part is not t.dtype for t in tensors(n.type)))
+
+
+def _has(program: Program, wanted: Callable[[Node], bool]) -> bool:
+    """Whether any node is so, in programs inside too."""
+    return any(wanted(n) or any(_has(p, wanted) for p in programs(n.params))
+               for n in program.nodes())
 
 
 def _without_vain_copies(steps: list[Step]) -> list[Step]:
