@@ -93,3 +93,13 @@ def test_copies_and_pickles():
     x = L.ones((2, 3))
     again = pickle.loads(pickle.dumps(average.first))
     assert again(x).numpy().tobytes() == average.first(x).numpy().tobytes()
+
+
+def test_a_module_that_was_rebuilt_keeps_its_constants_and_shows_none_of_what_it_remembers():
+    layer = nn.Linear(3, 2, key=L.random.key(0))
+    leaves, structure = tree.flatten({"a": layer})
+    again = tree.unflatten(structure, leaves)["a"]
+    assert tree.flatten({"a": again})[1] == structure
+    other = again.replace(bias=None)
+    assert tree.flatten(other)[1] != tree.flatten(layer)[1]
+    assert "_kept" not in repr(again) + repr(other) and other.bias is None

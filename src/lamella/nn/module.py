@@ -11,7 +11,9 @@ from ..api.arrays.values import error
 from ..base import tree
 from ..base.errors import LamellaError
 
-_OWN = ("_children", "_flat")  # attributes that are neither children nor constants
+# Attributes that are neither children nor constants: the children's names, (these, the constants),
+# (leaves, structure). The last two are remembered where they were looked for.
+_OWN = ("_children", "_kept", "_flat")
 
 
 class ModuleError(LamellaError, AttributeError):
@@ -87,7 +89,7 @@ class Module(metaclass=_Construction):
 
     def replace(self, **changes) -> Any:
         """A module like this one with other values for some of its attributes."""
-        attributes = {n: v for n, v in vars(self).items() if n != "_flat"}
+        attributes = {n: v for n, v in vars(self).items() if n not in _OWN[1:]}
         for name in changes:
             if name not in attributes or name == "_children":
                 known = ", ".join(n for n in attributes if n != "_children")
@@ -118,9 +120,11 @@ class Module(metaclass=_Construction):
     def _flatten(self):
         attributes = vars(self)
         names = self._children
-        constants = tuple((n, v) for n, v in attributes.items()
-                          if n not in names and n not in _OWN)
-        return [attributes[n] for n in names], (names, constants), names
+        kept = attributes.get("_kept")
+        if kept is None:
+            kept = attributes["_kept"] = names, tuple([
+                (n, v) for n, v in attributes.items() if n not in names and n not in _OWN])
+        return [attributes[n] for n in names], kept, names
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(_lines(self))})"
@@ -129,10 +133,10 @@ class Module(metaclass=_Construction):
 def _rebuilt(cls: type, metadata: tuple, children) -> Any:
     names, constants = metadata
     module: Any = object.__new__(cls)
-    attributes = vars(module)
+    attributes = module.__dict__
     attributes.update(constants)
-    attributes.update(zip(names, children, strict=True))
-    attributes["_children"] = names
+    attributes.update(zip(names, children))     # as many: `names` is the children's own
+    attributes["_children"], attributes["_kept"] = names, metadata
     return module
 
 
@@ -156,7 +160,7 @@ def _state_of(value: Any) -> Any:
 
 def _lines(module: Module):
     for name, value in vars(module).items():
-        if name == "_children":
+        if name in _OWN:
             continue
         if isinstance(value, Array):
             yield f"{name}: {value.node.type}"
