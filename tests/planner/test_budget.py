@@ -19,7 +19,7 @@ from planner.test_memory import (
     running,
     touched,
 )
-from planner.training_steps import conv_net, deep_mlp, small_gpt
+from planner.training_steps import conv_net, copied, deep_mlp, small_gpt
 
 import lamella
 from lamella.api import namespace as F
@@ -86,10 +86,6 @@ def budgets(make) -> list[int]:
     """Between the full peak and the floor."""
     full, floor = peaks(make)[0], floor_of(make)
     return [(full + floor) // 2, floor]
-
-
-def copied(args):
-    return lamella.base.tree.map(lambda a: lamella.asarray(np.array(a)), args)
 
 
 @pytest.mark.parametrize("make", MODELS)

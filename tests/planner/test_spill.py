@@ -8,7 +8,6 @@ from functools import cache
 import numpy as np
 import pytest
 from ops.cases import same_bits
-from planner.test_budget import copied
 from planner.test_memory import (
     GUARD,
     Arena,
@@ -19,7 +18,7 @@ from planner.test_memory import (
     running,
     touched,
 )
-from planner.training_steps import conv_net, deep_mlp
+from planner.training_steps import conv_net, copied, deep_mlp
 
 import lamella
 from lamella.base import events

@@ -39,3 +39,8 @@ def conv_net():
                           nn.Conv2d(8, 8, 3, key=key(3)), nn.Function(F.relu), nn.MaxPool(2),
                           nn.Flatten(), nn.Linear(8 * 4 * 4, 5, key=key(4)))
     return training(model, numbers(8, 12, 12, 3), labels(8, 5))
+
+
+def copied(args):
+    """The arguments once more, so that they may be donated."""
+    return lamella.tree.map(lambda a: lamella.asarray(np.array(a)), args)
