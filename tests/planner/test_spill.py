@@ -2,6 +2,7 @@
 says what goes there."""
 
 import os
+import random
 import threading
 from functools import cache
 
@@ -26,6 +27,7 @@ from lamella.base.errors import BudgetError, ExecutionError, UnsupportedError
 from lamella.engine import plans
 from lamella.planner import build
 from lamella.planner.memory import units
+from lamella.planner.memory.anneal import Annealing
 from lamella.planner.memory.budget import Budget
 from lamella.planner.memory.liveness import Draft, temporaries
 from lamella.planner.memory.occupancy import Occupancy, Unit, Work
@@ -272,3 +274,27 @@ def test_a_fetch_comes_first_in_its_slot():
     runs = Runs(work, (), o.sequence)
     assert len(runs.further) == 2 and runs.seconds == o.seconds == 6.0
     assert runs.during.tolist() == o.during.tolist()
+
+
+def several(seed: int) -> Work:
+    """Units that make up to three values, each read later by some others; each may be fetched."""
+    r = random.Random(seed)
+    units: list[Unit] = []
+    values: list[int] = []      # the unit that makes each
+    for k in range(24):
+        reads = r.sample(range(len(values)), min(len(values), r.randrange(4)))
+        made = range(len(values), len(values) + r.randrange(1, 4))
+        values += [k] * len(made)
+        units.append(Unit(reads, made, r.random(), since=k + 1))
+    fetches = [Unit((), (v,), r.random(), since=k + 1, fetches="file")
+               for v, k in enumerate(values)]
+    return Work(units, [r.randrange(1, 20) for _ in values], (), 0, fetches)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_each_run_uses_what_was_made_last_before_it(seed):
+    """Of a unit that makes several values one may have been fetched since."""
+    a = Annealing(several(seed), seed=seed)
+    for _ in range(20):
+        a.below(a.peak * 2 // 3, 200, heat=1.0)
+        assert all(w is a.latest(w.value, q.at) for q in a.runs for w in q.reads)

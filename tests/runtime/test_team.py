@@ -112,9 +112,12 @@ def test_a_child_forked_beside_launches_fails_and_does_not_wait(kernels, words):
     before, out, children = walker.threads(), words(200), []
     walker.set_threads(2)
 
+    inner, more = Table([Launch(kernels["mark"], 0, 100)], [0], [(0, 0, 0)], 1), words(100)
+
     def fork(_: int) -> None:
-        _wait(lambda: out.array[0])     # so that the worker has some chunks
+        _wait(lambda: out.array.any())     # so that the worker has some chunks
         children.append(os.fork())
+        inner.run([more.address])       # the child has one thread for it
 
     table = Table([Host(fork, independent=True), Launch(kernels["mark"], 0, 200)],
                   [0], [(0, 0, 0)], 1)
@@ -128,6 +131,26 @@ def test_a_child_forked_beside_launches_fails_and_does_not_wait(kernels, words):
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
     assert (out.array == 1).all()
+
+
+def test_what_a_host_step_raises_is_raised_although_a_launch_beside_it_fails(kernels, words):
+    before, out = walker.threads(), words(200)
+    walker.set_threads(2)
+
+    def fork(_: int) -> None:
+        _wait(lambda: out.array.any())
+        if os.fork() == 0:
+            raise KeyError("child")
+
+    table = Table([Host(fork, independent=True), Launch(kernels["mark"], 0, 200)],
+                  [0], [(0, 0, 0)], 1)
+    try:
+        table.run([out.address])
+    except BaseException as e:
+        os._exit(0 if isinstance(e, KeyError) else 1)
+    finally:
+        walker.set_threads(before)
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
 
 
 def _wait(found) -> None:

@@ -120,7 +120,8 @@ class Executable:
 
     def _fail(self, b: Bound, e: StepFailed) -> NoReturn:
         step = b.origins[e.step]
-        why = f"with code {e.code}"
+        why = f"with code {e.code}" if e.code else "in a child that it forked, which has not got " \
+            "the other threads' work"
         if isinstance(step, Copy):
             why = f"in {self.folder or 'the folder for temporary files'}: {os.strerror(e.code)}"
         raise ExecutionError(f"{step.names} failed {why} "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lamella.runtime.layout import FAILED, HOST, STEP_WORDS, fields, words
+from lamella.runtime.layout import FAILED, HOST, RUNNING, STEP_WORDS, fields, words
 
 PAST = 32 << 20     # bytes of a copy
 
@@ -69,6 +69,10 @@ define internal i64 @do_launch(ptr %b, ptr %s) {{
   %well = icmp eq i64 %wrong, 0
   br i1 %well, label %out, label %failed
 failed:
+  %outcome = load i64, ptr %p.outcome
+  %running = icmp eq i64 %outcome, {RUNNING}
+  br i1 %running, label %first, label %out
+first:
   store i64 {FAILED}, ptr %p.outcome
   br label %out
 out:

@@ -25,6 +25,7 @@ _BLOCKED = ~sum(1 << (n - 1) for n in (4, 7, 8, 11))
 TEXT = f"""
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
+declare ptr @pthread_self()
 
 ; claim word, body, context, chunks in all, threads allowed: one line, written by the leader.
 %job = type {{ i64, ptr, ptr, i64, i64, [11 x i64] }}
@@ -34,6 +35,7 @@ declare i32 @pthread_sigmask(i32, ptr, ptr)
 @sleepers = internal global %line zeroinitializer, align 128  ; workers asleep on the epoch
 @dozing = internal global %line zeroinitializer, align 128    ; the leader asleep on @done
 @taken = internal global %line zeroinitializer, align 128     ; 1 while someone leads
+@leader = internal global ptr null                            ; the thread that leads
 @team_size = global i64 1                                     ; threads wanted, leader included
 @born = internal global i64 1                                 ; threads there are
 @blocked = internal constant [16 x i64] [{", ".join(["i64 " + str(_BLOCKED)] + ["i64 -1"] * 15)}]
@@ -154,6 +156,8 @@ try:
   %free = icmp eq i32 %old, 0
   br i1 %free, label %lead, label %one
 lead:
+  %self = call ptr @pthread_self()
+  store ptr %self, ptr @leader
   call void @grow(i64 %cut)
   %n = load i64, ptr @born
   %got = call i64 @llvm.umin.i64(i64 %cut, i64 %n)
@@ -172,6 +176,7 @@ define void @team_give(i64 %got) {{
   %led = icmp ugt i64 %got, 1
   br i1 %led, label %free, label %out
 free:
+  store ptr null, ptr @leader
   store atomic i32 0, ptr @taken release, align 4
   br label %out
 out:
@@ -252,10 +257,14 @@ define internal void @publish(ptr %body, ptr %context, i64 %chunks, i64 %limit) 
   call void @rouse(ptr %epoch_word, ptr @sleepers, i32 %wakes32)
   ret void
 }}
-; In a forked child: no worker came along, and nobody leads.
+; In a forked child: no worker came along, and nobody leads but who forked in the middle of a job.
 define void @team_reset() {{
   store i64 1, ptr @born
-  store i32 0, ptr @taken
+  %self = call ptr @pthread_self()
+  %leader = load ptr, ptr @leader
+  %leads = icmp eq ptr %self, %leader
+  %taken = zext i1 %leads to i32
+  store i32 %taken, ptr @taken
   store i32 0, ptr @sleepers
   store i32 0, ptr @dozing
   store i32 -1, ptr @done

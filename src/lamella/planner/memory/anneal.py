@@ -120,7 +120,8 @@ class Annealing(Runs):
             at = self._some(later).at
             if at - maker.at < 2 or not self.may_again(k, at):
                 continue
-            return Taken(k, at, [(w, [q for q in w.users if q.at >= at]) for w in makes],
+            latest = [self.latest(w.value, at) for w in makes]  # some may have been fetched since
+            return Taken(k, at, [(w, [q for q in w.users if q.at >= at]) for w in latest],
                          [self.latest(v, at) for v in unit.reads])
         return None
 
