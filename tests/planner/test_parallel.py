@@ -4,6 +4,7 @@ are kept, and what has nothing to gain stays alone."""
 from __future__ import annotations
 
 import json
+import random
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from ops.cases import execute, same_bits
 import lamella
 from lamella.engine.executable import Executable
 from lamella.engine.kernels import target
-from lamella.planner import parallel
+from lamella.planner import build, parallel
 from lamella.planner.build import build_plan
+from lamella.planner.memory.budget import Budget
 from lamella.planner.memory.place import place
 from lamella.planner.plan import Host, Launch, Parallel, inner_steps
 from lamella.planner.saved import from_bytes, to_bytes
@@ -196,3 +198,14 @@ def test_a_host_function_is_called_beside_launches(tmp_path):
     [whole] = [e for e in events if e["name"] == step.names]
     [call] = [e for e in events if e["name"] == "call tests.parallel.slowly"]
     assert whole["args"]["reads"] and whole["tid"] != call["tid"]
+
+
+@pytest.mark.parametrize("seed", [300091, *range(1, 20, 2)])
+def test_a_plan_keeps_a_budget_of_what_it_needs_without_one(seed, whatever_it_costs):
+    """In parallel, in another order, it may need less than one launch after another."""
+    program = Maker(seed, "wild").program
+    chosen = random.Random(seed)
+    donated = frozenset(k for k in range(len(program.inputs)) if chosen.random() < 0.5)
+    free = build.peak(build_plan(program, target(), donated, threads=2), 2)
+    within = build_plan(program, target(), donated, budget=Budget(free, 2), threads=2)
+    assert build.peak(within, 2) <= free

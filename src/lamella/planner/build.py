@@ -56,12 +56,11 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
     first = plan.steps
     if fused:
         settle(plan)
-    if budget is not None and not fits(plan, budget):
+    if budget is not None and not _fits(plan, threads, budget):
         plan.steps, whole = first, plan
         plan = keep([partial(_planned, program, scheduler, donated, fixed, fused, MUCH),
                      lambda: whole], budget, _divider(scheduler))
-    if target.level == "loops":
-        in_parallel(plan, threads, budget)
+    in_parallel(plan, threads, budget)
     share_bytes(plan)
     plan.steps = _without_vain_copies(plan.steps)
     if _has_parts(program):
@@ -97,9 +96,22 @@ def memory_curve(program: Program, target, donated: frozenset[int] = frozenset()
 def in_parallel(plan: Plan, threads: int, budget: Budget | None) -> Callable[[], None]:
     """Let launches run in parallel (what is returned takes that back), within the budget; where the
     program asks for memory by `checkpoint`, within what the plan needs without."""
+    if plan.level == "tiles":
+        return lambda: None
     if budget is None and _has(plan.program, lambda n: n.op.name == "barrier"):
         budget = Budget(peak(plan, threads), threads)
     return run_in_parallel(plan, threads, None if budget is None else partial(fits, plan, budget))
+
+
+def _fits(plan: Plan, threads: int, budget: Budget) -> bool:
+    """Whether the plan keeps the budget as it is, or with launches in parallel: their other order
+    may need less."""
+    if fits(plan, budget):
+        return True
+    apart = in_parallel(plan, threads, budget)
+    found = fits(plan, budget)
+    apart()
+    return found
 
 
 def _divider(scheduler: Scheduler) -> Divider | None:
