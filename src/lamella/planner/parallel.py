@@ -119,7 +119,6 @@ class _Joining:
                  threads: int, gain: float):
         self.all, self.needs, self.threads = steps, needs, threads
         self.costs = [self._cost(s, env) for s in steps]
-        self.cost = dict(zip(map(id, steps), self.costs, strict=True))
         self.alone = [self._time([k]) for k in range(len(steps))]
         self.gain = max(gain, LITTLE * sum(self.alone))
         self.idle = [t - each * n / threads     # no step of several gains more than theirs
@@ -151,9 +150,9 @@ class _Joining:
                 continue
             members = self._beside(k, gone) if self.costs[k][1] else [k]
             gone |= sum(1 << m for m in members)
-            out.append(s if len(members) == 1 else Parallel(sorted(
-                (x for m in members if isinstance(x := self.all[m], Launch | Host)),
-                key=lambda x: (isinstance(x, Launch), -self.cost[id(x)][0]))))
+            members.sort(key=lambda m: (isinstance(self.all[m], Launch), -self.costs[m][0]))
+            out.append(s if len(members) == 1 else Parallel(
+                [x for m in members if isinstance(x := self.all[m], Launch | Host)]))
         return out
 
     def _beside(self, k: int, gone: int) -> list[int]:
