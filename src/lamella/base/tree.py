@@ -8,23 +8,12 @@ from typing import Any
 import optree
 
 NAMESPACE = "lamella"
+registered: set[type] = set()     # classes made containers here
 
 
 def flatten(tree: Any) -> tuple[list, Any]:
     """(leaves, structure); `None` is an empty container."""
     return optree.tree_flatten(tree, namespace=NAMESPACE)  # type: ignore[return-value]
-
-
-def flatten_arguments(args: tuple) -> tuple[list, tuple]:
-    """(leaves, one structure for each argument); a value with `__flatten__` gives its own."""
-    leaves: list = []
-    structures = []
-    for a in args:
-        flat = getattr(a, "__flatten__", None)
-        found, structure = flatten(a) if flat is None else flat()
-        leaves += found
-        structures.append(structure)
-    return leaves, tuple(structures)
 
 
 _structures: dict[Any, Any] = {}
@@ -62,4 +51,5 @@ def paths(tree: Any) -> list[str]:
 
 def register(cls: type, flatten_fn: Callable, unflatten_fn: Callable) -> None:
     """Make instances of `cls` containers; flatten_fn(x) -> (children, metadata, entries)."""
+    registered.add(cls)
     optree.register_pytree_node(cls, flatten_fn, unflatten_fn, namespace=NAMESPACE)

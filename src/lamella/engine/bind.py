@@ -23,8 +23,8 @@ class Bound:
     """A plan ready to run for one value of each symbol.
 
     `table.run([arena, *arguments, *fresh results])`; `sources` says for each output which base it
-    is, `fresh` the types of results that are allocated at each call; `one_to_one`: these are the
-    outputs.
+    is, `fresh` the types of results that are allocated at each call; `one_to_one`: each of these is
+    one output.
     """
 
     __slots__ = ("arena_bytes", "constant_bytes", "fresh", "fresh_bytes", "layout", "one_to_one",
@@ -49,7 +49,8 @@ class Bound:
         self.fresh_bytes: list[int] = [t.bytes for t in self.fresh]  # type: ignore[misc]
         self.types = [t for _, t in self.outputs]
         first = 1 + len(plan.arguments)
-        self.one_to_one = [b for b, _ in self.outputs] == [*range(first, first + len(self.fresh))]
+        own = [b for b, _ in self.outputs if b >= first]
+        self.one_to_one = own == [*range(first, first + len(self.fresh))]
         total = sum(self.fresh_bytes) + self.arena_bytes
         require(total, f"{plan.program.name}: {' and '.join(str(t) for _, t in self.outputs[:4])}")
         fixed = {b: a for b, a in (constants or {}).items() if b not in bases}

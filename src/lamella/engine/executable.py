@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NoReturn
 
 from ..base import events
@@ -20,7 +20,7 @@ from ..runtime.table import StepFailed
 from .bind import Bound
 from .constants import Constants
 from .tracing import run_recorded
-from .value import Value
+from .value import Donated, Value
 
 KEEP = 512      # bindings (one for each value of the symbols) that are remembered
 
@@ -88,31 +88,35 @@ class Executable:
         finally:
             if arena:
                 release(arena)
-        if b.one_to_one:
-            return [Value(k.address, k, t) for k, t in zip(blocks, b.types, strict=True)]
         owners = [None, *[v.owner for v in values], *blocks]
         return [Value(bases[base], owners[base], type) for base, type in b.outputs]
 
-    def sign(self, array: type | None = None) -> None:
+    def sign(self, array: type | None = None, donated: Collection[int] = ()) -> None:
         """Make `call` possible with arrays of this class, or with values, if it can be: where sizes
-        do not vary, and results do not lie in arguments and are not large."""
+        do not vary, and new blocks are one result each and not large. It takes the memory of the
+        arguments of the `donated` numbers."""
         b, types = self.only, self.plan.program.input_types
-        self.signed = b is not None and b.one_to_one and possible(len(types), b.fresh_bytes)
+        self.signed = b is not None and b.one_to_one and possible(
+            len(types), len(b.types), b.fresh_bytes)
         if b and self.signed:
-            b.table.signature = Signature(Value, array, types, b.types, b.fresh_bytes)
+            sources = [base - 1 if base <= len(types) else len(types) - base
+                       for base, _ in b.outputs]
+            b.table.signature = Signature(Value, array, types, b.types, b.fresh_bytes, sources,
+                                          donated)
 
-    def call(self, arrays: list) -> list | None:
+    def call(self, arrays: list, gone: Donated | None = None) -> list | None:
         """New arrays for these, made without Python code; None, and nothing is done, where that is
-        not possible, or one of them has another type or no value."""
+        not possible, or one of them has another type or no value, or is donated and something else
+        holds it. `gone` stands for donated ones from then on."""
         b = self.only
         if not b or not self.signed or events.now:
             return None
         try:
             if not b.arena_bytes:
-                return b.table.call(arrays, 0)
+                return b.table.call(arrays, 0, gone)
             arena = lease(b.arena_bytes)
             try:
-                return b.table.call(arrays, arena.address)
+                return b.table.call(arrays, arena.address, gone)
             finally:
                 release(arena)
         except StepFailed as e:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..base.devices import Device
 from ..codegen.gpu import by_capability
@@ -25,10 +25,10 @@ class Placed:
         """The results for these arguments."""
         return [Value.from_numpy(a) for a in self.run([v.numpy() for v in values])]
 
-    def sign(self, kind: type) -> None:
+    def sign(self, kind: type, donated: Collection[int] = ()) -> None:
         """There is no shorter way for calls with arrays of that kind."""
 
-    def call(self, leaves: list) -> None:
+    def call(self, leaves: list, gone: object = None) -> None:
         """None: the call has to be looked up."""
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..base.dtypes import as_dtype
 from ..base.errors import DonatedError
+from ..base.source import render
 from ..ir.node import INPUT, Node
 from ..ir.types import TensorType, tensor
 from ..runtime.memory import Exposed, allocate
@@ -62,14 +63,16 @@ class Value(Node):
 
 
 class Donated:
-    """Stands where a value was before it was donated: every use says so."""
+    """Stands where a value was before it was donated to the function `name`, called at `source`:
+    every use says so."""
 
-    __slots__ = ("where",)
+    __slots__ = ("name", "source")
 
-    def __init__(self, where: str):
-        self.where = where
+    def __init__(self, name: str, source: tuple[str, int]):
+        self.name, self.source = name, source
 
     def refuse(self) -> None:
         """Raise the error that says where it went."""
-        raise DonatedError(f"this array was donated to {self.where} and its memory reused; use the "
-                           f"array that the call returned, or do not donate it")
+        raise DonatedError(f"this array was donated to {self.name} at {render(self.source)} and "
+                           "its memory reused; use the array that the call returned, or do not "
+                           "donate it")

@@ -31,6 +31,8 @@ class _Construction(type):
             n for n, v in attributes.items() if _holds_arrays(v)))
         for name in attributes["_children"]:
             attributes[name] = _fixed(attributes[name])
+        if any(hasattr(cls, n) for n in attributes if n != "_children"):
+            cls._hides = True
         return module
 
 
@@ -72,14 +74,31 @@ class Module(metaclass=_Construction):
     """
 
     _children: tuple[str, ...]
+    _hides = False      # an attribute may be found that is not the instance's own
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        cls._hides = cls._hides or cls.__getattr__ is not Module.__getattr__
         tree.register(cls, Module._flatten, lambda constants, children:
                       _rebuilt(cls, constants, children))
 
+    def __getattr__(self, name: str) -> Any:
+        own = vars(self)
+        if "_flat" not in own or "_children" in own:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}",
+                                 name=name, obj=self)
+        leaves, structure = own["_flat"]
+        own.update(vars(tree.unflatten(structure, leaves)))
+        if not _is_fixed(self):
+            own.pop("_flat", None)
+        return getattr(self, name)
+
+    def __dir__(self):
+        getattr(self, "_children", ())      # builds it
+        return [n for n in super().__dir__() if n not in _OWN]
+
     def __setattr__(self, name: str, value: Any) -> None:
-        if "_children" in vars(self):
+        if not vars(self).keys().isdisjoint(("_children", "_flat")):
             raise ModuleError(f"{type(self).__name__}.{name} cannot be assigned: a module does not "
                               f"change; make a new one with m.replace({name}=...)")
         super().__setattr__(name, value)
@@ -89,6 +108,7 @@ class Module(metaclass=_Construction):
 
     def replace(self, **changes) -> Any:
         """A module like this one with other values for some of its attributes."""
+        had = self._children
         attributes = {n: v for n, v in vars(self).items() if n not in _OWN[1:]}
         for name in changes:
             if name not in attributes or name == "_children":
@@ -98,7 +118,7 @@ class Module(metaclass=_Construction):
         _no_numpy(type(self), changes)
         attributes.update({n: _fixed(v) if _holds_arrays(v) else v for n, v in changes.items()})
         children = {n for n, v in changes.items() if _holds_arrays(v)}
-        attributes["_children"] = tuple(sorted(children | set(self._children)))
+        attributes["_children"] = tuple(sorted(children | set(had)))
         return _with(type(self), attributes)
 
     def __flatten__(self) -> tuple[list, Any]:
@@ -110,6 +130,13 @@ class Module(metaclass=_Construction):
             if _is_fixed(self):
                 vars(self)["_flat"] = found
         return found
+
+    @classmethod
+    def __unflatten__(cls, leaves: list, structure: Any) -> Any:
+        """The module of these leaves, which is built when somebody looks into it."""
+        if cls._hides:
+            return tree.unflatten(structure, leaves)
+        return _with(cls, {"_flat": (leaves, structure)})
 
     def init_state(self) -> Any:
         """What a call changes (running statistics), by attribute; None where there is nothing."""
@@ -159,6 +186,7 @@ def _state_of(value: Any) -> Any:
 
 
 def _lines(module: Module):
+    getattr(module, "_children", ())        # builds it
     for name, value in vars(module).items():
         if name in _OWN:
             continue

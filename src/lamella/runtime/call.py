@@ -1,37 +1,16 @@
 """A call from arrays to new arrays, in LLVM IR: no Python code runs between them.
 
 An array holds a value, or a node that holds one, and the value a block: three objects for each
-result, which cost more in Python than a small kernel runs. SLOTS says where each keeps the next.
-Where a signature names no array class, values stand in place of arrays. What is not the usual case
-(another type, no value yet, a donated argument) is answered by NotImplemented.
+result, which cost more in Python than a small kernel runs. `slots` says where each keeps the next.
+A result lies in an argument's memory or in a block of its own. Where a signature names no array
+class, values stand in place of arrays. What is not the usual case (another type, no value yet, a
+donated argument) is answered by NotImplemented.
 """
 
 from __future__ import annotations
 
-from lamella.runtime.layout import fields, words
-
-SLOTS = ("node_data", "value", "value_type", "value_address", "value_owner", "block",
-         "block_item", "block_home", "none", "other")  # fmt: skip
-SIGNATURE = ("array", "array_node", "inputs", "outputs", "input_types", "output_types", "homes",
-             "sizes", "refill")
-
-
-def _slots(names: str) -> str:
-    """Loads %<name> of the process' slots."""
-    return words("@slots", **{n: SLOTS.index(n) for n in names.split()})
-
-
-def _parts(names: str) -> str:
-    """Loads %<name> of the words of signature %s."""
-    return words("%s", **{n: SIGNATURE.index(n) for n in names.split()})
-
-
-def _element(name: str, array: str, index: str, type: str = "ptr") -> str:
-    """%<name>, an element of an array whose address is a word."""
-    return (f"  %{name}.array = inttoptr i64 %{array} to ptr\n"
-            f"  %{name}.at = getelementptr {type}, ptr %{name}.array, i64 %{index}\n"
-            f"  %{name} = load {type}, ptr %{name}.at")
-
+from lamella.runtime.layout import RUNNING, fields
+from lamella.runtime.slots import element, parts, slots
 
 TEXT = f"""
 declare i64 @PyList_Size(ptr)
@@ -42,30 +21,11 @@ declare i32 @PyList_SetSlice(ptr, i64, i64, ptr)
 declare i32 @PyList_Append(ptr, ptr)
 declare ptr @PyTuple_GetItem(ptr, i64)
 declare ptr @PyType_GenericAlloc(ptr, i64)
-@slots = global [{len(SLOTS)} x i64] zeroinitializer
-
-define internal ptr @get(ptr %object, i64 %offset) {{
-  %p = getelementptr i8, ptr %object, i64 %offset
-  %x = load ptr, ptr %p
-  ret ptr %x
-}}
-define internal void @set(ptr %object, i64 %offset, ptr %x) {{
-  %p = getelementptr i8, ptr %object, i64 %offset
-  call void @Py_IncRef(ptr %x)
-  store ptr %x, ptr %p
-  ret void
-}}
-define internal i1 @is_a(ptr %object, i64 %class) {{
-  %type = call ptr @get(ptr %object, i64 8)
-  %word = ptrtoint ptr %type to i64
-  %yes = icmp eq i64 %word, %class
-  ret i1 %yes
-}}
 ; The value of an array; null where it is none, or has no value.
 define internal ptr @value_of(ptr %s, ptr %leaf) {{
 entry:
-{_parts("array array_node")}
-{_slots("node_data value")}
+{parts("array array_node")}
+{slots("node_data value")}
   %bare = icmp eq i64 %array, 0
   br i1 %bare, label %look, label %class
 class:
@@ -92,8 +52,8 @@ other:
 ; Addresses of the arguments, whose values are held from now on; how many are as expected.
 define internal i64 @read(ptr %s, ptr %leaves, ptr %addresses, ptr %held) {{
 entry:
-{_parts("inputs input_types")}
-{_slots("value_type value_address none")}
+{parts("inputs input_types")}
+{slots("value_type value_address none")}
   %n = call i64 @PyList_Size(ptr %leaves)
   %fits = icmp eq i64 %n, %inputs
   br i1 %fits, label %look, label %none_read
@@ -110,7 +70,7 @@ one:
   br i1 %unknown, label %out, label %compare
 compare:
   %have = call ptr @get(ptr %v, i64 %value_type)
-{_element("want", "input_types", "k")}
+{element("want", "input_types", "k")}
   %same = icmp eq ptr %have, %want
   %number = call ptr @get(ptr %v, i64 %value_address)
   %given = ptrtoint ptr %number to i64
@@ -145,12 +105,12 @@ one:
 out:
   ret void
 }}
-; A block for result %k: the last idle one of its size. Null after an exception.
+; New block %k: the last idle one of its size. Null after an exception.
 define internal ptr @block_for(ptr %s, i64 %k) {{
 entry:
-{_parts("homes sizes refill")}
-{_slots("block block_item block_home")}
-{_element("home", "homes", "k")}
+{parts("homes sizes refill")}
+{slots("block block_item block_home")}
+{element("home", "homes", "k")}
   %class = inttoptr i64 %block to ptr
   %b = call ptr @PyType_GenericAlloc(ptr %class, i64 0)
   %lost = icmp eq ptr %b, null
@@ -160,7 +120,7 @@ look:
   %empty = icmp eq i64 %n, 0
   br i1 %empty, label %ask, label %pop
 ask:
-{_element("size", "sizes", "k")}
+{element("size", "sizes", "k")}
   %f = inttoptr i64 %refill to ptr
   %done = call ptr @PyObject_CallOneArg(ptr %f, ptr %size)
   %bad = icmp eq ptr %done, null
@@ -181,18 +141,27 @@ drop:
 failed:
   ret ptr null
 }}
-; The value of result %k, and the address of its bytes. Null after an exception.
-define internal ptr @value_for(ptr %s, i64 %k, ptr %address) {{
-{_parts("output_types")}
-{_slots("value value_type value_address value_owner block_item")}
-{_element("type", "output_types", "k")}
+; The value of result %k, for a block of its own also the address of its bytes. Null after an
+; exception.
+define internal ptr @value_for(ptr %s, ptr %in, i64 %k, ptr %fresh) {{
+{parts("output_types sources")}
+{slots("value value_type value_address value_owner block_item")}
+{element("type", "output_types", "k")}
+{element("source", "sources", "k", "i64")}
   %class = inttoptr i64 %value to ptr
   %v = call ptr @PyType_GenericAlloc(ptr %class, i64 0)
   %bad = icmp eq ptr %v, null
   br i1 %bad, label %failed, label %make
 make:
   call void @set(ptr %v, i64 %value_type, ptr %type)
-  %b = call ptr @block_for(ptr %s, i64 %k)
+  %own = icmp slt i64 %source, 0
+  br i1 %own, label %new, label %moved
+moved:
+  call void @move(ptr %s, ptr %in, i64 %source, ptr %v)
+  ret ptr %v
+new:
+  %n = sub i64 -1, %source
+  %b = call ptr @block_for(ptr %s, i64 %n)
   %po = getelementptr i8, ptr %v, i64 %value_owner
   store ptr %b, ptr %po
   %lost = icmp eq ptr %b, null
@@ -202,6 +171,7 @@ done:
   %number = call ptr @PyTuple_GetItem(ptr %item, i64 0)
   call void @set(ptr %v, i64 %value_address, ptr %number)
   %base = call ptr @PyLong_AsVoidPtr(ptr %number)
+  %address = getelementptr ptr, ptr %fresh, i64 %n
   store ptr %base, ptr %address
   ret ptr %v
 drop:
@@ -211,9 +181,9 @@ failed:
   ret ptr null
 }}
 ; The array for result %k. Null after an exception.
-define internal ptr @array_for(ptr %s, i64 %k, ptr %address) {{
-{_parts("array array_node")}
-  %v = call ptr @value_for(ptr %s, i64 %k, ptr %address)
+define internal ptr @array_for(ptr %s, ptr %in, i64 %k, ptr %fresh) {{
+{parts("array array_node")}
+  %v = call ptr @value_for(ptr %s, ptr %in, i64 %k, ptr %fresh)
   %bad = icmp eq ptr %v, null
   %bare = icmp eq i64 %array, 0
   %as_it_is = or i1 %bad, %bare
@@ -232,10 +202,10 @@ drop:
 value:
   ret ptr %v
 }}
-; The list of new arrays, and the addresses of their bytes. Null after an exception.
-define internal ptr @make(ptr %s, ptr %addresses) {{
+; The list of new arrays, and the addresses of new blocks. Null after an exception.
+define internal ptr @make(ptr %s, ptr %in, ptr %fresh) {{
 entry:
-{_parts("outputs")}
+{parts("outputs")}
   %list = call ptr @PyList_New(i64 %outputs)
   %bad = icmp eq ptr %list, null
   br i1 %bad, label %failed, label %look
@@ -244,8 +214,7 @@ look:
   %more = icmp ult i64 %k, %outputs
   br i1 %more, label %one, label %out
 one:
-  %pa = getelementptr ptr, ptr %addresses, i64 %k
-  %a = call ptr @array_for(ptr %s, i64 %k, ptr %pa)
+  %a = call ptr @array_for(ptr %s, ptr %in, i64 %k, ptr %fresh)
   %lost = icmp eq ptr %a, null
   br i1 %lost, label %drop, label %put
 put:
@@ -260,49 +229,62 @@ failed:
 out:
   ret ptr %list
 }}
-; PyCFunction, METH_FASTCALL; args: the list of arrays, and the arena's address.
+; PyCFunction, METH_FASTCALL; args: the list of arrays, the arena's address, and what stands for
+; memory that was given away.
 define ptr @call(ptr %self, ptr %args, i64 %count) {{
 entry:
   %b = call ptr @PyLong_AsVoidPtr(ptr %self)
 {fields("n_bases signature")}
   %s = load ptr, ptr %p.signature
-{_parts("inputs")}
-{_slots("other")}
+{parts("inputs")}
+{slots("other")}
   %n = load i64, ptr %p.n_bases
   %addresses = alloca ptr, i64 %n
-  %held = alloca ptr, i64 %n
+  %thrice = mul i64 %inputs, 3
+  %in = alloca ptr, i64 %thrice
   %leaves = load ptr, ptr %args
   %p1 = getelementptr ptr, ptr %args, i64 1
+  %p2 = getelementptr ptr, ptr %args, i64 2
   %arena.object = load ptr, ptr %p1
+  %gone = load ptr, ptr %p2
   %arena = call ptr @PyLong_AsVoidPtr(ptr %arena.object)
   store ptr %arena, ptr %addresses
   %arguments = getelementptr ptr, ptr %addresses, i64 1
-  %got = call i64 @read(ptr %s, ptr %leaves, ptr %arguments, ptr %held)
+  %got = call i64 @read(ptr %s, ptr %leaves, ptr %arguments, ptr %in)
   %all = icmp eq i64 %got, %inputs
-  br i1 %all, label %prepare, label %unusual
+  br i1 %all, label %own, label %unusual
+own:
+  %taken = call i1 @take(ptr %s, ptr %in, ptr %gone)
+  br i1 %taken, label %prepare, label %back
+back:
+  call void @end_taken(ptr %s, ptr %in, i1 true)
+  br label %unusual
 unusual:
-  call void @let_go(ptr %held, i64 %got)
+  call void @let_go(ptr %in, i64 %got)
   %o = inttoptr i64 %other to ptr
   call void @Py_IncRef(ptr %o)
   ret ptr %o
 prepare:
   %fresh = getelementptr ptr, ptr %arguments, i64 %inputs
-  %results = call ptr @make(ptr %s, ptr %fresh)
+  %results = call ptr @make(ptr %s, ptr %in, ptr %fresh)
   %bad = icmp eq ptr %results, null
   br i1 %bad, label %failed, label %go
 go:
   %outcome = call i64 @run(ptr %b, ptr %addresses)
-  call void @let_go(ptr %held, i64 %inputs)
+  %wrong = icmp ne i64 %outcome, {RUNNING}
+  call void @end_taken(ptr %s, ptr %in, i1 %wrong)
+  call void @let_go(ptr %in, i64 %inputs)
   %r = call ptr @told(i64 %outcome, ptr %results)
   call void @Py_DecRef(ptr %results)
   ret ptr %r
 failed:
-  call void @let_go(ptr %held, i64 %inputs)
+  call void @end_taken(ptr %s, ptr %in, i1 true)
+  call void @let_go(ptr %in, i64 %inputs)
   ret ptr null
 }}
 ; A method of blocks, METH_NOARGS: at its end a block's item goes back to its home.
 define ptr @block_end(ptr %b, ptr %unused) {{
-{_slots("block_item block_home none")}
+{slots("block_item block_home none")}
   %item = call ptr @get(ptr %b, i64 %block_item)
   %null = icmp eq ptr %item, null
   br i1 %null, label %out, label %give

@@ -85,11 +85,12 @@ class Table:
             self._fail(outcome, lease, len(bases))
         self._leases.append(lease)
 
-    def call(self, arrays: list, arena: int) -> list | None:
-        """New arrays for these, with the arena at that address, by the table's signature. None,
-        and nothing is done, where they are of other types or not known."""
+    def call(self, arrays: list, arena: int, gone: object = None) -> list | None:
+        """New arrays for these, with the arena at that address, by the table's signature; `gone` is
+        the owner of donated ones from then on. None, and nothing is done, where they are of other
+        types, not known, or donated and held elsewhere."""
         lease = self._lease()
-        found = lease.call(arrays, arena)
+        found = lease.call(arrays, arena, gone)
         if type(found) is int:
             self._fail(found, lease, self.n_bases)
         self._leases.append(lease)

@@ -20,11 +20,13 @@ from lamella.runtime import (
     cache,
     call,
     control,
+    donation,
     entry,
     gil,
     launch,
     layout,
     llvm,
+    slots,
     spill,
     team,
     waiting,
@@ -104,7 +106,8 @@ out:
 }}
 """
 
-_PARTS = (machine, waiting, team, gil, launch, spill, control, entry, call)
+_PARTS = (machine, waiting, team, gil, launch, spill, control, entry, slots,
+          donation, call)
 TEXT = "".join(part.TEXT for part in _PARTS) + _STEPS
 NAMES = (*team.NAMES, "main_thread", "walk", "call", "slots", "block_end", "copy_kernel",
          "spill_kernel", "fetch_kernel")

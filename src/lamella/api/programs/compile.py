@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ...base import knobs, source, tree
+from ...base import knobs, outline, source, tree
 from ...base.devices import Device, cpu
 from ...base.dtypes import as_dtype, bool_, float32, int32
 from ...base.errors import (
@@ -101,20 +101,21 @@ class Traced:
 class Entry:
     """One compiled specialisation."""
 
-    __slots__ = ("captured", "executable", "structure")
+    __slots__ = ("captured", "donated", "executable", "structure")
 
-    def __init__(self, executable: Any, structure: Any, captured: list[Node], donates: bool):
+    def __init__(self, executable: Any, structure: Any, captured: list[Node], donated: list[int]):
         self.executable, self.captured = executable, [wrap(n) for n in captured]
         self.structure = tree.LEAF if structure == tree.LEAF else structure
-        if not donates:
-            executable.sign(Array)
+        self.donated = donated
+        executable.sign(Array, donated)
 
     def returned(self, arrays: list[Array]) -> Any:
         """The results as the function returns them."""
         s = self.structure
         if s is tree.LEAF:
             return arrays[0]
-        return tree.unflatten(s, arrays if len(arrays) == s.num_leaves else arrays[:s.num_leaves])
+        return outline.unflatten(s, arrays if len(arrays) == s.num_leaves else
+                                 arrays[:s.num_leaves])
 
 
 class Compiled:
@@ -174,11 +175,11 @@ class Compiled:
             args = self.arguments(args, kwargs)
         if state.scopes:  # a part of what is being derived, batched or compiled around it
             return self.f(*args)
-        leaves, structures = tree.flatten_arguments(args)
+        leaves, structures = outline.flatten_arguments(args)
         last_structures, entry = self.last
         try:
             if entry and structures == last_structures:
-                results = entry.executable.call(leaves + entry.captured)
+                results = entry.executable.call(leaves + entry.captured, self._taker(entry))
                 if results is not None:
                     return entry.returned(results)
             return self._looked_up(args, leaves, structures)
@@ -192,21 +193,25 @@ class Compiled:
         entry = self._found(args, structures, types)
         self.last = structures, entry
         values = [_value_of(a) for a in leaves + entry.captured]
-        results = self._donating(structures, values, entry) if self.donate else \
-            entry.executable(values)
+        results = self._donating(values, entry) if entry.donated else entry.executable(values)
         return entry.returned([Array(v) for v in results])
 
     def __get__(self, instance: Any, owner: type | None = None):
         return self if instance is None else functools.partial(self, instance)
 
-    def _donating(self, structures: tuple, values: list[Value], entry: Entry) -> list[Value]:
+    def _taker(self, entry: Entry) -> Donated | None:
+        """What stands for the memory that a call takes; what may depend on it is evaluated."""
+        if not entry.donated:
+            return None
         settle()
-        donated = self._donated_leaves(structures)
-        values = _given_away(values, donated)
+        return Donated(self.name, source.here())
+
+    def _donating(self, values: list[Value], entry: Entry) -> list[Value]:
+        gone = self._taker(entry)
+        values = _given_away(values, entry.donated)
         results = entry.executable(values)
-        where = f"{self.name} at {source.render(source.here())}"
-        for k in donated:
-            values[k].owner = Donated(where)
+        for k in entry.donated:
+            values[k].owner = gone
             values[k].address = None  # type: ignore[assignment]
         return results
 
@@ -218,7 +223,7 @@ class Compiled:
         if found is not None:
             return found[0]
         entry = self._entry(args, structures, types)
-        if all(s is tree.LEAF or s is tree.shared(s) for s in structures):
+        if all(map(outline.is_shared, structures)):
             if len(self.known) > 4096:
                 self.known.clear()
             self.known[key] = entry, structures, types
@@ -259,10 +264,11 @@ class Compiled:
             print(f"lamella: compiling {self.name}: {self._reason(key)}", file=sys.stderr)
         with collection_paused():
             traced = trace_types(self.f, args, types, self.name)
+            donated = self._donated_leaves(structures)
             made = placed(traced.program, self.device) if self.device is not cpu else executable(
-                traced.program, frozenset(self._donated_leaves(structures)), traced.fixed(),
-                self._budget(), self.fast, self.folder)
-            return Entry(made, traced.structure, traced.captured, bool(self.donate))
+                traced.program, frozenset(donated), traced.fixed(), self._budget(), self.fast,
+                self.folder)
+            return Entry(made, traced.structure, traced.captured, donated)
 
     def _reason(self, key: tuple) -> str:
         if not self.entries:
@@ -288,7 +294,7 @@ class Compiled:
     def _prepared(self, args: tuple, kwargs: dict):
         """(arguments, leaves, structures, types) of a call."""
         args = self.arguments(args, kwargs)
-        leaves, structures = tree.flatten_arguments(args)
+        leaves, structures = outline.flatten_arguments(args)
         return args, leaves, structures, [_type_of(a, self.name) for a in leaves]
 
     def measure(self, *args, **kwargs) -> Measurement:
@@ -433,7 +439,7 @@ def trace_types(f: Callable, args: tuple, types: list[TensorType], name: str) ->
     scope, since = Scope("compile", name), mark()
     with scope:
         out = f(*tree.unflatten(structure, [wrap(n) for n in nodes]))
-        leaves, out_structure = tree.flatten(out)
+        leaves, out_structure = outline.flatten(out)
         outputs = [_output(name, a) for a in leaves]
     if effects.moved(scope):    # one more result, which the caller does not see
         stand = {id(effects.start_of(scope)): literal(0, int32)}
