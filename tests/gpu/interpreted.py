@@ -95,6 +95,27 @@ class Interpreted(NullDevice):
         super().copy(to, source, size)
         _bytes(to, size)[...] = _bytes(source, size).copy()
 
+    def pin(self, size):
+        raw = np.full(size + 512, 0xA5, np.uint8)
+        address = raw.ctypes.data + -raw.ctypes.data % 256
+        self.held[address] = raw
+        self.pinned.add(address, size)
+        return address
+
+    def unpin(self, address):
+        super().unpin(address)
+        del self.held[address]
+
+    def send(self, to, source, size):
+        ticket = super().send(to, source, size)
+        _bytes(to, size)[...] = _bytes(source, size)
+        return ticket
+
+    def fetch(self, to, source, size):
+        ticket = super().fetch(to, source, size)
+        _bytes(to, size)[...] = _bytes(source, size)
+        return ticket
+
     def upload(self, to, data):
         super().upload(to, data)
         _bytes(to, data.nbytes)[...] = data

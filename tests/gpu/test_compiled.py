@@ -47,6 +47,19 @@ def test_products_of_16_bits_are_on_tensor_cores(dtype):
     assert "mma.sync" in older.ptx and "wgmma" not in older.ptx
 
 
+@pytest.mark.parametrize("target", [SM90, SM80], ids=str)
+def test_products_in_parts_are_on_tensor_cores_too(target):
+    def f(a, b):
+        return lamella.relu(a @ b)
+    program = lamella.trace(f, lamella.spec((128, 8192), "bfloat16"),
+                            lamella.spec((8192, 128), "bfloat16"))
+    parts, joined = binaries(program, target)
+    assert ("wgmma.mma_async" if target is SM90 else "mma.sync") in parts.ptx
+    assert "mma" not in joined.ptx
+    for binary in (parts, joined):
+        assert triton.usage(binary).spilled == 0 and "atom" not in binary.ptx
+
+
 def test_products_of_float32_are_not_rounded_to_tf32():
     binary, = binaries(_matmul("float32"))
     assert "tf32" not in binary.ptx and "fma.rn.f32" in binary.ptx
@@ -95,3 +108,14 @@ def test_attention_s_gradient_is_on_tensor_cores_and_stays_in_registers(width):
 def test_maps_read_and_write_whole_vectors():
     binary, = binaries(lamella.trace(lambda x: x * 2.0, lamella.spec((1024, 1024))))
     assert "ld.global.v4" in binary.ptx and "st.global.v4" in binary.ptx
+
+
+@pytest.mark.parametrize("target", [SM90, SM80], ids=str)
+def test_a_product_that_computes_a_factor_is_on_tensor_cores(target):
+    def f(x, s, w):
+        return (x * s[:, None]).astype("bfloat16") @ w
+    program = lamella.trace(f, lamella.spec((4096, 1024)), lamella.spec((4096,)),
+                            lamella.spec((1024, 256), "bfloat16"))
+    binary, = binaries(program, target)
+    assert ("wgmma.mma_async" if target is SM90 else "mma.sync") in binary.ptx
+    assert triton.usage(binary).spilled == 0

@@ -67,6 +67,28 @@ def test_products_of_bfloat16_are_summed_in_float32():
     assert np.abs(found.astype(np.float64) - rounded).max() <= 0.5 ** 7 * np.abs(exact).max()
 
 
+@pytest.mark.parametrize("lead, m, k, n", [((), 60, 4200, 40), ((2,), 9, 3000, 17),
+                                            ((), 1, 6000, 1)])
+def test_products_in_parts(lead, m, k, n):
+    def f(a, b, c):
+        product = a @ b
+        return lamella.relu(product + c), product * 2.0
+    arrays = [_normal(*lead, m, k), _normal(*lead, k, n), _normal(n)]
+    program = lamella.trace(f, *(lamella.spec(a.shape) for a in arrays))
+    assert [s.kernel.name for s in plan_of(program).launches()] == ["contraction", "rows"]
+    agree(program, arrays)
+
+
+def test_a_product_in_parts_serves_every_length():
+    n = lamella.symbol("n", 1, 5000)
+    program = lamella.trace(lambda a, b: a @ b, lamella.spec((8, n)), lamella.spec((n, 8)))
+    assert len(plan_of(program).launches()) == 2
+    run = DeviceExecutable(plan_of(program), Interpreted())
+    for length in (1, 700, 5000):
+        a, b = _normal(8, length), _normal(length, 8)
+        assert np.allclose(run([a, b])[0], a @ b, atol=1e-3)
+
+
 ATTENTION = [c for c in CASES if c.op.name in ("attend", "attend_pullback")]
 KERNELS = {"attend": ["attention"],
            "attend_pullback": ["attention_sums", "attention_of_queries", "attention_of_keys"]}
@@ -117,3 +139,37 @@ def test_a_training_step():
               np.arange(32, dtype=np.int32) % 10]
     step = lamella.value_and_grad(loss)
     agree(lamella.trace(step, *(lamella.spec(a.shape, str(a.dtype)) for a in arrays)), arrays)
+
+
+def _fused(x, s, w):
+    return lamella.relu((x * s[:, None]).astype("bfloat16") @ w)
+
+
+def test_a_factor_of_few_operations_is_computed_where_it_is_loaded():
+    for k in (70, 128):
+        arrays = [_normal(40, k), _normal(40), _normal(k, 24, dtype=bfloat16)]
+        program = lamella.trace(_fused, *(lamella.spec(a.shape, str(a.dtype)) for a in arrays))
+        step, = plan_of(program).launches()
+        assert step.kernel.name == "contraction"
+        found, = DeviceExecutable(plan_of(program), Interpreted())(arrays)
+        want, = execute(compiled(program), arrays)
+        apart = np.abs(found.astype(np.float64) - want.astype(np.float64))
+        assert apart.max() <= 0.5 ** 7 * np.abs(want.astype(np.float64)).max()
+
+
+@pytest.mark.parametrize("f", [lambda x, y: (x + 1.0) @ (y - 1.0), lambda x, y: (1.0 / x) @ y,
+                               lambda x, y: (x + 1.0).T @ y,
+                               lambda x, y: lamella.where(x > 0, x, 1.0)[None] @ y[None]])
+def test_nothing_beyond_the_summed_positions_is_added(f):
+    x, y = _normal(33, 33), _normal(33, 33)
+    program = lamella.trace(f, lamella.spec(x.shape), lamella.spec(y.shape))
+    assert len(plan_of(program).launches()) == 1
+    agree(program, [x, y])
+
+
+@pytest.mark.parametrize("f, shape", [
+    (lambda x, y: (x * 2.0) @ y, (300, 300)), (lambda x, y: lamella.exp(x) @ y, (40, 40)),
+    (lambda x, y: (lambda z: z @ z)(x * 2.0), (40, 40)), (lambda x, y: (x * y) @ y, (40, 40))])
+def test_a_factor_that_is_dear_or_computed_often_or_of_much_is_stored(f, shape):
+    program = lamella.trace(f, lamella.spec(shape), lamella.spec(shape))
+    assert len(plan_of(program).launches()) == 2

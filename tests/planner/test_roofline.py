@@ -61,8 +61,8 @@ def test_a_gpu_s_bytes_are_those_that_it_is_asked_for():
     null = NullDevice()
     run = DeviceExecutable(found.plan, null)
     run([np.zeros(t.shape, np.float32) for t in found.plan.program.input_types])
-    asked = sum(run.bound[()].base_bytes) + run.bound[()].workspace
-    assert found.peak - 64 * 8 <= asked <= found.peak
+    allocations = null.memory.known.values()
+    assert abs(found.peak - sum(map(len, allocations))) <= 256 * len(allocations)
     assert found.memory.scratch >= run.bound[()].workspace > 0
 
 

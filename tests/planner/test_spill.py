@@ -218,11 +218,11 @@ def test_a_failure_names_the_step_and_what_the_system_said(tmp_path):
     g(*args)    # with a lease of its own
 
 
-def test_nothing_is_spilled_from_another_device(monkeypatch):
+def test_values_of_another_device_rest_in_no_folder(monkeypatch):
     from lamella.api.programs import compile as module
     monkeypatch.setattr(module, "compute_device", lambda name, device: "cuda:0")
-    with pytest.raises(UnsupportedError, match="nothing is spilled yet"):
-        lamella.compile(lambda x: x, device="cuda:0", spill=True)
+    with pytest.raises(UnsupportedError, match="write spill=True"):
+        lamella.compile(lambda x: x, device="cuda:0", spill="/tmp")
 
 
 def test_sizes_may_be_symbols():

@@ -8,6 +8,7 @@ from .arrays.array import Array, asarray, from_numpy  # noqa: F401
 from .functions.bits import *  # noqa: F403
 from .functions.creation import *  # noqa: F403
 from .functions.datatypes import *  # noqa: F403
+from .functions.devices import *  # noqa: F403
 from .functions.elementwise import *  # noqa: F403
 from .functions.manipulation import *  # noqa: F403
 from .functions.products import *  # noqa: F403

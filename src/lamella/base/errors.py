@@ -59,6 +59,10 @@ class UnsupportedError(LamellaError, NotImplementedError):
     """A machine, dtype or feature that is not supported here."""
 
 
+class DeviceError(LamellaError, ValueError):
+    """Operands that live on different devices; says which, and how to bring them together."""
+
+
 class MissingExtra(LamellaError, ImportError):
     """An optional package that this needs is not installed, or not of a supported version."""
 

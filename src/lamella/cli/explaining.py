@@ -138,4 +138,4 @@ def explain(source: str, changes: Sequence[str], say: Say, code: bool = False,
         write_page(found, html)
         say(f"written to {html}")
     else:
-        say(explain_plan(found.plan.program, found, code))
+        say(explain_plan(found, code))

@@ -18,6 +18,7 @@
     memory = "64 MiB"        # a budget for the step (none without this)
     spill = ""               # a folder: to keep the budget, values may also rest in a file there
     fast = false             # sums in whatever order is faster, with other bits
+    device = ""              # where it trains: cuda:0 (this machine without)
 
     [output]
     file = "digits.lamella"
@@ -72,7 +73,8 @@ class OptimPart(msgspec.Struct):
 
 class TrainPart(msgspec.Struct):
     """How long, in which batches, from which seed; `memory` is a budget for the step: "2GiB";
-    for it values may rest in a file in the folder `spill`; `fast` compiles it in that mode."""
+    for it values may rest in a file in the folder `spill`; `fast` compiles it in that mode;
+    `device` is where it trains."""
 
     epochs: Positive = 10
     batch_size: Positive = 64
@@ -80,6 +82,7 @@ class TrainPart(msgspec.Struct):
     memory: str = ""
     spill: str = ""
     fast: bool = False
+    device: str = ""
 
 
 class OutputPart(msgspec.Struct):

@@ -9,28 +9,34 @@ from ..base.errors import UnsupportedError
 
 
 class GpuTarget:
-    """One compute capability. `shared_bytes`: of one program at most; `processors`: that run
-    programs side by side (of the usual card of the kind; a plan is made without one);
-    `contract_tiles` serve products that tiles are not made for, as on the processor."""
+    """One compute capability. `shared_bytes`: of one program at most; of the usual card of the kind
+    (a plan is made without one), by its data sheet: `processors` that run programs side by side,
+    `flops` and `tensor_flops` (operations a second of float32, and of products of 16 bits),
+    `bandwidth` (bytes a second of its memory); `contract_tiles` serve products that tiles are not
+    made for, as on the processor."""
 
-    __slots__ = ("arch", "contract_tiles", "name", "processors", "shared_bytes")
+    __slots__ = ("arch", "bandwidth", "contract_tiles", "flops", "name", "processors",
+                 "shared_bytes", "tensor_flops")
     level = "tiles"
     room = 0
     vector_bits, near_bytes, core_bytes = 512, 32 << 10, 1 << 20  # as a processor's, for the tiles
     pairs = quads = False
     tuned: Mapping = MappingProxyType({})
+    launch = 3e-6       # seconds of a step beside its work
 
-    def __init__(self, name: str, arch: int, shared_bytes: int, processors: int):
+    def __init__(self, name: str, arch: int, shared_bytes: int, processors: int, flops: float,
+                 tensor_flops: float, bandwidth: float):
         self.name, self.arch, self.processors = name, arch, processors
-        self.shared_bytes = shared_bytes
+        self.shared_bytes, self.bandwidth = shared_bytes, bandwidth
+        self.flops, self.tensor_flops = flops, tensor_flops
         self.contract_tiles: tuple[tuple[int, int], ...] = ((4, 1), (2, 1), (1, 1), (1, 1))
 
     def __repr__(self) -> str:
         return self.name
 
 
-SM80 = GpuTarget("sm_80", 80, 163 << 10, 108)
-SM90 = GpuTarget("sm_90", 90, 227 << 10, 132)
+SM80 = GpuTarget("sm_80", 80, 163 << 10, 108, 19.5e12, 312e12, 2.0e12)
+SM90 = GpuTarget("sm_90", 90, 227 << 10, 132, 67e12, 989e12, 4.8e12)
 ALL = (SM90, SM80)  # newest first
 
 

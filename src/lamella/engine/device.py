@@ -1,26 +1,35 @@
-"""A Plan on a device: its steps as commands over one arena, replayed for each call."""
+"""A Plan on a device: its steps as commands over one arena, replayed for each call.
+
+What a call works on is given by addresses: of arguments, results, constants and the arena, which
+holds the temporaries and, behind them, the workspace of kernels whose programs need memory of their
+own. A call over the same addresses as one before is queued as the graph that was recorded of it.
+"""
 
 from __future__ import annotations
 
-import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from ..base import events
 from ..base.errors import ExecutionError
 from ..base.extents import evaluate, solve
 from ..base.source import render
 from ..codegen.emit import scratch_bytes
 from ..codegen.triton import emit
 from ..ir.types import TensorType, tensor
-from ..planner.memory.place import aligned, place
+from ..planner.memory.place import place, place_in_file
 from ..planner.plan import Branch, Buffer, Copy, Host, Launch, Loop, Plan, Step, inner_steps
-from ..runtime.device import Code, Device, NullDevice, Span
+from ..runtime.blocks import Blocks, DeviceBlock
+from ..runtime.device import ALIGN, Code, Device, NullDevice, Span
 from .host import results_of
 
 SMALL = 1 << 30     # elements up to which places fit in 32 bits
 ARENA = 0
+GRAPHS = 8          # of one program for one value of its symbols: for so many sets of addresses
+OFTEN = 64          # sets of addresses that are remembered, to see which come again
 
 
 class Place(NamedTuple):
@@ -42,37 +51,99 @@ class Command(NamedTuple):
     scratch: bool
 
 
+class UnderWay(NamedTuple):
+    """A copy to the host's memory or (it is `written`) from there: device bytes, and its ticket."""
+
+    start: int
+    end: int
+    written: bool
+    ticket: object
+
+
+class Pinned:
+    """Bytes of this machine's memory in which a device's values rest."""
+
+    def __init__(self, device: Device, size: int):
+        self.device, self.address = device, device.pin(size)
+
+    def __del__(self):
+        self.device.unpin(self.address)
+
+
+class Arena:
+    """The bytes for temporaries and workspaces that programs on one device share, one after the
+    other; `kept` from call to call, or taken anew for each."""
+
+    def __init__(self, blocks: Blocks, kept: bool = True):
+        self.blocks, self.kept = blocks, kept
+        self.block: DeviceBlock | None = None
+
+    def take(self, size: int) -> DeviceBlock:
+        """At least so many bytes, for a call that is queued while they are held."""
+        block = self.block
+        if block is None or block.size < size:
+            self.block = None   # given back before more is taken
+            del block
+            block = self.blocks.allocate(size)
+            self.block = block if self.kept else None
+        return block
+
+
 class DeviceExecutable:
-    """Runs a plan on a device over NumPy arrays. The device's memory is kept from call to call, for
-    each value of the symbols, until `close`."""
+    """Runs a plan on a device, bound once for each value of its symbols. Constants and, where the
+    arena is kept, its bytes stay there from call to call, until `close`."""
 
-    def __init__(self, plan: Plan, device: Device):
+    def __init__(self, plan: Plan, device: Device, blocks: Blocks | None = None,
+                 arena: Arena | None = None):
         self.plan, self.device = plan, device
+        self.blocks = blocks or Blocks(device)
+        self.arena = arena or Arena(self.blocks)
         self.bound: dict[tuple, _Bound] = {}
-        self.lock = threading.Lock()
 
-    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The results for these arguments."""
+    def run(self, shapes: Sequence[tuple], arguments: Sequence[DeviceBlock]
+            ) -> list[tuple[DeviceBlock, int, TensorType]]:
+        """Queue the steps over arguments of these shapes: for each result the block that it lies
+        in, its address and its type."""
         env: dict[str, int] = {}
-        for t, a in zip(self.plan.program.input_types, arrays, strict=True):
-            for e, n in zip(t.shape, a.shape, strict=True):
+        for t, shape in zip(self.plan.program.input_types, shapes, strict=True):
+            for e, n in zip(t.shape, shape, strict=True):
                 solve(e, n, env)
         key = tuple(sorted(env.items()))
-        with self.lock:
+        with self.blocks.turn:
+            self.device.enter()
             bound = self.bound.get(key)
             if bound is None:
                 bound = self.bound[key] = _Bound(self.plan, env, self.device)
-            return bound.run(arrays)
+            return bound.run(self.blocks, self.arena, arguments)
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The results for NumPy arrays, as NumPy arrays."""
+        given = []
+        for a in arrays:
+            given.append(self.blocks.allocate(a.nbytes))
+            upload(self.device, given[-1].address, a)
+        found = self.run([a.shape for a in arrays], given)
+        return [download(self.device, address, t) for _, address, t in found]
 
     def close(self) -> None:
         """Give the device's memory back; the next call allocates anew."""
-        with self.lock:
-            for bound in self.bound.values():
-                bound.close()
-            self.bound.clear()
+        self.bound.clear()
+        self.arena.block = None
+        self.blocks.trim()
 
-    def __del__(self):
-        self.close()
+
+def upload(device: Device, to: int, array: np.ndarray) -> None:
+    """Queue a copy of the array's elements to an address of the device."""
+    if array.nbytes:
+        device.upload(to, np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+
+
+def download(device: Device, address: int, t: TensorType) -> np.ndarray:
+    """Wait for the device's queue, then the elements at the address."""
+    out = np.empty(t.shape, t.dtype.numpy)  # type: ignore[arg-type]
+    if out.nbytes:
+        device.download(out.reshape(-1).view(np.uint8), address)
+    return out
 
 
 def codes_of(plan: Plan, env: Mapping[str, int]) -> list[Code]:
@@ -96,17 +167,37 @@ class _Bound:
         self.layout = place(plan, env)
         self.workspace = 0
         self.bases: dict[int, int] = {}
-        self.base_bytes = [self.layout.size]
-        for b in (*plan.arguments, *(r.root for r in plan.results), *plan.constants):
-            if id(b) not in self.bases:
-                self.bases[id(b)] = len(self.base_bytes)
-                self.base_bytes.append(evaluate(b.bytes, env))
+        self.fresh: list[int] = []      # bytes of each result that gets bytes of its own
+        self.made: list[int] = []       # bytes of each constant
+        for b in plan.arguments:
+            self._base(b)
+        for b in (r.root for r in plan.results):
+            if self._base(b):
+                self.fresh.append(evaluate(b.bytes, env))
+        for b in plan.constants:
+            if self._base(b):
+                self.made.append(evaluate(b.bytes, env))
         self.commands: dict[int, Command] = {}
         self.codes: dict[Code, object] = {}
         self._prepare([*plan.prologue, *plan.steps])
+        self.outputs = [(self._place(b), self._type(node.type)) for b, node in
+                        zip(plan.results, plan.program.outputs, strict=True)]
+        self.replayed = not any(isinstance(s, Host | Branch) or (
+            isinstance(s, Loop) and s.trips is None) for s in every_step(plan.steps))
+        self.constants: list[DeviceBlock] = []
+        self.graphs: OrderedDict[tuple, Callable[[], None]] = OrderedDict()
+        self.seen: OrderedDict[tuple, None] = OrderedDict()
         self.addresses: list[int] = []
-        self.again: Callable[[], None] | None = None
         self.trips: dict[int, int] = {}
+        self.resting = place_in_file(plan, env)     # in the host's memory
+        self.pinned: Pinned | None = None
+        self.under_way: list[UnderWay] = []
+
+    def _base(self, b: Buffer) -> bool:
+        """Number the owner of bytes, if it has no number yet."""
+        new = id(b) not in self.bases
+        self.bases.setdefault(id(b), len(self.bases) + 1)
+        return new
 
     # -- once --
 
@@ -152,52 +243,68 @@ class _Bound:
 
     # -- at each call --
 
-    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The first call queues the steps one by one; from the second on they are queued as what
-        the device recorded of them, where no step waits for the host."""
-        if not self.addresses:
-            sizes = [*self.base_bytes, aligned(self.workspace)]
-            self.addresses = [self.device.allocate(n) for n in sizes]
-        elif self.again is None and not any(
-                isinstance(s, Host | Branch) or (isinstance(s, Loop) and s.trips is None)
-                for s in every_step(self.plan.steps)):
-            self.again = self.device.record(lambda: self._steps(self.plan.steps))
-        for b, a in zip(self.plan.arguments, arrays, strict=True):
-            self._upload(self._address(self._place(b)), a)
-        if self.again is not None:
-            self.again()
-        else:
-            self._steps([*self.plan.prologue, *self.plan.steps])
-        return [self._download(self._place(b), self._type(node.type)) for b, node in
-                zip(self.plan.results, self.plan.program.outputs, strict=True)]
+    def run(self, blocks: Blocks, arena: Arena, arguments: Sequence[DeviceBlock]
+            ) -> list[tuple[DeviceBlock, int, TensorType]]:
+        """Queue the steps; from the second call over the same addresses on as what the device
+        recorded of them, where no step waits for the host."""
+        temporaries = -(-self.layout.size // ALIGN) * ALIGN
+        held = arena.take(temporaries + self.workspace)
+        fresh = [blocks.allocate(n) for n in self.fresh]
+        first = len(self.constants) < len(self.made)
+        if first:
+            self.constants = [blocks.allocate(n) for n in self.made]
+        owners = [held, *arguments, *fresh, *self.constants]
+        self.addresses = [*(o.address for o in owners), held.address + temporaries]
+        if self.resting.size and self.pinned is None:
+            self.pinned = Pinned(self.device, self.resting.size)
+        if first:
+            self._steps(self.plan.prologue)
+        self._queue()
+        return [(owners[p.base], self._address(p), t) for p, t in self.outputs]
 
-    def close(self) -> None:
-        """Give the memory back."""
-        self.again = None
-        for address in self.addresses:
-            self.device.free(address)
-        self.addresses = []
+    def _queue(self) -> None:
+        key = tuple(self.addresses)
+        graph = self.graphs.get(key)
+        if graph is None and self.replayed and key in self.seen:
+            graph = self.graphs[key] = self.device.record(self._all)
+            if len(self.graphs) > GRAPHS:
+                self.graphs.popitem(last=False)
+        if graph is None:
+            self._all()
+            self.seen[key] = None
+            if len(self.seen) > OFTEN:
+                self.seen.popitem(last=False)
+        else:
+            self.graphs.move_to_end(key)
+            graph()
+
+    def _all(self) -> None:
+        self._steps(self.plan.steps)
+        if self.under_way:      # what comes may take the same bytes
+            self.device.after(self.under_way[-1].ticket)
+            self.under_way = []
+
+    def _settle(self, address: int, size: int, writes: bool) -> None:
+        """Have what is queued from now on wait for the copies beside it that write these bytes, or,
+        where it `writes`, read them."""
+        met = [k for k, c in enumerate(self.under_way) if c.start < address + size
+               and address < c.end and (writes or c.written)]
+        if met:
+            self.device.after(self.under_way[met[-1]].ticket)
+            self.under_way = self.under_way[met[-1] + 1:]
 
     def _address(self, p: Place) -> int:
         return self.addresses[p.base] + p.offset + sum(
             self.trips[loop] * stride for loop, stride in p.moves)
-
-    def _upload(self, to: int, array: np.ndarray) -> None:
-        if array.nbytes:
-            self.device.upload(to, np.ascontiguousarray(array).reshape(-1).view(np.uint8))
-
-    def _download(self, p: Place, t: TensorType) -> np.ndarray:
-        out = np.empty(t.shape, t.dtype.numpy)  # type: ignore[arg-type]
-        if out.nbytes:
-            self.device.download(out.reshape(-1).view(np.uint8), self._address(p))
-        return out
 
     def _type(self, t: TensorType) -> TensorType:
         return tensor(t.dtype, tuple(evaluate(e, self.env) for e in t.shape))
 
     def _flag(self, buffer: Buffer, k: int = 0) -> bool:
         value = np.zeros(1, np.uint8)
-        self.device.download(value, self._address(self._place(buffer)) + k)
+        address = self._address(self._place(buffer)) + k
+        self._settle(address, 1, False)
+        self.device.download(value, address)
         return bool(value[0])
 
     def _steps(self, steps: Sequence[Step]) -> None:
@@ -205,10 +312,8 @@ class _Bound:
             if isinstance(s, Launch):
                 self._launch(s, self.commands[id(s)])
             elif isinstance(s, Copy):
-                size = evaluate(s.source_buffer.bytes, self.env)
-                if size:
-                    self.device.copy(self._address(self._place(s.target)),
-                                     self._address(self._place(s.source_buffer)), size)
+                if size := evaluate(s.source_buffer.bytes, self.env):
+                    self._copy(s, size)
             elif isinstance(s, Loop):
                 self._loop(s)
             elif isinstance(s, Branch):
@@ -218,10 +323,29 @@ class _Bound:
                 assert isinstance(s, Host)
                 self._host(s)
 
+    def _copy(self, s: Copy, size: int) -> None:
+        """Within the device; or to the host's memory or from there, beside the steps that come."""
+        if not (s.spills or s.fetches):
+            to, source = (self._address(self._place(b)) for b in (s.target, s.source_buffer))
+            self._settle(source, size, False)
+            self._settle(to, size, True)
+            self.device.copy(to, source, size)
+            return
+        there, here = (s.source_buffer, s.target) if s.spills else (s.target, s.source_buffer)
+        assert self.pinned is not None
+        address = self._address(self._place(there))
+        resting = self.pinned.address + self.resting.offsets[id(here)]
+        self._settle(address, size, s.fetches)
+        with events.span(f"queue {s.names}", bytes=size):
+            ticket = self.device.send(resting, address, size) if s.spills else \
+                self.device.fetch(address, resting, size)
+        self.under_way.append(UnderWay(address, address + size, s.fetches, ticket))
+
     def _launch(self, s: Launch, c: Command) -> None:
         spans = []
         for p, at, writes in c.operands:
             start = self._address(p)
+            self._settle(start, p.bytes, writes)
             spans.append(Span(start + at, start, p.bytes, writes))
         words = list(c.sizes)
         if c.scratch:
@@ -245,7 +369,12 @@ class _Bound:
 
     def _host(self, s: Host) -> None:
         """A host function: its operands come to the host, its results go back."""
-        operands = [self._download(self._place(b), self._type(t)) for b, t in s.operands]
+        for touched in s.buffers():
+            p = self._place(touched)
+            self._settle(self._address(p), p.bytes, True)
+        operands = [download(self.device, self._address(self._place(b)), self._type(t))
+                    for b, t in s.operands]
         for found, (b, t) in zip(results_of(s, operands), s.results, strict=True):
             if b is not None:
-                self._upload(self._address(self._place(b)), found.astype(t.dtype.numpy))
+                upload(self.device, self._address(self._place(b)),
+                       found.astype(t.dtype.numpy))

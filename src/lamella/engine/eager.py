@@ -8,12 +8,15 @@ graph of known kernels compiles nothing. Numbers are run-time inputs, so that `x
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import numpy as np
 
+from ..base import devices
+from ..base.devices import Device, cpu
 from ..ir.node import CONSTANT, INPUT, ITEM, Node, items, placeholder
 from ..ir.op import exact
-from ..ir.program import Program, rebuild
+from ..ir.program import Program, copied, rebuild
 from ..planner.build import build_plan
 from .executable import Executable
 from .kernels import target
@@ -21,7 +24,7 @@ from .pause import collection_paused
 from .value import Value
 
 KEEP = 1024
-_executables: OrderedDict[tuple, Executable] = OrderedDict()
+_executables: OrderedDict[tuple, Any] = OrderedDict()
 _numbers: dict[tuple, Value] = {}
 
 
@@ -35,14 +38,17 @@ def evaluate(wanted: list[Node]) -> None:
     if several:
         wanted = wanted + _siblings(several)
     order, leaves, key = _signature(wanted)
-    values = [_number(n) if n.op is CONSTANT else n.data for n in leaves]
+    home = _home(wanted, order, leaves) if devices.beside else cpu
+    if home is None:    # numbers are made where they are needed, on several devices
+        key = (*key, *(exact(n.params["value"]) for n in leaves if n.op is CONSTANT))
+        leaves = [n for n in leaves if n.op is not CONSTANT]
+    values = [_number(n, home) if n.op is CONSTANT else n.data for n in leaves]
     if None in values:
         raise Unknown
     run = _executables.get(key)
     if run is None:
         with collection_paused():
-            program = _program(wanted, order, leaves)
-            run = _executables[key] = Executable(build_plan(program, target(), fused=False))
+            run = _executables[key] = _executable(_program(wanted, order, leaves, home), home)
             run.sign()
         if len(_executables) > KEEP:
             _executables.popitem(last=False)
@@ -53,6 +59,23 @@ def evaluate(wanted: list[Node]) -> None:
         if node.inputs[0].data is None:
             of = {n.params["index"]: n.data for n in wanted if n.inputs == node.inputs}
             node.inputs[0].data = tuple(of[k] for k in range(len(of)))
+
+
+def _home(wanted: list[Node], order: list[Node], leaves: list[Node]) -> Device | None:
+    """The device on which all of a graph's arrays are; None where there are several, or something
+    goes from one to another."""
+    found = {n.type.device for n in wanted} | {
+        n.type.device for n in leaves if n.op is not CONSTANT}
+    if len(found) > 1 or any("transfer" in n.op.facts for n in order):
+        return None
+    return found.pop() if found else cpu
+
+
+def _executable(program: Program, home: Device | None) -> Any:
+    if home is cpu:
+        return Executable(build_plan(program, target(), fused=False))
+    from .placed import Placed  # devices are loaded where arrays are there
+    return Placed(program, home, fused=False)
 
 
 def _siblings(several: list[Node]) -> list[Node]:
@@ -105,23 +128,29 @@ def _params(params: dict) -> tuple:
                   for v in params.values()])
 
 
-def _program(wanted: list[Node], order: list[Node], leaves: list[Node]) -> Program:
-    new: dict[int, Node] = {id(n): placeholder(n.type) for n in leaves}
+def _program(wanted: list[Node], order: list[Node], leaves: list[Node],
+             home: Device | None) -> Program:
+    new: dict[int, Node] = {id(n): placeholder(n.type if home is None else n.type.on(home))
+                            for n in leaves}
     inputs = list(new.values())
-    for node in order:
-        copy = rebuild(node, tuple(new[id(i)] for i in node.inputs))
-        new[id(node)] = copy
+    for node in (*order, *wanted):
+        for i in (node, *node.inputs):
+            if i.op is CONSTANT and id(i) not in new:
+                new[id(i)] = copied(i)
+        if id(node) not in new:
+            new[id(node)] = rebuild(node, tuple(new[id(i)] for i in node.inputs))
     return Program(inputs, [new[id(n)] for n in wanted], "uncompiled")
 
 
-def _number(node: Node) -> Value:
+def _number(node: Node, home: Device | None) -> Value:
     if node.data is not None:
         return node.data
     value, dtype = node.params["value"], node.type.dtype
-    key = (exact(value), dtype)
+    key = (exact(value), dtype, home)
     found = _numbers.get(key)
     if found is None:
         if len(_numbers) > 4096:
             _numbers.clear()
-        found = _numbers[key] = Value.from_numpy(np.asarray(value, dtype.numpy))
+        found = Value.from_numpy(np.asarray(value, dtype.numpy))
+        found = _numbers[key] = found if home is None else found.on(home)
     return found

@@ -13,12 +13,14 @@ from ..base.source import render
 from ..ir.verify import check_sizes
 from ..planner.memory.place import Layout
 from ..planner.plan import Copy, Plan
+from ..planner.report import Report
 from ..runtime.arena import lease, release
 from ..runtime.memory import allocate
 from ..runtime.signature import Signature, possible
 from ..runtime.table import StepFailed
 from .bind import Bound
 from .constants import Constants
+from .profile import profile
 from .tracing import run_recorded
 from .value import Donated, Value
 
@@ -90,6 +92,10 @@ class Executable:
                 release(arena)
         owners = [None, *[v.owner for v in values], *blocks]
         return [Value(bases[base], owners[base], type) for base, type in b.outputs]
+
+    def report(self, threads: int) -> Report:
+        """What a call needs, of programs with symbols at their bounds."""
+        return Report(self.plan, profile(), threads)
 
     def sign(self, array: type | None = None, donated: Collection[int] = ()) -> None:
         """Make `call` possible with arrays of this class, or with values, if it can be: where sizes

@@ -1,39 +1,145 @@
-"""Programs on a device, called as those of the processor are."""
+"""Programs on devices, called as those of the processor are: stage after stage, transfers between.
+
+Device stages are queued and run while Python goes on; only what comes back to the processor waits.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from ..base.devices import Device
-from ..codegen.gpu import by_capability
+from ..base.devices import Device, cpu
+from ..base.errors import UnsupportedError
 from ..ir.program import Program
 from ..planner.build import build_plan
-from ..runtime import cuda
-from .device import DeviceExecutable
+from ..planner.memory.budget import Budget
+from ..planner.plan import Plan
+from ..planner.pricing.roofline import by_capability
+from ..planner.report import Report
+from ..planner.staged import StagedReport
+from ..planner.stages import Route, Stage, Transfer, route
+from . import kernels
+from .device import Arena, DeviceExecutable
+from .executable import Executable
+from .plans import executable
+from .profile import profile
+from .stations import station
 from .value import Value
+
+STEP = 16       # bytes of which the addresses of arguments are multiples
+
+
+def planned(program: Program, home: Device | None, donated: frozenset[int] = frozenset(),
+            fused: bool = True, budget: Budget | None = None) -> tuple[Route, dict[int, Plan]]:
+    """The route of a program, and the plan of each stage (by id) that is not the processor's. What
+    is donated, or was copied for it, may be overwritten by a stage that alone reads it."""
+    found = route(program, home)
+    if budget is not None and len(found.steps) > 1:
+        raise UnsupportedError(f"{program.name} runs on several devices, for which no memory "
+                               "budget is kept yet; leave memory out")
+    return found, {id(s): build_plan(s.program, station(s.device).target,
+                                     _owned(found, s, donated), fused=fused, budget=budget)
+                   for s in found.stages if s.device is not cpu}
+
+
+def _owned(route: Route, stage: Stage, donated: frozenset[int]) -> frozenset[int]:
+    """The numbers of a stage's inputs that it may overwrite."""
+    readers = Counter([*route.outputs, *(n for s in route.steps for n in s.reads)])
+    copies = {s.target for s in route.transfers}
+    return frozenset(k for k, n in enumerate(stage.reads)
+                     if readers[n] == 1 and (n in donated or n in copies))
+
+
+def report(program: Program, home: Device | None, donated: frozenset[int],
+           budget: Budget | None, threads: int, env: Mapping[str, int] | None
+           ) -> Report | StagedReport:
+    """What a call needs: the plan's report where all is on one device, else that of the stages.
+    Nothing is compiled."""
+    found, plans = planned(program, home, donated, True, budget)
+    return _told(program.name, found, plans, threads, env)
+
+
+def _told(name: str, found: Route, plans: dict[int, Plan], threads: int,
+          env: Mapping[str, int] | None = None) -> Report | StagedReport:
+    reports, link = {}, 0.0
+    for s in found.stages:
+        if s.device is cpu:
+            plan = build_plan(s.program, kernels.target(), threads=threads)
+            reports[id(s)] = Report(plan, profile(), threads, env)
+        else:
+            rates = by_capability(station(s.device).runtime.arch)
+            reports[id(s)], link = Report(plans[id(s)], rates, 1, env), rates.link
+    if len(found.steps) == 1 and reports:
+        return next(iter(reports.values()))
+    return StagedReport(name, found, reports, link, env)
 
 
 class Placed:
-    """A program on a device: arguments are copied there, results back."""
+    """A program over several devices. `home`: where it runs and its results are, whatever its
+    arguments' devices; without one each part runs where its operands are."""
 
-    def __init__(self, program: Program, device: Device):
-        found = cuda.device(device.index)
-        self.run = DeviceExecutable(build_plan(program, by_capability(found.arch)), found)
-        self.plan = self.run.plan
+    def __init__(self, program: Program, home: Device | None = None,
+                 donated: frozenset[int] = frozenset(), fused: bool = True,
+                 budget: Budget | None = None):
+        self.name = program.name
+        self.route, self.plans = planned(program, home, donated, fused, budget)
+        self.last = self.route.last_reads()
+        arenas: dict[Device, Arena] = {}
+        self.runs = {id(s): _Run(s, self.plans.get(id(s)), arenas, fused)
+                     for s in self.route.stages}
 
     def __call__(self, values: Sequence[Value]) -> list[Value]:
-        """The results for these arguments."""
-        return [Value.from_numpy(a) for a in self.run([v.numpy() for v in values])]
+        """The results for these arguments; donated ones must not be used afterwards."""
+        homes = self.route.homes
+        known: dict[int, Value] = {k: v.on(homes[k]) for k, v in enumerate(values)}
+        for number, step in enumerate(self.route.steps):
+            if isinstance(step, Transfer):
+                known[step.target] = known[step.source].on(step.device)
+            else:
+                made = self.runs[id(step)]([known[k] for k in step.reads])
+                known |= zip(step.gives, made, strict=True)
+            for k in step.reads:
+                if self.last.get(k) == number:
+                    del known[k]
+        return [known[k] for k in self.route.outputs]
 
-    def sign(self, kind: type, donated: Collection[int] = ()) -> None:
+    def report(self, threads: int) -> Report | StagedReport:
+        """What a call needs, of programs with symbols at their bounds."""
+        return _told(self.name, self.route, self.plans, threads)
+
+    def sign(self, kind: type | None = None, donated: Collection[int] = ()) -> None:
         """There is no shorter way for calls with arrays of that kind."""
 
     def call(self, leaves: list, gone: object = None) -> None:
         """None: the call has to be looked up."""
 
 
-def check(device: Device) -> None:
-    """Raise, with what is missing, where programs cannot be placed on the device."""
-    from ..runtime import triton
-    triton.load()
-    cuda.device(device.index)
+class _Run:
+    """A stage ready to run."""
+
+    def __init__(self, stage: Stage, plan: Plan | None, arenas: dict[Device, Arena],
+                 fused: bool):
+        self.device = stage.device
+        self.on_processor: Executable | None = None
+        if plan is None:
+            self.on_processor = executable(stage.program, frozenset(), {}) if fused else \
+                Executable(build_plan(stage.program, kernels.target(), fused=False))
+            return
+        at = station(stage.device)
+        arena = arenas.setdefault(stage.device, Arena(at.blocks, kept=fused))
+        self.run = DeviceExecutable(plan, at.runtime, at.blocks, arena)
+
+    def __call__(self, values: list[Value]) -> list[Value]:
+        if self.on_processor is not None:
+            return self.on_processor(values)
+        owners = [_aligned(v) for v in values]
+        found = self.run.run([v.type.shape for v in values], owners)
+        return [Value(address, block, t.on(self.device)) for block, address, t in found]
+
+
+def _aligned(value: Value) -> Any:
+    """What the value's elements are the first of: kernels read whole words from there on."""
+    if value.address == value.owner.address:  # type: ignore[attr-defined]
+        return value.owner
+    return value.copy().owner

@@ -1,9 +1,10 @@
-"""Value: the bytes of one evaluated array, and the input node that has them."""
+"""Value: the bytes of one evaluated array, here or on a device, and the node that has them."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from ..base.devices import Device, cpu
 from ..base.dtypes import as_dtype
 from ..base.errors import DonatedError
 from ..base.source import render
@@ -13,7 +14,8 @@ from ..runtime.memory import Exposed, allocate
 
 
 class Value(Node):
-    """Packed row-major elements at `address`, kept alive by `owner` (a block or a NumPy array).
+    """Packed row-major elements at `address` of the type's device, kept alive by `owner` (a block
+    of this machine or of that device, or a NumPy array).
 
     It is an input node whose data is itself, which is what an array of known elements holds.
     """
@@ -50,12 +52,43 @@ class Value(Node):
         return value
 
     def numpy(self) -> np.ndarray:
-        """A read-only view of the elements, which keeps them alive."""
+        """The elements, read-only: a view that keeps them alive, or a copy of those of a device."""
+        if self.type.device is not cpu:
+            return self.on(cpu)._view(True)
         return self._view(True)
 
-    def _view(self, readonly: bool) -> np.ndarray:
+    def on(self, device: Device) -> Value:
+        """The elements on a device: itself, or a copy there; by way of this machine between two."""
+        self.check()
+        if self.type.device is device:
+            return self
+        from . import transfers  # devices are loaded where arrays go there
+
+        here = self
+        if self.type.device is not cpu:
+            here = Value.from_numpy(transfers.fetched(self.type, self.address), copy=False)
+        if device is cpu:
+            return here
+        block = transfers.sent(here.numpy(), device)
+        return Value(block.address, block, self.type.on(device))
+
+    def copy(self) -> Value:
+        """The elements again, on the same device."""
+        if self.type.device is cpu:
+            return Value.from_numpy(self.numpy())
+        self.check()
+        from . import transfers
+
+        block = transfers.duplicate(self.type, self.address)
+        return Value(block.address, block, self.type)
+
+    def check(self) -> None:
+        """Raise where the value's memory has been given away."""
         if isinstance(self.owner, Donated):
             self.owner.refuse()
+
+    def _view(self, readonly: bool) -> np.ndarray:
+        self.check()
         dtype = self.type.dtype
         seen = np.asarray(Exposed(self.owner, self.address, self.type.shape, dtype.typestr,
                                   readonly))

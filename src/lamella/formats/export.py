@@ -28,7 +28,7 @@ def inference(model, inputs: Mapping[str, TensorType | Spec],
     weights: dict[str, np.ndarray] = {}
     for path, leaf in zip(tree.paths(model), leaves, strict=True):
         if isinstance(leaf, Array):
-            nodes.append(placeholder(leaf.node.type, path))
+            nodes.append(placeholder(leaf.node.type.anywhere, path))
             weights[path] = leaf.numpy()
         stand_ins.append(wrap(nodes[-1]) if isinstance(leaf, Array) else leaf)
     given = [placeholder(t.type if isinstance(t, Spec) else t, n) for n, t in inputs.items()]
@@ -40,7 +40,7 @@ def inference(model, inputs: Mapping[str, TensorType | Spec],
     for node, of in zip(own[len(own) - len(around):], around, strict=True):
         nodes.append(node)
         weights[node.params["name"]] = of.data.numpy()
-    return Program([*nodes, *given], outputs, name), weights
+    return Program([*nodes, *given], outputs, name).placeless(), weights
 
 
 def export(path: str | os.PathLike, model, inputs: Mapping[str, TensorType | Spec], *,

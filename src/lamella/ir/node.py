@@ -6,10 +6,12 @@ import itertools
 
 import numpy as np
 
+from ..base import devices
 from ..base import source as _source
+from ..base.devices import Device, cpu
 from ..base.dtypes import DType, complex64, float32, int32
 from ..base.dtypes import bool_ as bool_dtype
-from ..base.errors import LamellaError
+from ..base.errors import DeviceError, LamellaError
 from ..base.extents import Shape
 from .arithmetic import Arithmetic
 from .op import Op, check_extents, fits, in_range, is_dtype, is_int, is_shape, op_named
@@ -67,13 +69,48 @@ def make(op: Op, inputs: tuple[Node, ...] = (), params: dict = _NO_PARAMS) -> No
     """Build a node; infers its type, so a user's error is raised here, at the user's line."""
     where = current_source or _source.here()
     try:
-        type = op.rule(params, *[n.type for n in inputs])
+        if devices.beside:
+            params = {k: _placeless(v) for k, v in params.items()}
+            type = _placed(op, inputs, params)
+        else:
+            type = op.rule(params, *[n.type for n in inputs])
     except LamellaError as e:
         if where[0] and not getattr(e, "located", False):
             e.args = (f"{e.args[0]} ({_source.render(where)})", *e.args[1:])
             e.located = True  # type: ignore[attr-defined]
         raise
     return Node(op, inputs, params, type, where)
+
+
+def _placeless(value):
+    """A parameter whose programs say nothing of where they run."""
+    if isinstance(value, tuple) and any(hasattr(v, "placeless") for v in value):
+        return tuple([_placeless(v) for v in value])
+    return value.placeless() if hasattr(value, "placeless") else value
+
+
+def _placed(op: Op, inputs: tuple[Node, ...], params: dict):
+    """The result's type, on the device of the operands."""
+    type = op.rule(params, *[n.type.on(cpu) for n in inputs])
+    return type.on(params["device"] if "transfer" in op.facts else _home(op, inputs))
+
+
+def _home(op: Op, inputs: tuple[Node, ...]) -> Device:
+    """The one device of the operands. What is made of numbers alone is made wherever it is needed;
+    so is, as far as is known yet, what depends on an input of a function that is being traced."""
+    home = next((n.type.device for n in inputs if n.type.device is not cpu), cpu)
+    others = [n for n in inputs if n.type.device is not home]
+    for n in others:
+        if _known([n]) and _known([i for i in inputs if i.type.device is home]):
+            raise DeviceError(f"{op.name}: operands on {home} and on {n.type.device}: "
+                              f"{', '.join(str(i.type) for i in inputs)}; bring them together "
+                              f"with to_device")
+    return home
+
+
+def _known(nodes) -> bool:
+    """Whether any of the nodes depends on an array that has a value, which lies somewhere."""
+    return any(n.op is INPUT and n.data is not None for n in topological(nodes))
 
 
 class at_source:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from ..base.devices import beside, cpu
 from ..base.dtypes import DType
+from ..base.errors import DeviceError
 from ..base.extents import Size, Symbol, symbols
-from .node import INPUT, Node, topological
+from ..base.source import render
+from .node import INPUT, Node, placeholder, topological
 from .op import exact
 from .types import TensorType, tensors
 
@@ -59,6 +62,21 @@ class Program:
     def output_types(self) -> list[TensorType]:
         return [n.type for n in self.outputs]
 
+    def placeless(self) -> Program:
+        """The same, with nothing said of where it runs: all of it is where its operands are.
+        DeviceError where values cross within it."""
+        if not beside:
+            return self
+        done: dict[int, Node] = {}
+        for n in self.nodes():
+            if "transfer" in n.op.facts and any(i.op is INPUT for i in topological([n])):
+                raise DeviceError(f"{self.name}: to_device within a loop, a choice or a function "
+                                  f"with a rule of its own ({render(n.source)}); move the values "
+                                  "before it")
+            done[id(n)] = placeless(n, tuple(done[id(i)] for i in n.inputs))
+        return Program([done[id(n)] for n in self.inputs], [done[id(n)] for n in self.outputs],
+                       self.name)
+
     def __repr__(self) -> str:
         return f"<Program {self.name}: {len(self.nodes())} nodes>"
 
@@ -104,6 +122,15 @@ def replaced(outputs, stand: dict[int, Node]) -> list[Node]:
 def inlined(p: Program, nodes) -> list[Node]:
     """The outputs of a program over these nodes in place of its inputs."""
     return replaced(p.outputs, {id(i): n for i, n in zip(p.inputs, nodes, strict=True)})
+
+
+def placeless(node: Node, inputs: tuple[Node, ...]) -> Node:
+    """The node over other inputs, its type without a device; a transfer is what it transfers."""
+    if node.op is INPUT:
+        return placeholder(node.type.anywhere, node.params["name"])
+    if "transfer" in node.op.facts:
+        return inputs[0]
+    return Node(node.op, inputs, node.params, node.type.on(cpu), node.source, node.token)
 
 
 def copied(node: Node) -> Node:

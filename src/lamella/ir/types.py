@@ -33,6 +33,15 @@ class TensorType:
         """The memory space it lives in."""
         return self.device.space
 
+    def on(self, device: Device) -> TensorType:
+        """The same type on a device."""
+        return self if device is self.device else tensor(self.dtype, self.shape, device)
+
+    @property
+    def anywhere(self) -> TensorType:
+        """The type without its device: that of the processor."""
+        return self.on(cpu)
+
     def with_shape(self, shape: Shape) -> TensorType:
         return tensor(self.dtype, shape)
 
@@ -51,7 +60,8 @@ class TensorType:
     def __repr__(self) -> str:
         inner = ", ".join(map(str, self.shape))
         strides = "" if self.strides is None else f":({', '.join(map(str, self.strides))})"
-        return f"{self.dtype}[{inner}]{strides}"
+        where = "" if self.device is cpu else f" on {self.device}"
+        return f"{self.dtype}[{inner}]{strides}{where}"
 
 
 class TupleType:
@@ -61,6 +71,15 @@ class TupleType:
 
     def __init__(self, items):
         self.items: tuple[TensorType, ...] = tuple(items)
+
+    @property
+    def device(self) -> Device:
+        """Where all of them live."""
+        return self.items[0].device if self.items else cpu
+
+    def on(self, device: Device) -> TupleType:
+        """The same types on a device."""
+        return TupleType(t.on(device) for t in self.items)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TupleType) and self.items == other.items
@@ -81,16 +100,16 @@ def tensors(type: TensorType | TupleType) -> tuple[TensorType, ...]:
 _interned: dict[tuple, TensorType] = {}
 
 
-def tensor(dtype: DType | str, shape: Shape) -> TensorType:
-    """The row-major type on the CPU; interned, so that equal types are usually identical."""
+def tensor(dtype: DType | str, shape: Shape, device: Device = cpu) -> TensorType:
+    """The row-major type on a device; interned, so that equal types are usually identical."""
     if isinstance(dtype, str):
         dtype = by_name(dtype)
-    key = (dtype.name, shape)
+    key = (dtype.name, shape) if device is cpu else (dtype.name, shape, device)
     found = _interned.get(key)
     if found is None:
         if len(_interned) > 65536:
             _interned.clear()
-        found = _interned[key] = TensorType(dtype, shape)
+        found = _interned[key] = TensorType(dtype, shape, None, device)
     return found
 
 

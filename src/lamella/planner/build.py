@@ -23,6 +23,7 @@ from .groups.relax import relax
 from .groups.simplify import expand, share
 from .groups.split import split
 from .host import schedule_host
+from .memory.ahead import fetch_ahead
 from .memory.alias import share_bytes
 from .memory.budget import Budget, Point, fits, keep, peak, point, points, settle
 from .memory.liveness import temporaries
@@ -60,6 +61,8 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
         plan.steps, whole = first, plan
         plan = keep([partial(_planned, program, scheduler, donated, fixed, fused, MUCH),
                      lambda: whole], budget, _divider(scheduler))
+        if target.level == "tiles":
+            fetch_ahead(plan, budget)
     in_parallel(plan, threads, budget)
     share_bytes(plan)
     plan.steps = _without_vain_copies(plan.steps)

@@ -73,12 +73,13 @@ class Report:
 
     @property
     def spilled(self) -> list[Copy]:
-        """The steps that write a value into a file, to keep a memory budget."""
+        """The steps that write a value into a file (of a device: into the host's memory), to keep a
+        memory budget."""
         return [s for s in self.plan.transfers if s.spills]
 
     @property
     def file_bytes(self) -> int:
-        """Bytes of that file, which are no part of the peak."""
+        """Bytes of that file (of a device: of the host's memory), which are no part of the peak."""
         return place_in_file(self.plan, self.env).size
 
     @property
@@ -172,7 +173,8 @@ class Report:
                          f"{count_text(flops)}flop, to keep the budget")
         if self.spilled:
             labels = dict.fromkeys(s.target.label for s in self.spilled)
-            lines.append(f"  in a file    {bytes_text(self.file_bytes):>12}   {len(self.spilled)} "
+            where = "on the host" if self.plan.level == "tiles" else "in a file"
+            lines.append(f"  {where:<12} {bytes_text(self.file_bytes):>12}   {len(self.spilled)} "
                          f"of {_few(list(labels))}, {bytes_text(self.file_traffic)} written and "
                          "read")
         lines += self._parts_lines()
@@ -203,7 +205,7 @@ class Report:
         for k, (depth, s, trips) in enumerate(self._rows()):
             kind = s.kernel.name if isinstance(s, Launch) else type(s).__name__.lower()
             if isinstance(s, Copy) and (s.spills or s.fetches):
-                kind = "file"
+                kind = "host" if self.plan.level == "tiles" else "file"
             flops, traffic = self.price(s)
             what = "  " * depth + s.names + self._trips(s)
             lines.append(f"{k:>4}  {kind:<9} {what[:34]:<34} {count_text(flops):>9} "

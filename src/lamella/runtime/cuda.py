@@ -92,25 +92,25 @@ class Cuda:
             kind.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR))
         self.arch = 10 * major + minor
         self.context = _call("cuDevicePrimaryCtxRetain", self.number)
-        self._enter()
+        self.enter()
         self.stream = _call("cuStreamCreate", driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
+        self.copies = _call("cuStreamCreate", driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
         self.staging = _Staging(self.stream)
 
-    def _enter(self) -> None:
-        """Work of this thread goes to this device from now on."""
+    def enter(self) -> None:
         _call("cuCtxSetCurrent", self.context)
 
     def allocate(self, size: int) -> int:
-        self._enter()
+        self.enter()
         return int(_call("cuMemAlloc", max(size, 1)))
 
     def free(self, address: int) -> None:
-        self._enter()
+        self.enter()
         _call("cuStreamSynchronize", self.stream)
         _call("cuMemFree", address)
 
     def load(self, code: Code) -> Kernel:
-        self._enter()
+        self.enter()
         return Kernel(code, assemble(*code, arch=self.arch))
 
     def launch(self, kernel: Kernel, programs: int, spans: Sequence[Span],
@@ -125,12 +125,37 @@ class Cuda:
     def copy(self, to: int, source: int, size: int) -> None:
         _call("cuMemcpyDtoDAsync", to, source, size, self.stream)
 
+    def pin(self, size: int) -> int:
+        self.enter()
+        return int(_call("cuMemHostAlloc", max(size, 1), 0))
+
+    def unpin(self, address: int) -> None:
+        self.enter()
+        _call("cuStreamSynchronize", self.copies)
+        _call("cuMemFreeHost", address)
+
+    def send(self, to: int, source: int, size: int) -> Event:
+        return self._beside("cuMemcpyDtoHAsync", to, source, size)
+
+    def fetch(self, to: int, source: int, size: int) -> Event:
+        return self._beside("cuMemcpyHtoDAsync", to, source, size)
+
+    def _beside(self, copy: str, to: int, source: int, size: int) -> Event:
+        """Queue a copy beside the work, behind what is queued by now."""
+        begin = Event(self.stream)
+        _call("cuStreamWaitEvent", self.copies, begin.handle, 0)
+        _call(copy, to, source, size, self.copies)
+        return Event(self.copies)
+
+    def after(self, ticket: Event) -> None:
+        _call("cuStreamWaitEvent", self.stream, ticket.handle, 0)
+
     def upload(self, to: int, data: np.ndarray) -> None:
-        self._enter()
+        self.enter()
         self.staging.upload(to, data)
 
     def download(self, data: np.ndarray, source: int) -> None:
-        self._enter()
+        self.enter()
         self.staging.download(data, source)
 
     def wait(self) -> None:
@@ -139,16 +164,45 @@ class Cuda:
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """What `work` queues, as one graph: a call queues all of it again."""
-        self._enter()
+        self.enter()
         mode = _driver().CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         _call("cuStreamBeginCapture", self.stream, mode)
         try:
             work()
         finally:
             graph = _call("cuStreamEndCapture", self.stream)
-        ready = _call("cuGraphInstantiate", graph, 0)
-        _call("cuGraphDestroy", graph)
-        return lambda: _call("cuGraphLaunch", ready, self.stream)
+        try:
+            return Graph(_call("cuGraphInstantiate", graph, 0), self.stream)
+        finally:
+            _call("cuGraphDestroy", graph)
+
+
+class Event:
+    """The moment when all work queued on a stream by now is done."""
+
+    __slots__ = ("handle",)
+
+    def __init__(self, stream: Any):
+        self.handle = _call("cuEventCreate", _driver().CUevent_flags.CU_EVENT_DISABLE_TIMING)
+        _call("cuEventRecord", self.handle, stream)
+
+    def __del__(self):
+        _call("cuEventDestroy", self.handle)
+
+
+class Graph:
+    """Recorded work: a call queues all of it on the stream."""
+
+    __slots__ = ("ready", "stream")
+
+    def __init__(self, ready: Any, stream: Any):
+        self.ready, self.stream = ready, stream
+
+    def __call__(self) -> None:
+        _call("cuGraphLaunch", self.ready, self.stream)
+
+    def __del__(self):
+        _call("cuGraphExecDestroy", self.ready)
 
 
 class _Staging:

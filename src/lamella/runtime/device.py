@@ -38,9 +38,13 @@ class Span(NamedTuple):
 
 
 class Device(Protocol):
-    """A device's memory and its one queue of work, which runs in order."""
+    """A device's memory and its queue of work, which runs in order; and a second queue of copies to
+    the host's pinned memory and from there, which runs beside it."""
 
     arch: int
+
+    def enter(self) -> None:
+        """What this thread queues goes to this device from now on."""
 
     def allocate(self, size: int) -> int:
         """The address of `size` new bytes."""
@@ -64,9 +68,25 @@ class Device(Protocol):
     def download(self, data: np.ndarray, source: int) -> None:
         """Wait for the queue, then copy device bytes to the host."""
 
+    def pin(self, size: int) -> int:
+        """The address of so many bytes of this machine's memory that copies go to directly."""
+
+    def unpin(self, address: int) -> None:
+        """Give them back."""
+
+    def send(self, to: int, source: int, size: int) -> Any:
+        """Queue a copy of device bytes to pinned ones, behind all work that is queued, beside what
+        comes. A ticket for `after`."""
+
+    def fetch(self, to: int, source: int, size: int) -> Any:
+        """The same the other way."""
+
+    def after(self, ticket: Any) -> None:
+        """Work that is queued from now on begins after that copy (and all before it)."""
+
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """What `work` queues (launches and copies within the device), to be queued again by each
-        call."""
+        """What `work` queues (launches, and copies but those of `upload` and `download`), to be
+        queued again by each call."""
 
 
 class Allocations:
@@ -105,13 +125,19 @@ class Allocations:
 
 class NullDevice:
     """A device that computes nothing. It keeps a log of launches and checks each one: the number
-    and range of its arguments, their alignment, that operands lie within allocations, and that
-    nothing is read before it has been written."""
+    and range of its arguments, their alignment, that operands lie within allocations, that nothing
+    is read before it has been written, and that nothing touches bytes on their way to the host's
+    memory or from there."""
 
     def __init__(self, arch: int = 90):
         self.arch = arch
         self.memory = Allocations()
+        self.pinned = Allocations(1 << 40)
+        self.under_way: list[tuple[int, int, bool]] = []    # of each copy: bytes, whether written
         self.log: list[str] = []
+
+    def enter(self) -> None:
+        pass
 
     def allocate(self, size: int) -> int:
         return self.memory.allocate(size)
@@ -137,7 +163,7 @@ class NullDevice:
                 self._read(s.start, s.bytes, kernel.name)
         for s in spans:
             if s.writes:
-                self.memory.written(s.start, s.bytes, kernel.name)[:] = True
+                self._write(s.start, s.bytes, kernel.name)
         self.log.append(kernel.name)
 
     def _check(self, kernel: Code, k: int, name: str, kind: str, word: int) -> None:
@@ -148,18 +174,52 @@ class NullDevice:
             raise ExecutionError(f"{kernel.name}: {name} = {word} is no multiple of 16")
 
     def _read(self, address: int, size: int, what: str) -> None:
-        flags = self.memory.written(address, size, what)
-        if not flags.all():
-            raise ExecutionError(f"{what} reads {int((~flags).sum())} bytes at {address:#x} "
-                                 f"that nothing has written")
+        self._alone(address, size, False, what)
+        _all_written(self.memory, address, size, what)
+
+    def _write(self, address: int, size: int, what: str) -> None:
+        self._alone(address, size, True, what)
+        self.memory.written(address, size, what)[:] = True
+
+    def _alone(self, address: int, size: int, writes: bool, what: str) -> None:
+        for start, end, written in self.under_way:
+            if start < address + size and address < end and (writes or written):
+                way = "from" if written else "to"
+                raise ExecutionError(f"{what} touches bytes at {max(start, address):#x} that are "
+                                     f"on their way {way} the host")
 
     def copy(self, to: int, source: int, size: int) -> None:
         self._read(source, size, "copy")
-        self.memory.written(to, size, "copy")[:] = True
+        self._write(to, size, "copy")
         self.log.append("copy")
 
+    def pin(self, size: int) -> int:
+        return self.pinned.allocate(size)
+
+    def unpin(self, address: int) -> None:
+        self.pinned.free(address)
+
+    def send(self, to: int, source: int, size: int) -> int:
+        self._read(source, size, "send")
+        self.pinned.written(to, size, "send")[:] = True
+        return self._queued("send", source, size, False)
+
+    def fetch(self, to: int, source: int, size: int) -> int:
+        _all_written(self.pinned, source, size, "fetch")
+        self._write(to, size, "fetch")
+        return self._queued("fetch", to, size, True)
+
+    def _queued(self, what: str, address: int, size: int, written: bool) -> int:
+        self.under_way.append((address, address + size, written))
+        self.log.append(what)
+        return len(self.log)
+
+    def after(self, ticket: int) -> None:
+        sent = sum(name in ("send", "fetch") for name in self.log[ticket:])
+        self.under_way = self.under_way[len(self.under_way) - sent:]
+
     def upload(self, to: int, data: np.ndarray) -> None:
-        self.memory.written(to, data.nbytes, "upload")[:] = True
+        self._write(to, data.nbytes, "upload")
 
     def download(self, data: np.ndarray, source: int) -> None:
         self._read(source, data.nbytes, "download")
@@ -167,3 +227,11 @@ class NullDevice:
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         return work
+
+
+def _all_written(memory: Allocations, address: int, size: int, what: str) -> None:
+    """Raise where some of the bytes have not been written."""
+    flags = memory.written(address, size, what)
+    if not flags.all():
+        raise ExecutionError(f"{what} reads {int((~flags).sum())} bytes at {address:#x} that "
+                             f"nothing has written")

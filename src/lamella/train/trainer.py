@@ -38,32 +38,39 @@ class Trainer:
 
     memory: a budget in bytes (or "64 MiB") for the compiled step; spill: a folder (or True) in
     whose files values may rest to keep it. compiled=False runs it op by op,
-    with the same bits; fast=True compiles it in `fast` mode, with others. The model that was passed
-    in is donated: use `trainer.model`.
+    with the same bits; fast=True compiles it in `fast` mode, with others. device: where the model,
+    the optimizer's state and the steps are ("cuda:0"); batches are copied there. The model that was
+    passed in is donated: use `trainer.model`.
     """
 
     def __init__(self, model: Any, opt: Any, loss_fn: Callable, *, memory: int | str | None = None,
                  spill: bool | str = False, seed: int = 0, compiled: bool = True,
-                 fast: bool = False):
+                 fast: bool = False, device: Any = None):
         if fast and not compiled:
             raise error(LamellaError, "Trainer: a step that runs op by op is not fast; leave fast "
                                       "or compiled=False out")
+        self.device = device
+        model = self._there(model)
         self.model, self.opt, self.loss_fn = model, opt, loss_fn
         names = inspect.signature(loss_fn).parameters
         self._wants_key, self._wants_state = "key" in names, "state" in names
-        self.state = {"optimizer": opt.init(model),
-                      "model": model.init_state() if self._wants_state else None}
-        self.key = random.key(seed)
+        self.state = self._there({"optimizer": opt.init(model),
+                                  "model": model.init_state() if self._wants_state else None})
+        self.key = self._there(random.key(seed))
         self.steps = 0
         self.seconds: dict[int, float] = {}     # the least of a step, by the rows of its batch
         self.memory, self.spill, self.fast = memory, spill, fast
         self._run = self._compiled() if compiled else self._uncompiled
 
+    def _there(self, x: Any) -> Any:
+        """x where the steps run."""
+        return x if self.device is None else F.to_device(x, self.device)
+
     def _compiled(self) -> Any:
         from ..api.programs.compile import compile
 
         return compile(self.train_step, donate=("model", "state"), memory=self.memory,
-                       spill=self.spill, fast=self.fast)
+                       spill=self.spill, fast=self.fast, device=self.device)
 
     def plan(self, *batch) -> Any:
         """What a step on a batch of these types (arrays or specs) needs; nothing is compiled."""
@@ -99,7 +106,7 @@ class Trainer:
 
     def step(self, *batch) -> Array:
         """One step on a batch (NumPy arrays or Arrays): the loss before it, a 0-d array."""
-        arrays = tuple(F.asarray(b) for b in batch)
+        arrays = tuple(self._there(F.asarray(b)) for b in batch)
         began = time.perf_counter()
         self.model, self.state, loss = self._run(self.model, self.state, self.key, arrays)
         spent = time.perf_counter() - began
@@ -143,7 +150,7 @@ class Trainer:
                 raise FormatError(f"{path}: was saved without a loader")
             loader.restore(manifest["loader"])
         whole = self._whole()
-        leaves = [F.asarray(given[n]) for n in mine]
+        leaves = self._there([F.asarray(given[n]) for n in mine])
         self.model, self.state, self.key = tree.unflatten(tree.flatten(whole)[1], leaves)
         self.steps = manifest["steps"]
 

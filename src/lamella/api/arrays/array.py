@@ -8,6 +8,7 @@ import sys
 import numpy as np
 
 from ...base import dtypes, tree
+from ...base.devices import cpu
 from ...base.dtypes import DType, as_dtype, complex_of, promote
 from ...base.errors import CopyError, DTypeError, ShapeError, UnsupportedError
 from ...base.extents import Size
@@ -21,7 +22,7 @@ from . import indexing, values
 from .exchange import CPU, exported
 from .imports import DEFAULTS, RANKS, imported, is_number, number_node, number_rank, shares
 from .kinds import floating, powered, wide
-from .placing import device_named
+from .placing import device_named, placed
 from .scope import state
 from .shapes import some_axes, whole_shape
 from .values import error, located, register
@@ -217,15 +218,19 @@ class Array(Arithmetic):
 
     def __deepcopy__(self, memo) -> Array:
         """A value of its own (which may be donated); the same one while a function is traced."""
-        return wrap(self.node) if state.scopes else from_numpy(self.numpy(), copy=True)
+        return wrap(self.node) if state.scopes else Array(values.known(self.node).copy())
 
     def __reduce__(self):
         return asarray, (self.numpy(),)
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+        self.__dlpack_device__()
         return exported(self.numpy(), stream, max_version, dl_device, copy)
 
     def __dlpack_device__(self) -> tuple[int, int]:
+        if self.device is not cpu:
+            raise error(UnsupportedError, f"__dlpack__: arrays of {self.device} are not handed to "
+                                          "other libraries yet; use to_device('cpu')")
         return CPU
 
     def __array_namespace__(self, *, api_version=None):
@@ -236,11 +241,13 @@ class Array(Arithmetic):
         return sys.modules[__name__.partition(".")[0]]
 
     def to_device(self, device, /, *, stream=None) -> Array:
-        """The array on a device: itself on the one there is."""
-        device_named("to_device", device)
+        """The array on a device ("cpu", "cuda:0"): itself where it is there, else a copy."""
+        found = device_named("to_device", device)
         if stream is not None:
-            raise error(UnsupportedError, "to_device: the cpu has no streams; pass stream=None")
-        return self
+            raise error(UnsupportedError, "to_device: neither the cpu nor a GPU has streams that "
+                                          "are chosen by hand; pass stream=None")
+        node = placed(self.node, found)
+        return self if node is self.node else wrap(node)
 
     # ---- a small set of methods; the functions of the same names say more -----------------------
 
@@ -308,8 +315,15 @@ def asarray(x, /, *, dtype=None, device=None, copy: bool | None = None) -> Array
     complex64 for complex numbers.
     copy: True gives a handle of its own, so that writing to it leaves x as it is, and copies what
         is imported, as None does; False shares memory, or raises ValueError.
+    device: where it is to be; x's own, or this machine, by default.
     """
-    device_named("asarray", device)
+    there = device_named("asarray", device)
+    if there is not None:
+        y = asarray(x, dtype=dtype, copy=copy)
+        node = placed(y.node, there)
+        if copy is False and node is not y.node:
+            raise error(CopyError, f"asarray: {y.device} to {there} is a copy; drop copy=False")
+        return y if node is y.node else wrap(node)
     dtype = None if dtype is None else as_dtype(dtype)
     if isinstance(x, Array):
         if dtype is not None and dtype is not x.dtype:

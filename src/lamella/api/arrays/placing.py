@@ -1,45 +1,44 @@
-"""Devices as users write them: the array API's `device` arguments."""
+"""Devices as users write them: the `device` arguments of the array API and of `compile`."""
 
 from __future__ import annotations
 
+from ...base import devices
 from ...base.devices import Device, cpu
 from ...base.errors import LamellaError, UnsupportedError
-from ...ir.program import Program
+from ...ir.node import Node
+from ...ops.transfer import to_device
+from .scope import state
 from .values import error
 
 
-def device_named(name: str, device) -> Device:
-    """The device of arrays: of None (the default), a Device or its name; raises for any other."""
-    if device is None or device is cpu or (isinstance(device, str) and device == repr(cpu)):
-        return cpu
-    remedy = ""
-    if str(device).partition(":")[0] == "cuda":
-        remedy = f"; compile(f, device={str(device)!r}) takes them to the GPU and back"
-    raise error(UnsupportedError,
-                f"{name}: there is no device {device!r}; arrays live on 'cpu'{remedy}")
-
-
-def compute_device(name: str, device) -> Device:
-    """The device on which a program is to run: "cpu", "cuda" or "cuda:1"; raises where it, or what
-    it needs, is not here, naming the remedy."""
-    kind, _, number = str("cpu" if device is None else device).partition(":")
-    if kind == "cpu" and not number:
-        return cpu
-    if kind != "cuda" or (number and not number.isdigit()):
+def device_named(name: str, device) -> Device | None:
+    """The device of a name ("cpu", "cuda", "cuda:1") or a Device; None where none is given. Raises,
+    with the remedy, where it, or what it needs, is not here."""
+    if device is None or device is cpu:
+        return device
+    found = devices.named(str(device))
+    if found is None:
         raise error(UnsupportedError, f"{name}: no device is called {device!r}; use 'cpu' or "
                                       "'cuda:0'")
-    from ...engine.placed import check  # devices are loaded where one is asked for
+    if found is not cpu:
+        from ...engine.stations import check  # devices are loaded where one is asked for
 
-    found = Device("cuda", int(number or 0))
-    try:
-        check(found)
-    except LamellaError as e:
-        raise error(type(e), f"{name}: {e}") from e
+        try:
+            check(found)
+        except LamellaError as e:
+            raise error(type(e), f"{name}: {e}") from e
     return found
 
 
-def placed(program: Program, device: Device):
-    """The program ready to run on the device."""
-    from ...engine.placed import Placed
+def placed(node: Node, device: Device | None) -> Node:
+    """The node on a device; where it is if none is named. What is known is copied at once."""
+    if device is None or (node.type.device is device and device is not cpu):
+        return node
+    if node.data is not None and not state.scopes:
+        return node.data.on(device)
+    return node if node.type.device is device else to_device(node, device)
 
-    return Placed(program, device)
+
+def compute_device(name: str, device) -> Device:
+    """The device on which a program is to run; the processor where none is named."""
+    return device_named(name, device) or cpu

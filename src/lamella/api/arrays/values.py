@@ -194,11 +194,16 @@ def _not_known() -> TraceError:
                              "while_loop or scan, or return it and look at it outside")
 
 
-def value(node: Node) -> np.ndarray:
-    """The node's value as a read-only NumPy array."""
+def known(node: Node) -> Value:
+    """The node's value."""
     if node.data is None:
         force([node])
-    return node.data.numpy()
+    return node.data
+
+
+def value(node: Node) -> np.ndarray:
+    """The node's value as a read-only NumPy array; that of a device is copied from there."""
+    return known(node).numpy()
 
 
 # ---- bounds on what is lazy ---------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ...base import dtypes
+from ...base.devices import cpu
 from ...base.dtypes import as_dtype
 from ...base.errors import DTypeError, ShapeError
 from ...base.extents import Size, upper
@@ -14,7 +15,7 @@ from ...ops.pointwise import apply, broadcast_shapes, broadcast_to, cast
 from ..arrays.array import Array, asarray, from_numpy, wrap
 from ..arrays.exchange import received
 from ..arrays.imports import DEFAULTS, is_number, number_node, number_rank
-from ..arrays.placing import device_named
+from ..arrays.placing import device_named, placed
 from ..arrays.shapes import as_shape
 from ..arrays.values import error
 
@@ -25,23 +26,23 @@ __all__ = ["arange", "broadcast_arrays", "empty", "empty_like", "eye", "from_dlp
 
 def from_dlpack(x, /, *, device=None, copy: bool | None = None) -> Array:
     """An array of a DLPack exporter's values; `copy=False` shares its memory."""
-    device_named("from_dlpack", device)
-    if isinstance(x, Array):
-        return asarray(x, copy=copy)
-    return from_numpy(received("from_dlpack", x), copy=copy is not False)
+    if not isinstance(x, Array):
+        x = from_numpy(received("from_dlpack", x), copy=copy is not False)
+    return asarray(x, device=device, copy=copy)
 
 
 def full(shape, fill_value, *, dtype=None, device=None) -> Array:
     """`fill_value` (a number or a 0-d array) in every element; dtype as of the value by default."""
-    device_named("full", device)
+    device = device_named("full", device)
     shape = as_shape(shape, "full")
     if isinstance(fill_value, Array):
         x = fill_value.node if dtype is None else cast(fill_value.node, as_dtype(dtype))
-        return wrap(broadcast_to(x, shape))
+        return wrap(placed(broadcast_to(x, shape), device))
     if not is_number(fill_value):
         raise error(DTypeError, f"full: takes a number or a 0-d array, got {fill_value!r}")
     dtype = DEFAULTS[number_rank(fill_value)] if dtype is None else as_dtype(dtype)
-    return wrap(literal(number_node(fill_value, dtype).params["value"], dtype, shape))
+    x = literal(number_node(fill_value, dtype).params["value"], dtype, shape)
+    return wrap(placed(x, device))
 
 
 def zeros(shape, *, dtype=None, device=None) -> Array:
@@ -60,8 +61,13 @@ def empty(shape, *, dtype=None, device=None) -> Array:
 
 
 def full_like(x: Array, /, fill_value, *, dtype=None, device=None) -> Array:
-    """`fill_value` in x's shape, of x's dtype by default."""
-    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device)
+    """`fill_value` in x's shape, of x's dtype and on its device by default."""
+    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=_beside(x, device))
+
+
+def _beside(x: Array, device):
+    """The device that is named, or x's where that is another than numbers are made on anyway."""
+    return x.device if device is None and x.device is not cpu else device
 
 
 def zeros_like(x: Array, /, *, dtype=None, device=None) -> Array:
@@ -85,7 +91,7 @@ def arange(start, /, stop=None, step=1, *, dtype=None, device=None) -> Array:
     int32 where all numbers are integers, else float32. Raises ShapeError for a step of 0 and for
     limits that are not finite.
     """
-    device_named("arange", device)
+    device = device_named("arange", device)
     start, stop = (0, start) if stop is None else (start, stop)
     if step == 0:
         raise error(ShapeError, "arange: a step of 0 never ends")
@@ -98,7 +104,8 @@ def arange(start, /, stop=None, step=1, *, dtype=None, device=None) -> Array:
         extent = _steps(start, stop, step)
     at = iota((extent,), 0, dtype)
     at = at if step == 1 else at * step
-    return wrap(at if not isinstance(start, Size) and start == 0 else at + start)
+    at = at if not isinstance(start, Size) and start == 0 else at + start
+    return wrap(placed(at, device))
 
 
 def _steps(start, stop, step) -> int:
@@ -114,7 +121,7 @@ def _steps(start, stop, step) -> int:
 def linspace(start, stop, /, num: int, *, dtype=None, device=None,
              endpoint: bool = True) -> Array:
     """`num` evenly spaced values from start to stop: [num], float32 by default."""
-    device_named("linspace", device)
+    device = device_named("linspace", device)
     num, = as_shape(num, "linspace")
     dtype = dtypes.float32 if dtype is None else as_dtype(dtype)
     if not dtype.is_float:
@@ -124,18 +131,19 @@ def linspace(start, stop, /, num: int, *, dtype=None, device=None,
     x = at * ((stop - start) / parts if parts > 0 else 0.0) + start
     if endpoint and num > 1:  # the last value is `stop` itself
         x = apply("where", apply("eq", at, literal(num - 1, dtype)), literal(stop, dtype), x)
-    return wrap(x)
+    return wrap(placed(x, device))
 
 
 def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype=None,
         device=None) -> Array:
     """1 on the k-th diagonal, else 0: [n_rows, n_cols], float32 by default."""
     dtype = dtypes.float32 if dtype is None else as_dtype(dtype)
-    device_named("eye", device)
+    device = device_named("eye", device)
     shape = as_shape((n_rows, n_rows if n_cols is None else n_cols), "eye")
     rows, cols = _grid(shape)
     k = _diagonal(k, shape)
-    return wrap(apply("where", apply("eq", cols - k, rows), literal(1, dtype), literal(0, dtype)))
+    x = apply("where", apply("eq", cols - k, rows), literal(1, dtype), literal(0, dtype))
+    return wrap(placed(x, device))
 
 
 def _grid(shape):

@@ -11,7 +11,6 @@ from ...base.dtypes import DType, as_dtype, complex_of, promote
 from ...base.errors import DTypeError
 from ..arrays.array import Array, asarray
 from ..arrays.imports import DEFAULTS, RANKS, is_number, number_rank
-from ..arrays.placing import device_named
 from ..arrays.values import error
 
 __all__ = ["astype", "can_cast", "finfo", "iinfo", "isdtype", "result_type"]
@@ -40,8 +39,8 @@ class IntegerLimits(NamedTuple):
 
 def astype(x: Array, dtype, /, *, copy: bool = True, device=None) -> Array:
     """x as another dtype: nearest value; to integers saturating, NaN gives 0."""
-    device_named("astype", device)
-    return asarray(x) if not copy and as_dtype(dtype) is x.dtype else x.astype(dtype)
+    y = asarray(x) if not copy and as_dtype(dtype) is x.dtype else x.astype(dtype)
+    return y if device is None else y.to_device(device)
 
 
 def result_type(*arrays_and_dtypes) -> DType:

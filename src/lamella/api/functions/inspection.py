@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ...base import dtypes
-from ...base.devices import Device, cpu
+from ...base.devices import Device, cpu, named
 from ...base.dtypes import DType
+from ...base.errors import MissingExtra, UnsupportedError
 from ...ir.op import MOST_RANK
 from ..arrays.imports import DEFAULTS
 from ..arrays.placing import device_named
@@ -38,8 +39,12 @@ class NamespaceInfo:
         return {d.name: d for d in _STANDARD if kind is None or isdtype(d, kind)}
 
     def devices(self) -> list[Device]:
-        """All devices."""
-        return [cpu]
+        """The processor, and the GPUs that are in reach."""
+        try:
+            from ...engine.stations import count
+            return [cpu, *(device for k in range(count()) if (device := named(f"cuda:{k}")))]
+        except (MissingExtra, UnsupportedError):
+            return [cpu]
 
 
 def __array_namespace_info__() -> NamespaceInfo:

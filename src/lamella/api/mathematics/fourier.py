@@ -193,13 +193,13 @@ def _frequencies(name: str, at: Array, n: int, d: float, dtype) -> Array:
 
 def fftfreq(n: int, /, *, d: float = 1.0, dtype=None, device=None) -> Array:
     """The frequencies of fft's results: 0, 1, ..., -2, -1 over n d."""
-    at = arange(n)
+    at = arange(n, device=device)
     return _frequencies("fftfreq", roll(at - n // 2, -(n // 2)), n, d, dtype)
 
 
 def rfftfreq(n: int, /, *, d: float = 1.0, dtype=None, device=None) -> Array:
     """The frequencies of rfft's results: 0, 1, ..., n // 2 over n d."""
-    return _frequencies("rfftfreq", arange(n // 2 + 1), n, d, dtype)
+    return _frequencies("rfftfreq", arange(n // 2 + 1, device=device), n, d, dtype)
 
 
 def _shifted(name: str, x, axes, sign: int) -> Array:

@@ -46,7 +46,7 @@ def associative_scan(fn: Callable, elems: Any, reverse: bool = False, axis: int 
                                       f"{structure}")
         found_arrays = [moveaxis(asarray(x), k, 0) for x, k in zip(out, axes, strict=True)]
         for x, y in zip(a, found_arrays, strict=True):
-            if x.node.type != y.node.type:
+            if x.node.type.anywhere != y.node.type.anywhere:
                 raise error(ShapeError, f"associative_scan: fn gives {y.node.type} for "
                                         f"{x.node.type}, the axis in front; it must keep the type")
         return found_arrays

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ...base import knobs, outline, source, tree
+from ...base import devices, knobs, outline, source, tree
 from ...base.devices import Device, cpu
 from ...base.dtypes import as_dtype, bool_, float32, int32
 from ...base.errors import (
@@ -30,6 +30,7 @@ from ...base.errors import (
     UnsupportedError,
 )
 from ...base.extents import Extent, Size, solve
+from ...engine.executable import Executable
 from ...engine.kernels import target
 from ...engine.measure import Measurement
 from ...engine.measure import measure as run_measured
@@ -46,17 +47,20 @@ from ...planner.elsewhere import elsewhere
 from ...planner.memory.budget import Budget, Point
 from ...planner.pricing.roofline import device
 from ...planner.report import Report
+from ...planner.staged import StagedReport
+from ...planner.stages import crosses
+from ...runtime.blocks import DeviceBlock
+from ...runtime.memory import Block
 from ..arrays.array import Array, asarray, wrap
 from ..arrays.placing import compute_device, placed
 from ..arrays.scope import Scope, state
 from ..arrays.shapes import as_shape
 from ..arrays.values import error, force, locate, located, settle
 from . import effects
+from .amounts import parse_bytes
 from .closing import captured, mark
 
 _NUMBERS = {bool: tensor(bool_, ()), int: tensor(int32, ()), float: tensor(float32, ())}
-_UNITS = {"B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
-          "KB": 10 ** 3, "MB": 10 ** 6, "GB": 10 ** 9}
 
 
 class Spec:
@@ -103,8 +107,10 @@ class Entry:
 
     __slots__ = ("captured", "donated", "executable", "structure")
 
-    def __init__(self, executable: Any, structure: Any, captured: list[Node], donated: list[int]):
-        self.executable, self.captured = executable, [wrap(n) for n in captured]
+    def __init__(self, executable: Any, structure: Any, captured: list[Node], donated: list[int],
+                 device: Device | None = None):
+        self.executable = executable
+        self.captured = [wrap(placed(n, device)) for n in captured]
         self.structure = tree.LEAF if structure == tree.LEAF else structure
         self.donated = donated
         executable.sign(Array, donated)
@@ -136,9 +142,9 @@ class Compiled:
             raise error(UnsupportedError, f"compile: {self.name} runs on {self.device}, which has "
                                           "no fast mode; leave fast or device out")
         self.spills, self.folder = bool(spill), "" if spill is True else os.fspath(spill or "")
-        if self.spills and self.device is not cpu:
-            raise error(UnsupportedError, f"compile: {self.name} runs on {self.device}, from which "
-                                          "nothing is spilled yet; leave spill or device out")
+        if self.folder and self.device is not cpu:
+            raise error(UnsupportedError, f"compile: {self.name} runs on {self.device}, whose "
+                                          "values rest in this machine's memory; write spill=True")
         self.entries: dict[tuple, Entry] = {}
         self.known: dict[tuple, tuple[Entry, tuple, list]] = {}
         self.last: tuple[tuple, Entry | None] = (), None    # structures and entry of a call
@@ -189,7 +195,7 @@ class Compiled:
 
     def _looked_up(self, args: tuple, leaves: list, structures: tuple):
         """A call with other types than the last, or with what is no array or has no value yet."""
-        types = [_type_of(a, self.name) for a in leaves]
+        types = self._types(leaves)
         entry = self._found(args, structures, types)
         self.last = structures, entry
         values = [_value_of(a) for a in leaves + entry.captured]
@@ -264,11 +270,31 @@ class Compiled:
             print(f"lamella: compiling {self.name}: {self._reason(key)}", file=sys.stderr)
         with collection_paused():
             traced = trace_types(self.f, args, types, self.name)
-            donated = self._donated_leaves(structures)
-            made = placed(traced.program, self.device) if self.device is not cpu else executable(
-                traced.program, frozenset(donated), traced.fixed(), self._budget(), self.fast,
-                self.folder)
-            return Entry(made, traced.structure, traced.captured, donated)
+            home, donated = self._home(), self._donated_leaves(structures)
+            made = self._made(traced, frozenset(donated), home)
+            return Entry(made, traced.structure, traced.captured, donated, home)
+
+    def _made(self, traced: Traced, donated: frozenset[int], home: Device | None) -> Any:
+        """The program ready to run."""
+        if not self._elsewhere(traced.program):
+            return executable(traced.program, donated, traced.fixed(), self._budget(), self.fast,
+                              self.folder)
+        from ...engine.placed import Placed  # devices are loaded where programs run there
+
+        return Placed(traced.program, home, donated, True, self._budget())
+
+    def _home(self) -> Device | None:
+        """The device that was asked for; None where each part runs where its operands are."""
+        return None if self.device is cpu else self.device
+
+    def _elsewhere(self, program: Program) -> bool:
+        """Whether anything of the program runs on a device beside the processor."""
+        if not devices.beside or (self.device is cpu and not crosses(program)):
+            return False
+        if self.fast or self.folder:
+            raise error(UnsupportedError, f"compile: a part of {self.name} runs on a device, which "
+                                          "has no fast mode and no files; leave both out")
+        return True
 
     def _reason(self, key: tuple) -> str:
         if not self.entries:
@@ -295,15 +321,20 @@ class Compiled:
         """(arguments, leaves, structures, types) of a call."""
         args = self.arguments(args, kwargs)
         leaves, structures = outline.flatten_arguments(args)
-        return args, leaves, structures, [_type_of(a, self.name) for a in leaves]
+        return args, leaves, structures, self._types(leaves)
+
+    def _types(self, leaves: list) -> list[TensorType]:
+        """The types of a call's leaves, where the function runs."""
+        found = [_type_of(a, self.name) for a in leaves]
+        return found if self.device is cpu else [t.on(self.device) for t in found]
 
     def measure(self, *args, **kwargs) -> Measurement:
         """Bytes really touched and time, step by step, of a call, on copies of its arguments."""
         args, leaves, structures, types = self._prepared(args, kwargs)
         entry = self._entry(args, structures, types)
-        if self.device is not cpu:
-            raise error(UnsupportedError, f"measure: {self.name} runs on {self.device}, which is "
-                                          "not measured yet; leave device out")
+        if not isinstance(entry.executable, Executable):
+            raise error(UnsupportedError, f"measure: {self.name} runs on a device, where nothing "
+                                          "is measured yet; leave device out")
         values = [_value_of(a) for a in leaves + entry.captured]
         return run_measured(entry.executable, values)
 
@@ -314,22 +345,30 @@ class Compiled:
         traced = trace_types(self.f, args, types, self.name)
         return traced, given, frozenset(self._donated_leaves(structures))
 
-    def reports(self) -> list[Report]:
+    def reports(self) -> list[Report | StagedReport]:
         """The plans of what was compiled so far, of programs with symbols at their bounds."""
-        return [Report(e.executable.plan, profile(), threads()) for e in self.entries.values()]
+        return [e.executable.report(threads()) for e in self.entries.values()]
 
     def memory_curve(self, *args, **kwargs) -> list[Point]:
         """The plans that memory budgets choose from, for these arguments or specs."""
         traced, _, donated = self._traced(args, kwargs)
+        if self._elsewhere(traced.program):
+            raise error(UnsupportedError, f"memory_curve: {self.name} runs on a device; leave "
+                                          "device out, or ask plan(..., memory=...)")
         return memory_curve_of(traced.program, target(), donated, frozenset(traced.fixed()),
                                threads(), self.fast, self.spills)
 
-    def plan(self, *args, **kwargs) -> Report:
+    def plan(self, *args, **kwargs) -> Report | StagedReport:
         """The plan for these arguments or specs; nothing is compiled."""
         traced, given, donated = self._traced(args, kwargs)
+        env = _bound_symbols(traced.program, given)
+        if self._elsewhere(traced.program):
+            from ...engine.placed import report
+
+            return report(traced.program, self._home(), donated, self._budget(), threads(), env)
         plan = build_plan(traced.program, target(), donated, frozenset(traced.fixed()),
                           budget=self._budget(), fast=self.fast, threads=threads())
-        return Report(plan, profile(), threads(), _bound_symbols(traced.program, given))
+        return Report(plan, profile(), threads(), env)
 
 
 def compile(f: Callable | None = None, *, donate: str | int | tuple = (),
@@ -343,13 +382,16 @@ def compile(f: Callable | None = None, *, donate: str | int | tuple = (),
     again instead of kept (the bits stay the same); where that does not help either, BudgetError
     says what would, before anything is compiled. spill: to keep the budget, values may also rest in
     a file between their uses, in the folder of that name, or (True) in that for temporary files,
-    which should lie on a disk; ExecutionError where that is full. sizes: symbols for extents that
+    which should lie on a disk; ExecutionError where that is full. Those of a GPU rest in this
+    machine's memory. sizes: symbols for extents that
     vary, for example `sizes={"x": (symbol("B", 1, 256), None)}`: one compile then serves every
     value in the bounds.
     Called within a transform or another compiled function it is a part of that: f as it was
     written, which donates nothing, has no budget of its own and is not fast. On a method, self is
     an argument.
-    device: "cuda:0" runs it on that GPU, to which arguments are copied and results back from;
+    device: "cuda:0" runs it on that GPU, to which arguments that are elsewhere are copied at each
+    call, and where its results stay; without it each operation runs where its operands are, and
+    `to_device` within the function is a transfer of its plan.
     MissingExtra or UnsupportedError where the GPU or what it needs is not here. fast: sums may be
     computed in other orders and by other algorithms than the rules of docs/numerics.md state, where
     that is faster: the bits are then not those of the uncompiled function, but still the same at
@@ -380,7 +422,7 @@ def trace(f: Callable, *args) -> Program:
 
 
 def plan(f: Callable, *args, memory: str | int | None = None, profile: str | None = None,
-         spill: bool = False, **kwargs) -> Report:
+         spill: bool = False, **kwargs) -> Report | StagedReport:
     """What a call of f with these arguments (arrays or specs) needs; nothing is compiled or run.
 
     memory: a budget in bytes ("64 MiB") that the plan keeps in place of f's own; BudgetError where
@@ -394,7 +436,7 @@ def plan(f: Callable, *args, memory: str | int | None = None, profile: str | Non
     if profile is None:
         return found.plan(*args, **kwargs)
     return elsewhere(lambda budget: found.within(budget).plan(*args, **kwargs), device(profile),
-                     found.budget)
+                     found.budget, found.spills)
 
 
 def memory_curve(f: Callable, *args, spill: bool = False, **kwargs) -> list[Point]:
@@ -421,8 +463,11 @@ def explain(f: Callable, *args, code: bool = False, run: bool = False,
     from ...engine.explain import explain_plan, write_page
     report = measure(f, *args).report if run else plan(f, *args)
     if html is not None:
+        if isinstance(report, StagedReport):
+            raise error(UnsupportedError, "explain: a page shows a plan of one device; leave html "
+                                          "out")
         write_page(report, html)
-    return explain_plan(trace(f, *args), report, code)
+    return explain_plan(report, code)
 
 
 def threads() -> int:
@@ -486,14 +531,12 @@ def _given_away(values: list[Value], donated: list[int]) -> list[Value]:
     seen = Counter(v.address for v in values)
     for k in donated:
         v = values[k]
-        if v.address is None:
-            v.numpy()
+        v.check()
         if seen[v.address] > 1:
             raise error(DonatedError, f"argument leaf {k} is donated and passed twice in one call; "
                                       "pass a copy or do not donate it")
-        if not hasattr(v.owner, "view") or isinstance(v.owner, np.ndarray) or \
-                sys.getrefcount(v.owner) > 2:
-            fresh = Value.from_numpy(v.numpy())
+        if not isinstance(v.owner, Block | DeviceBlock) or sys.getrefcount(v.owner) > 2:
+            fresh = v.copy()
             v.owner, v.address = fresh.owner, fresh.address
     return values
 
@@ -539,22 +582,6 @@ def _as_flag(fast: Any) -> bool:
 
 def _as_tuple(x) -> tuple:
     return x if isinstance(x, tuple | list) else (x,)  # type: ignore[return-value]
-
-
-def parse_bytes(text: str | int) -> int:
-    """`"64 MiB"`, `"1.5GB"` or a number as bytes."""
-    if isinstance(text, int) and text >= 0:
-        return text
-    written = text.strip() if isinstance(text, str) else ""
-    number = written.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
-    unit = written[len(number):].strip().upper() or "B"
-    try:
-        found = int(float(number) * _UNITS[unit])
-    except (ValueError, KeyError, OverflowError):
-        found = -1
-    if found < 0:
-        raise LamellaError(f"cannot read {text!r} as bytes; write for example '64 MiB'")
-    return found
 
 
 __all__ = ["Compiled", "Spec", "compile", "explain", "measure", "parse_bytes", "plan", "spec",

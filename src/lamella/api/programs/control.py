@@ -107,7 +107,7 @@ def _alike(kind: str, found: list[Inside]) -> list[list[Node]]:
     names = tree.paths(tree.unflatten(first.structure, first.leaves))
     for other, theirs in zip(found[1:], nodes[1:], strict=True):
         for name, m, n in zip(names, nodes[0], theirs, strict=True):
-            if m.type != n.type:
+            if m.type.anywhere != n.type.anywhere:
                 raise error(ShapeError if m.shape != n.shape else DTypeError,
                             f"{kind}: the result{_leaf(name)} is {m.type} by {first.name} and "
                             f"{n.type} by {other.name}; all branches give the same type, "
@@ -263,7 +263,7 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init: Any, *,
 
 def _one_flag(asks: Inside) -> list[Node]:
     nodes = asks.nodes("while_loop")
-    if len(nodes) != 1 or nodes[0].type != tensor(dtypes.bool_, ()):
+    if len(nodes) != 1 or nodes[0].type.anywhere != tensor(dtypes.bool_, ()):
         raise error(DTypeError, f"while_loop: {asks.name} must give one 0-d boolean, got "
                                 f"{', '.join(str(n.type) for n in nodes) or 'nothing'}")
     return nodes
@@ -297,7 +297,7 @@ def _carried(kind: str, name: str, carry: Any, structure: Any, before: list[Node
     nodes = []
     for path, leaf, old in zip(tree.paths(carry), leaves, before, strict=True):
         new = number_node(leaf, old.dtype) if _follows(leaf, old) else asarray(leaf).node
-        if new.type != old.type:
+        if new.type.anywhere != old.type.anywhere:
             raise error(ShapeError if new.shape != old.shape else DTypeError,
                         f"{kind}: the carry{_leaf(path)} goes into {name} as {old.type} and comes "
                         f"out as {new.type}; it must keep its type, "

@@ -139,8 +139,8 @@ class custom_vjp:
         values, value_structure = tree.flatten(found[0])
         leaves, structure = tree.flatten(found[1])
         nodes = [asarray(a).node for a in values]
-        if value_structure != inside.structure or [n.type for n in nodes] != [
-                n.type for n in outputs]:
+        if value_structure != inside.structure or [n.type.anywhere for n in nodes] != [
+                n.type.anywhere for n in outputs]:
             raise error(ShapeError, f"custom_vjp of {_named(self.f)}: forward's value "
                                     f"{_types(nodes)} is not of the function's type "
                                     f"{_types(outputs)}")
@@ -180,7 +180,7 @@ def _cotangents(what: str, part: Any, like: Any) -> list[Node]:
         raise error(ShapeError, f"{what} has the structure {found}, the argument {structure}")
     given = [asarray(a).node for a in leaves]
     for g, n in zip(given, nodes, strict=True):
-        if g.type != n.type:
+        if g.type.anywhere != n.type.anywhere:
             raise error(ShapeError, f"{what} is {g.type}, the argument {n.type}")
     return given
 
@@ -247,7 +247,8 @@ class custom_jvp:
             raise error(LamellaError, f"custom_jvp of {name}: the rule must return (value, "
                                       f"tangent), got {type(found).__name__}")
         tangent = [asarray(a).node for a in tree.leaves(found[1])]
-        if [n.type for n in tangent] != [n.type for n in outputs]:
+        if [n.type.anywhere for n in tangent] != [
+                n.type.anywhere for n in outputs]:
             raise error(ShapeError, f"custom_jvp of {name}: the rule's tangent {_types(tangent)} "
                                     f"is not of the function's type {_types(outputs)}")
         captured, (body, rule) = closed([(inside.name, inside.inputs, outputs),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ...base.extents import Extent
+from ...base.extents import Extent, upper
+from ...base.extents import product as product_of
 from ...ir.node import ITEM, Node, topological
 from ...ir.program import Program, frozen
 from ...ir.types import TupleType
@@ -19,6 +20,9 @@ from .partition import Second
 
 LARGEST = 160        # operations that may be substituted into one definition
 MOST_CODE = 1600     # instructions that they may be: those of a few elementary functions
+LIGHT = 4            # operations that a product may do again where it reads a factor on a device
+SMALL = 8            # of what they may read beside: so many times smaller than the factor
+AGAIN = 256          # places of the other factor: one or two tiles, each of which does them
 
 
 class Storing:
@@ -38,6 +42,7 @@ class Storing:
         self.weight: dict[int, int] = {}    # operations of what is not stored
         self.code: dict[int, int] = {}      # its instructions
         self.codes: dict[int, int] = {}     # those of definitions alone, by id
+        self.cheap: set[int] = set()        # what is not stored, and is of cheap operations alone
         self.routines: dict[tuple, tuple[Routine, list[int]]] = {}
 
     def definition(self, node: Node) -> Definition:
@@ -90,11 +95,15 @@ class Storing:
             return True
         if node.op.name == "constant":
             self.weight[id(node)] = 0
+            self.cheap.add(id(node))
             return any(self._needs_memory(c, n, 0) for c, n in self._consumers(node))
         weight = 1 + sum(self.weight.get(id(i), 0) for i in node.inputs)
         code = self._code_of(self.definition(node)) + sum(
             self.code.get(id(i), 0) for i in node.inputs)
         consumers = self._consumers(node)
+        if node.op.name in CHEAP and all(id(_viewed(i)) in self.stored | self.cheap
+                                         for i in node.inputs):
+            self.cheap.add(id(node))
         if weight > LARGEST or code > MOST_CODE or any(
                 self._needs_memory(c, n, weight) for c, n in consumers):
             return True
@@ -133,13 +142,46 @@ class Storing:
         if consumer.op.loops is not None:  # it may read an element several times
             return weight > (0 if "rereads" in consumer.op.facts and self.room else 2)
         d = self.definition(consumer)
-        if kind_of(consumer, d) not in ("map", "reduce"):
+        kind = kind_of(consumer, d)
+        if kind == "dot" and not self.room and self._as_factor(consumer, d, read, weight):
+            return False
+        if kind not in ("map", "reduce"):
             return True
         for e in expr.walk(d.body):
             if e.op == "read" and _leads_to(consumer.inputs[e.attr[0]], read) and (
                     e.attr[1] is not None or any(linear(i) is None for i in e.args)):
                 return True
         return False
+
+    def _as_factor(self, product: Node, d: Definition, read: Node, weight: int) -> bool:
+        """Whether a device's product may compute a factor where it loads it: a few cheap
+        operations on one value of its size (what else they read is small, so that no more has to
+        be kept), which are done again for few places of the other factor."""
+        if id(_viewed(read)) not in self.cheap or weight > LIGHT or not d.body.attr[1] or any(
+                not a.dtype.is_float or a.dtype.bits > 32 for a in d.body.args):
+            return False
+        own, other = d.body.args
+        if not _leads_to(product.inputs[own.attr[0]], read):
+            own, other = other, own
+        if _leads_to(product.inputs[other.attr[0]], read) or own.attr[1] is not None or any(
+                i.op not in ("axis", "lit") for i in own.args):
+            return False
+        if sum(SMALL * upper(n.type.size) > upper(read.type.size) for n in self._read_by(read)) > 1:
+            return False
+        again = expr.free_axes(other) - expr.free_axes(own)
+        return upper(product_of(a.attr[1] for a in again)) <= AGAIN
+
+    def _read_by(self, node: Node) -> list[Node]:
+        """The stored values that a value that is not stored is computed of."""
+        found: dict[int, Node] = {}
+        stack = [node]
+        while stack:
+            n = _viewed(stack.pop())
+            if id(n) in self.stored:
+                found[id(n)] = n
+            else:
+                stack += n.inputs
+        return list(found.values())
 
     # -- definitions --
 
@@ -262,6 +304,13 @@ def _leads_to(node: Node, target: Node) -> bool:
     while node is not target and "view" in node.op.facts:
         node = node.inputs[0]
     return node is target
+
+
+def _viewed(node: Node) -> Node:
+    """The node behind views."""
+    while "view" in node.op.facts:
+        node = node.inputs[0]
+    return node
 
 
 def _packed(node: Node, a: Access) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache, partial
 
 import numpy as np
 
@@ -11,12 +12,14 @@ from ...base.extents import evaluate
 from ..plan import Branch, Buffer, Copy, Launch, Loop, Order, Plan, Step
 from ..pricing.cost import flops_of
 from ..pricing.profile import DEFAULTS
+from ..pricing.roofline import bound, device
 from .accesses import every_buffer, histories, touches
 from .alias import share_bytes
 from .peak import Memory, memory_of, own_results
 from .place import lifetimes, place
 
 _MIDDLE = DEFAULTS["avx2"]  # a machine of the middle: the same choice everywhere
+_gpu = cache(partial(device, "h200"))
 
 
 def temporaries(steps: list[Step]) -> list[Buffer]:
@@ -102,12 +105,14 @@ class Draft:
         step = self.steps[k]
         found = self.prices.get(id(step))
         if found is None:
-            found = self.prices[id(step)] = step, rough_seconds(step, self.env)
+            found = self.prices[id(step)] = step, rough_seconds(step, self.env, self.plan.level)
         return found[1]
 
     def seconds_to_file(self, size: int) -> float:
-        """The predicted time in which so many bytes go into the run's file, or come from there."""
-        return size * _MIDDLE.file * 1e-9
+        """The predicted time in which so many bytes go into the run's file (of a device: to the
+        host's memory), or come from there."""
+        return size / _gpu().link if self.plan.level == "tiles" else \
+            size * _MIDDLE.file * 1e-9
 
     def rents(self, b: Buffer) -> bool:
         """Whether the bytes are the arena's, and not a result's or a donated argument's."""
@@ -119,10 +124,15 @@ class Draft:
             return memory_of(self.plan, place(self.plan, self.env), threads, self.env)
 
 
-def rough_seconds(step: Step, env: Mapping[str, int]) -> float:
-    """The time of a step by one thread of a machine of the middle, by operations and bytes."""
+def rough_seconds(step: Step, env: Mapping[str, int], level: str = "loops") -> float:
+    """The time of a step by one thread of a machine of the middle, by operations and bytes; of a
+    plan for a device, by a device's peak rates."""
     if isinstance(step, Loop) and step.trips is not None:
-        return evaluate(step.trips, env) * sum(rough_seconds(s, env) for s in step.body)
+        return evaluate(step.trips, env) * sum(rough_seconds(s, env, level) for s in step.body)
+    if level == "tiles":
+        flops = evaluate(flops_of(step), env) if isinstance(step, Launch) else 0
+        traffic = sum(evaluate(b.bytes, env) for b in {id(b): b for b in step.buffers()}.values())
+        return bound(step, _gpu(), flops, traffic, env)
     if isinstance(step, Copy) and (step.spills or step.fetches):
         return evaluate(step.source_buffer.bytes, env) * _MIDDLE.file * 1e-9
     flops = evaluate(flops_of(step), env) if isinstance(step, Launch) else 0

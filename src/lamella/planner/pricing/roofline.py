@@ -3,8 +3,9 @@
 The file is JSON: `name`, `flops` (operations a second of float32, a fused multiply-add is two),
 `bandwidth` (bytes a second from memory), `launch` (seconds of a step), `memory` (bytes). A GPU's
 may have `capability` (its compute capability times ten, as 90): then programs are planned for its
-kind, not for this machine; and `tensor_flops` (operations a second of products of 16 bits). The one
-of the NVIDIA H200 comes with the package.
+kind, not for this machine; `tensor_flops` (operations a second of products of 16 bits); and `link`
+(bytes a second from this machine's memory, or to it). The one of the NVIDIA H200 comes with the
+package.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from ...base.extents import evaluate
 from ...lang.expr import walk
 from ...lang.loops import Kernel
 from ...lang.routine import expressions
-from ..plan import Host, Launch, Order, Plan
+from ..plan import Copy, Host, Launch, Order, Plan
 
 _FIELDS = ("flops", "bandwidth", "launch", "memory")
-_MORE = ("capability", "tensor_flops")
+_MORE = ("capability", "tensor_flops", "link")
 _FOLDER = Path(__file__).parent / "devices"
 
 
@@ -33,10 +34,10 @@ class Roofline:
     measured = False
 
     def __init__(self, name: str, flops: float, bandwidth: float, launch: float, memory: float,
-                 capability: float = 0, tensor_flops: float = 0):
+                 capability: float = 0, tensor_flops: float = 0, link: float = 0):
         self.name, self.flops, self.bandwidth = name, flops, bandwidth
         self.launch, self.memory, self.capability = launch, memory, int(capability)
-        self.tensor_flops = tensor_flops or flops
+        self.tensor_flops, self.link = tensor_flops or flops, link
 
     @property
     def title(self) -> str:
@@ -63,15 +64,28 @@ def device(name: str) -> Roofline:
                            f"{', '.join(_FIELDS)}") from None
 
 
+def by_capability(arch: int) -> Roofline:
+    """The profile that comes with the package whose compute capability is nearest."""
+    found = [device(p.stem) for p in sorted(_FOLDER.glob("*.json"))]
+    return min((p for p in found if p.capability), key=lambda p: abs(p.capability - arch))
+
+
 def bounds(plan: Plan, profile: Roofline, env: Mapping[str, int]) -> dict[int, float]:
     """Seconds of each step (by id) that no run on the device is below."""
     found = {}
     for s in Order(plan.steps).leaves:
         if hasattr(s, "flops") and not isinstance(s, Host):
-            slower = profile.flops / profile.tensor_flops if _on_tensor_cores(s) else 1.0
-            found[id(s)] = profile.launch + profile.least_seconds(
-                evaluate(s.flops, env) * slower, evaluate(s.traffic, env), 1)
+            found[id(s)] = bound(s, profile, evaluate(s.flops, env), evaluate(s.traffic, env), env)
     return found
+
+
+def bound(s, profile: Roofline, flops: int, traffic: int, env: Mapping[str, int]) -> float:
+    """Seconds that no run of a step of so many operations and bytes is below; of a copy to the
+    host's memory, or from there, those of the link."""
+    if isinstance(s, Copy) and (s.spills or s.fetches) and profile.link:
+        return evaluate(s.source_buffer.bytes, env) / profile.link
+    slower = profile.flops / profile.tensor_flops if _on_tensor_cores(s) else 1.0
+    return profile.launch + profile.least_seconds(flops * slower, traffic, 1)
 
 
 def _on_tensor_cores(s) -> bool:

@@ -33,7 +33,8 @@ class Timetable:
         self.runs: dict[tuple, Run] = {}
         if isinstance(profile, Roofline):
             self.seconds = bounds(plan, profile, env)
-            self.total = self._sum(plan.steps)
+            sent = sum(self.seconds.get(id(s), 0.0) for s in plan.transfers)
+            self.total = max(sent, self._sum(plan.steps) - sent)    # a queue for each
             return
         self.profile, self.recent = profile, Recent(layout, profile)
         for _ in range(2):

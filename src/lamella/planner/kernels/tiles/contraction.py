@@ -2,8 +2,12 @@
 
 Axes fall into batch, rows, columns and summed, as on the processor; each group is one number whose
 place in an operand is decoded where strides do not merge (the windows of a convolution are read so,
-as an implicit product). Factors of 16 bits are multiplied by the tensor cores and summed in
-float32; float32 factors are multiplied as they are.
+as an implicit product). A factor may be computed where it is loaded (planner/groups/storing.py).
+Factors of 16 bits are multiplied by the tensor cores and summed in float32; float32 factors are
+multiplied as they are.
+
+Where the tiles are too few for the device's processors, the summed positions are cut into parts:
+each writes its sums, and a second launch adds them, always in one order, and computes the maps.
 
 Programs that share operands run near each other: `GROUP` tiles of rows take all columns before the
 next rows (as in Tillet, Kung & Cox, "Triton", MAPL 2019).
@@ -14,24 +18,44 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ....base.dtypes import bfloat16, float16, float32
-from ....base.extents import Extent, product, upper
+from ....base.extents import Extent, divides, product, upper
+from ....ir.node import Node, placeholder
+from ....ir.types import tensor
 from ....lang import expr, scalar
+from ....lang.definition import Definition
 from ....lang.expr import Expr, lit
-from ....lang.loops import Loop, Set, index_var, tile_product
-from ...groups.group import Fusion
-from ...plan import Launch
+from ....lang.loops import Loop, Set, Store, index_var, tile_product
+from ...groups.access import stored
+from ...groups.group import Fusion, Group, Seed
+from ...plan import Buffer, Launch
 from ..convolution.windows import read_of
 from ..nest import Builder, Nest, StridedRead, accumulator, merged_axes
 from ..product import schedule_product as on_processor
-from .positions import COLUMN, ROW, SUMMED, TASK, ZERO, Positions, grid, power, store_all, tables
+from .positions import (
+    COLUMN,
+    ROW,
+    SUMMED,
+    TASK,
+    ZERO,
+    Positions,
+    grid,
+    numbers,
+    power,
+    store_all,
+    tables,
+)
+from .rows import schedule_rows
 
 GROUP = 8
 FACTORS = (bfloat16, float16, float32)
+PARTS = (1, 2, 4, 8, 16, 32)
+HELD = 32           # sums that a thread holds beside what it computes a factor in
 
 
 class Tile(NamedTuple):
     """Rows, columns and summed positions of a tile, its warps and the loads that run ahead.
-    `rate`: products for each unit of time, against the largest tile's."""
+    `rate`: products for each unit of time, against what the processor has. `parts`: into how many
+    the summed positions are cut."""
 
     rows: int
     columns: int
@@ -39,6 +63,7 @@ class Tile(NamedTuple):
     warps: int
     stages: int
     rate: float
+    parts: int = 1
 
 
 _NARROW = (Tile(128, 256, 64, 8, 3, 1.0), Tile(128, 128, 64, 8, 3, 0.85),
@@ -50,16 +75,28 @@ _WIDE = (Tile(64, 64, 16, 4, 2, 1.0), Tile(64, 32, 16, 4, 2, 0.8), Tile(32, 32, 
          Tile(16, 32, 16, 2, 2, 0.3), Tile(32, 16, 16, 2, 2, 0.3), Tile(16, 16, 16, 1, 2, 0.2))
 
 
-def choose_tile(m: Extent, n: Extent, k: Extent, batch: Extent, wide: bool, target) -> Tile:
-    """The tile of least predicted time: rounds of all processors times the time of one tile."""
+def choose_tile(m: Extent, n: Extent, k: Extent, batch: Extent, wide: bool, target,
+                computed: bool = False) -> Tile:
+    """The tile, and the parts, of least predicted time: rounds of all processors times the time of
+    one tile; of several parts, their sums written and read by one more launch beside that. Where a
+    factor is `computed`, the older tensor cores, which take factors from registers, leave room for
+    it."""
+    rows, columns, deep, lead = (max(1, upper(e)) for e in (m, n, k, batch))
+    speed = (target.flops if wide else target.tensor_flops) / target.processors
+
     def cost(t: Tile) -> float:
-        tiles = -(-max(1, upper(m)) // t.rows) * -(-max(1, upper(n)) // t.columns) * upper(batch)
-        return -(-tiles // target.processors) * t.rows * t.columns / t.rate
+        programs = -(-rows // t.rows) * -(-columns // t.columns) * lead * t.parts
+        trips = -(-deep // (t.parts * t.depth))
+        one = 2 * t.rows * t.columns * trips * t.depth / (speed * t.rate)
+        joined = target.launch + 8 * t.parts * rows * columns * lead / target.bandwidth
+        return -(-programs // target.processors) * one + (joined if t.parts > 1 else 0.0)
 
     size = 4 if wide else 2
     fitting = [t for t in (_WIDE if wide else _NARROW)
-               if (t.rows + t.columns) * t.depth * size * t.stages <= target.shared_bytes]
-    best = min(fitting, key=cost)
+               if (t.rows + t.columns) * t.depth * size * t.stages <= target.shared_bytes
+               and not (computed and target.arch < 90 and t.rows * t.columns > HELD * 32 * t.warps)]
+    best = min((t._replace(parts=parts) for t in fitting for parts in PARTS
+                if parts == 1 or deep >= 2 * parts * t.depth), key=cost)
     return best._replace(depth=max(16, min(best.depth, power(k))))
 
 
@@ -69,7 +106,52 @@ def schedule_contraction(nest: Nest, buffers, fusion: Fusion, target) -> list[La
     dot = nest.bodies[0]
     if any(a.dtype not in FACTORS for a in dot.args) or not dot.attr[1]:
         return on_processor(nest, buffers, fusion, target)
-    return [_Contraction(nest, buffers, target).launch()]
+    whole = _Contraction(nest, buffers, target)
+    if whole.tile.parts == 1:
+        return [whole.launch(None)]
+    seed = nest.group.seeds[0]
+    sums = placeholder(tensor(accumulator(dot.dtype), (  # type: ignore[arg-type]
+        whole.tile.parts, *seed.definition.shape)), "partial products")
+    known = {**buffers, id(sums): Buffer(sums.dtype, sums.type.size, "temporary", "partial sums")}
+    nest.access = {**fusion.access, id(sums): stored(sums)}
+    first = _Contraction(nest, known, target).launch(sums)
+    return [first, schedule_rows(_joining(nest, sums), known)]
+
+
+def _joining(nest: Nest, sums: Node) -> Nest:
+    """The maps behind a product whose parts' sums are stored: these are added first."""
+    seed, dot = nest.group.seeds[0], nest.bodies[0]
+    axes = seed.definition.axes
+    part = expr.axis("part", sums.shape[0])
+    total = expr.make("reduce", (expr.read(0, (part, *axes), sums.dtype),), ("sum", (part,)),
+                      sums.dtype)
+    again = Seed(seed.node, "reduce",
+                 Definition((sums.type,), axes, scalar.cast(total, dot.dtype)), [sums])
+    group = Group(again, (seed.definition.shape, sums.shape[0]))
+    group.seeds += nest.group.seeds[1:]
+    return Nest(group, Fusion([], nest.access, []), nest.kept)
+
+
+class _Factor:
+    """A factor of a product: `value`, over the `axes` that it depends on. It is one `read`, or
+    (None) computed of what is read; `tables` are the strides of all that."""
+
+    def __init__(self, nest: Nest, value: Expr):
+        self.value = value
+        self.read: StridedRead | None = read_of(nest, value) if value.op == "read" else None
+        self.tables = [self.read.strides] if self.read is not None else [
+            nest.reads[e].strides for e in expr.walk(value) if e.op == "read"]
+        self.axes = {a for t in self.tables for a in t}
+        if self.read is None:
+            self.axes |= expr.free_axes(value)
+
+
+def _oriented(axes: list[Expr], a: _Factor, b: _Factor) -> tuple[_Factor, _Factor]:
+    """The factor that owns the result's last axis goes to the right (columns)."""
+    for x in reversed(axes):
+        if (x in a.axes) != (x in b.axes):
+            return (b, a) if x in a.axes else (a, b)
+    return a, b
 
 
 class _Contraction:
@@ -77,56 +159,53 @@ class _Contraction:
         self.nest, self.b = nest, Builder(nest, buffers)
         self.dot = dot = nest.bodies[0]
         axes, bound = list(nest.group.seeds[0].definition.axes), list(dot.attr[1])
-        reads = [read_of(nest, a) for a in dot.args]
-        self.element_of = dict(zip(map(id, reads), dot.args, strict=True))
-        self.left, self.right = self._oriented(axes, *reads)
-        in_left, in_right = (lambda a, r=r: a in r.strides for r in (self.left, self.right))
+        self.left, self.right = _oriented(axes, *(_Factor(nest, e) for e in dot.args))
+        in_left, in_right = (lambda a, f=f: a in f.axes for f in (self.left, self.right))
         both = [a for a in axes if in_left(a) and in_right(a)]
         columns = [a for a in axes if in_right(a) and a not in both]
         rows = [a for a in axes if a not in both and a not in columns]
-        loose = nest.loose_axes(nest.bodies, dot).union(
-            *(expr.free_axes(e) for e in dot.args if e.attr[1] is not None))
+        loose = nest.loose_axes(nest.bodies, dot).union(*(
+            expr.free_axes(e) if e.op == "read" and e.attr[1] is not None else
+            nest.loose_axes([e]) for e in dot.args))
         every = tables(nest)
         self.batch = Positions(self.b, "batch", merged_axes(both, every, loose), both)
         self.rows = Positions(self.b, "rows", merged_axes(rows, every, loose), rows)
         self.columns = Positions(self.b, "columns", merged_axes(columns, every, loose), columns)
         self.summed = Positions(self.b, "summed", merged_axes(
-            bound, [self.left.strides, self.right.strides], loose), bound)
+            bound, [*self.left.tables, *self.right.tables], loose), bound)
         self.tile = choose_tile(self.rows.count, self.columns.count, self.summed.count,
-                                self.batch.count, self.left.dtype is float32, target)
+                                self.batch.count, self.left.value.dtype is float32, target,
+                                self.left.read is None or self.right.read is None)
 
-    def _oriented(self, axes: list[Expr], a: StridedRead,
-                  b: StridedRead) -> tuple[StridedRead, StridedRead]:
-        """The operand that owns the result's last axis goes to the right (columns)."""
-        for x in reversed(axes):
-            if (x in a.strides) != (x in b.strides):
-                return (b, a) if x in a.strides else (a, b)
-        return a, b
-
-    def launch(self) -> Launch:
+    def launch(self, sums: Node | None) -> Launch:
+        """The launch that computes the maps, too, or stores the sums of every part."""
         t = self.tile
         row_tiles, column_tiles = self.rows.blocks(t.rows), self.columns.blocks(t.columns)
-        row, column, batch = self._numbers(row_tiles, column_tiles)
+        tile, part = numbers(self.b, TASK, t.parts)
+        row, column, batch = self._numbers(tile, row_tiles, column_tiles)
         places = {**self.batch.places(batch), **self.rows.places(ROW),
                   **self.columns.places(COLUMN)}
         acc = expr.var("acc", accumulator(self.dot.dtype), (ROW, COLUMN))  # type: ignore[arg-type]
-        body = [Set(acc, lit(0, acc.dtype)), self._sum(acc, places),
-                *self._epilogue(acc, places)]
+        summed = self._sum(acc, places, part)
+        ends = self._epilogue(acc, places) if sums is None else \
+            self._partial(acc, sums, part, places)
+        body = [Set(acc, lit(0, acc.dtype)), summed, *ends]
         body = [self.columns.tile(COLUMN, column, t.columns, body)]
         body = [self.rows.tile(ROW, row, t.rows, body)]
-        tasks = self.batch.count * row_tiles * column_tiles
+        tasks = self.batch.count * row_tiles * column_tiles * t.parts
         step = grid(self.b, "contraction", tasks, TASK, body, 0)
         step.kernel.warps, step.kernel.stages = t.warps, t.stages
         step.flops = 2 * product(p.count for p in (self.batch, self.rows, self.columns,
                                                    self.summed))
         return step
 
-    def _numbers(self, row_tiles: Extent, column_tiles: Extent) -> tuple[Expr, Expr, Expr]:
-        """The tile of a program: (rows, columns, batch), GROUP row tiles side by side."""
+    def _numbers(self, tile: Expr, row_tiles: Extent,
+                 column_tiles: Extent) -> tuple[Expr, Expr, Expr]:
+        """A tile by its number: (rows, columns, batch), GROUP row tiles side by side."""
         m, n = (self.b.size((label,), e) for label, e in (("row tiles", row_tiles),
                                                           ("column tiles", column_tiles)))
-        one = TASK if self.batch.count == 1 else TASK % (m * n)
-        batch = ZERO if self.batch.count == 1 else TASK // (m * n)
+        one = tile if self.batch.count == 1 else tile % (m * n)
+        batch = ZERO if self.batch.count == 1 else tile // (m * n)
         if row_tiles == 1 or column_tiles == 1:
             return (ZERO, one, batch) if row_tiles == 1 else (one, ZERO, batch)
         group = n * GROUP
@@ -135,21 +214,40 @@ class _Contraction:
         inside = one % group
         return first + inside % height, inside // height, batch
 
-    def _sum(self, acc: Expr, places: dict[Expr, Expr]) -> Loop:
-        """acc + the products of all summed positions, tile by tile."""
+    def _sum(self, acc: Expr, places: dict[Expr, Expr], part: Expr) -> Loop:
+        """acc + the products of all summed positions (of the part), tile by tile."""
         places = places | self.summed.places(SUMMED)
-        a, b = (self._element(r, places) for r in (self.left, self.right))
+        a, b = (self._element(f, places) for f in (self.left, self.right))
         step = [Set(acc, tile_product(a, b, acc, SUMMED))]
         start, depth = index_var("k0"), self.tile.depth
         tile = self.summed.tile(SUMMED, ZERO, depth, step, low=start)
-        return Loop(start, ZERO, self.summed.size(), [tile], "serial", depth)
+        low, end = ZERO, self.summed.size()
+        if self.tile.parts > 1:
+            whole = self.tile.parts * depth
+            size = self.b.size(("part",), (self.summed.count + (whole - 1)) // whole * depth)
+            low = part * size
+            end = scalar.minimum(low + size, end)
+        return Loop(start, low, end, [tile], "serial", depth)
 
-    def _element(self, read: StridedRead, places: dict[Expr, Expr]) -> Expr:
-        e = self.element_of[id(read)]
-        if e.attr[1] is not None:  # windows that reach beyond the operand: 0 there
-            return self.b.lowered(e, places, {})
-        name = self.b.operand(read.base, read.offset, read.dtype)
-        return expr.load(name, self.b.address(name, read.strides, places), read.dtype)
+    def _partial(self, acc: Expr, sums: Node, part: Expr, places: dict[Expr, Expr]) -> list:
+        """The part's sums stored."""
+        name = self.b.operand(sums, 0, sums.dtype, writes=True)
+        axes = self.nest.group.seeds[0].definition.axes
+        strides = stored(sums).strides
+        at = self.b.address(name, dict(zip(axes, strides[1:], strict=True)), places)
+        return [Store(name, at + part * self.b.size((name, "part"), strides[0]), acc)]
+
+    def _element(self, f: _Factor, places: dict[Expr, Expr]) -> Expr:
+        """A factor's element at the places; 0 where a window reaches beyond the operand, and
+        where there is no summed position."""
+        r = f.read
+        if r is not None and f.value.attr[1] is None:
+            name = self.b.operand(r.base, r.offset, r.dtype)
+            return expr.load(name, self.b.address(name, r.strides, places), r.dtype)
+        found = self.b.lowered(f.value, places, {})
+        if r is None and not divides(self.tile.depth, self.summed.count):
+            found = scalar.where(self.summed.size() > SUMMED, found, lit(0, found.dtype))
+        return found
 
     def _epilogue(self, acc: Expr, places: dict[Expr, Expr]) -> list:
         """The fused maps and their stores."""

@@ -1,0 +1,24 @@
+"""Amounts of memory as users write them."""
+
+from __future__ import annotations
+
+from ...base.errors import LamellaError
+
+_UNITS = {"B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
+          "KB": 10 ** 3, "MB": 10 ** 6, "GB": 10 ** 9}
+
+
+def parse_bytes(text: str | int) -> int:
+    """`"64 MiB"`, `"1.5GB"` or a number as bytes."""
+    if isinstance(text, int) and text >= 0:
+        return text
+    written = text.strip() if isinstance(text, str) else ""
+    number = written.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+    unit = written[len(number):].strip().upper() or "B"
+    try:
+        found = int(float(number) * _UNITS[unit])
+    except (ValueError, KeyError, OverflowError):
+        found = -1
+    if found < 0:
+        raise LamellaError(f"cannot read {text!r} as bytes; write for example '64 MiB'")
+    return found

@@ -1,0 +1,91 @@
+"""Blocks of a device's memory, recycled by size.
+
+The device's queue runs in order, so that a block may be used again as soon as the last step over it
+has been queued. Idle blocks may take as many bytes as those in use, or `LEAST` where that is more;
+beyond that the ones that lay idle longest are given back, and all of them where the device has no
+room for a new one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from ..base.errors import AllocationError
+from .device import ALIGN, Device
+
+LEAST = 256 << 20
+
+
+class DeviceBlock:
+    """Bytes of a device at `address`; whoever holds the block may use them."""
+
+    __slots__ = ("__weakref__", "address", "blocks", "size")
+
+    def __init__(self, blocks: Blocks, address: int, size: int):
+        self.blocks, self.address, self.size = blocks, address, size
+
+    @property
+    def device(self) -> Device:
+        return self.blocks.device
+
+    def __del__(self):
+        self.blocks.take_back(self.address, self.size)
+
+
+class Blocks:
+    """The blocks of one device. Who queues several things in a row holds `turn`, so that a recorded
+    graph has nothing of another thread."""
+
+    def __init__(self, device: Device):
+        self.device = device
+        self.turn = threading.RLock()
+        self.lock = threading.RLock()
+        self.idle: OrderedDict[int, list[int]] = OrderedDict()  # by size, idle longest first
+        self.idle_bytes = self.used_bytes = 0
+
+    def allocate(self, nbytes: int) -> DeviceBlock:
+        """A block of at least `nbytes`; what it holds is unspecified."""
+        size = -(-max(nbytes, 1) // ALIGN) * ALIGN
+        with self.lock:
+            shelf = self.idle.get(size)
+            if shelf:
+                address = shelf.pop()
+                self.idle_bytes -= size
+                if not shelf:
+                    del self.idle[size]
+            else:
+                address = self._new(size)
+            self.used_bytes += size
+        return DeviceBlock(self, address, size)
+
+    def _new(self, size: int) -> int:
+        try:
+            return self.device.allocate(size)
+        except AllocationError:
+            if not self.idle_bytes:
+                raise
+            self.trim()
+            return self.device.allocate(size)
+
+    def take_back(self, address: int, size: int) -> None:
+        """An idle block; nothing queued from now on uses what it held."""
+        with self.lock:
+            self.used_bytes -= size
+            self.idle_bytes += size
+            self.idle.setdefault(size, []).append(address)
+            self.idle.move_to_end(size)
+            self.trim(max(self.used_bytes, LEAST))
+
+    def __del__(self):
+        self.trim()
+
+    def trim(self, bound: int = 0) -> None:
+        """Give idle blocks back to the device until at most `bound` bytes of them are left."""
+        with self.lock:
+            while self.idle_bytes > bound:
+                size, shelf = next(iter(self.idle.items()))
+                self.device.free(shelf.pop(0))
+                self.idle_bytes -= size
+                if not shelf:
+                    del self.idle[size]
