@@ -1,13 +1,14 @@
 """Placement: no two buffers alive together overlap, near what is alive at once."""
 
 import random
-from itertools import permutations
+from itertools import combinations, permutations
 
 import pytest
 
 from lamella.base.dtypes import uint8
-from lamella.planner.memory.pack import pack
+from lamella.planner.memory.pack import _abreast, pack
 from lamella.planner.memory.place import Interval, _by_size, lower_bound, settle
+from lamella.planner.memory.ranks import Ranks
 from lamella.planner.plan import Buffer
 
 
@@ -104,6 +105,18 @@ def tiles(pieces: int, seed: int) -> list[tuple[int, int, int]]:
 def test_many_pieces_are_packed_without_a_gap_by_few_nodes(seed):
     sizes, firsts, lasts = zip(*tiles(100, seed), strict=True)
     assert pack(sizes, firsts, lasts, 1024, 3000) is not None
+
+
+@pytest.mark.parametrize("seed", (1, 3, 5))
+def test_packings_abreast_leave_no_gap_and_are_the_same_each_time(seed):
+    pieces = [*tiles(80, seed), (1024, 96, 97), (7, 99, 99)]     # nothing is alive at 98
+    sizes, firsts, lasts = zip(*pieces, strict=True)
+    found = [_abreast(Ranks(sizes, firsts, lasts, 1024), 2000) for _ in range(2)]
+    assert found[0] is not None and found[0] == found[1]
+    for n, m in combinations(range(len(pieces)), 2):
+        assert lasts[m] < firsts[n] or lasts[n] < firsts[m] or \
+            found[0][n] + sizes[n] <= found[0][m] or found[0][m] + sizes[m] <= found[0][n]
+    assert max(at + size for at, size in zip(found[0], sizes, strict=True)) <= 1024
 
 
 @pytest.mark.parametrize("seed", range(40))

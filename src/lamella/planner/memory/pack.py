@@ -5,11 +5,7 @@ Moffitt, "MiniMalloc: A Lightweight Memory Allocator for Hardware-Accelerated Ma
 Only orders of rising offsets are looked at; where what must still come does not fit above the floor
 of some moment, the branch ends; what falls apart in time is solved apart.
 
-How long that takes depends on which intervals are tried first, by orders of magnitude (Gomes et
-al., "Heavy-tailed phenomena in satisfiability and constraint satisfaction problems", 2000). So
-searches by the rules of the paper take turns with many that rank at random and end at their first
-dead end; what lives in moments at which those before ended comes earlier in them (Joslin and
-Clements, "Squeaky wheel optimization", 1999).
+Searches by the rules of the paper take turns with many abreast that rank at random (`abreast.py`).
 """
 
 from __future__ import annotations
@@ -19,82 +15,59 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .abreast import Abreast
+from .ranks import RULES, Ranks
+
 _FAR = 1 << 60
-_RULES = ("width area total", "total area width", "total width area")
-_BLAME = 0.3    # the weight of moments at which searches ended, in a rank at random
-_FADES = 0.7    # and what is left of it from one search to the next
+_STEP = 12      # nodes that a step of the packings abreast counts for
+_SHARE = 2      # their part of a turn, where each of the rules has 1
 
 
 class OutOfNodes(Exception):
-    """The search has looked at as many nodes as it may, or has met as many dead ends."""
+    """The search has looked at as many nodes as it may."""
 
 
 def pack(sizes: Sequence[int], firsts: Sequence[int], lasts: Sequence[int], capacity: int,
          nodes: int) -> list[int] | None:
     """Offsets below the capacity such that no two intervals of a common moment (first..last) share
     a byte; None where there are none, or none was found by looking at so many nodes: by each rule
-    and at random in turns, for twice as long as before."""
+    and many abreast in turns, for twice as long as before."""
     if not len(sizes):
         return []
     depth = sys.getrecursionlimit()
     sys.setrecursionlimit(max(depth, 4 * len(sizes) + 1000))
     try:
-        return _searched(_Ranks(sizes, firsts, lasts, capacity), 2 * len(sizes), nodes)
+        return _searched(Ranks(sizes, firsts, lasts, capacity), 2 * len(sizes), nodes)
     finally:
         sys.setrecursionlimit(depth)
 
 
-def _searched(ranks: _Ranks, limit: int, nodes: int) -> list[int] | None:
+def _searched(ranks: Ranks, limit: int, nodes: int) -> list[int] | None:
     while nodes > 0:
-        for order in [*map(ranks.by_rule, _RULES), None]:
-            left = min(nodes, limit)
-            nodes -= left
-            while left > 0:
-                packing = _Packing(ranks, ranks.at_random() if order is None else order, left,
-                                   0 if order is None else left)
-                try:
-                    return packing.offsets()
-                except OutOfNodes:
-                    left = packing.nodes
+        for rule in RULES:
+            try:
+                return _Packing(ranks, ranks.by_rule(rule), min(nodes, limit)).offsets()
+            except OutOfNodes:
+                nodes -= limit
+        steps = min(nodes, _SHARE * limit) // _STEP
+        if steps >= len(ranks.size):
+            found = _abreast(ranks, steps)
+            if found is not None:
+                return found
+            nodes -= steps * _STEP
         limit *= 2
     return None
 
 
-class _Ranks:
-    """Intervals within moments (begin..end), and orders in which to try them. `ended`: how often a
-    search found no room at each moment, of late."""
-
-    def __init__(self, sizes, firsts, lasts, capacity: int):
-        self.size, first, last = (np.array(x, np.int64) for x in (sizes, firsts, lasts))
-        moments = np.unique(np.concatenate([first, last + 1]))
-        self.begin, self.end = (np.searchsorted(moments, x) for x in (first, last + 1))
-        at = np.arange(len(moments))[:, None]
-        self.member = (self.begin <= at) & (at < self.end)
-        self.rest = (self.member * self.size).sum(1)
-        self.capacity, self.ended = capacity, np.zeros(len(moments))
-        self.width = last - first + 1
-        self.total = self._most(self.rest)
-        self.random = np.random.default_rng(0)
-
-    def _most(self, values: np.ndarray) -> np.ndarray:
-        """Of each interval, the largest of its moments' values."""
-        return np.where(self.member, values[:, None], 0).max(0)
-
-    def by_rule(self, rule: str) -> np.ndarray:
-        """What is largest in these ways, the first counting most, comes first."""
-        keys = {"width": self.width, "area": self.size * self.width, "total": self.total}
-        return np.lexsort([-keys[k] for k in reversed(rule.split())])
-
-    def at_random(self) -> np.ndarray:
-        """What is large comes first, by measures of random weights."""
-        width, size, total, noise = self.random.random(4) * (0.6, 0.6, 6.0, 0.3) + (0.4, 0.4, 0, 0)
-        key = width * np.log(self.width) + size * np.log(np.maximum(self.size, 1)) \
-            + total * np.log(np.maximum(self.total, 1) / self.capacity) \
-            + noise * (self.random.random((3, len(self.size))).sum(0) - 1.5)
-        if self.ended.any():
-            key += _BLAME * np.log1p(self._most(self.ended / self.ended.mean()))
-        self.ended *= _FADES
-        return np.argsort(-key, kind="stable")
+def _abreast(ranks: Ranks, steps: int) -> list[int] | None:
+    """Offsets found by packings abreast in so many steps of theirs."""
+    while steps >= len(ranks.size):
+        packings = Abreast(ranks)
+        while packings.step():
+            steps -= 1
+            if not packings.waits.any():
+                return packings.offsets()
+    return None
 
 
 class _Packing:
@@ -105,19 +78,18 @@ class _Packing:
     come. `away` is 0 where an interval is still to come in a moment, else far.
     """
 
-    def __init__(self, ranks: _Ranks, order: np.ndarray, nodes: int, ends: int):
+    def __init__(self, ranks: Ranks, order: np.ndarray, nodes: int):
         member = ranks.member[:, order]
-        self.order, self.ended = order, ranks.ended
+        self.order = order
         self.size, self.begin, self.end = ranks.size[order], ranks.begin[order], ranks.end[order]
-        self.overlap = (self.begin[:, None] < self.end) & (self.begin < self.end[:, None])
-        np.fill_diagonal(self.overlap, False)
+        self.overlap = ranks.overlap[np.ix_(order, order)]
         self.away = np.where(member, 0, _FAR)
         self.rest, self.floor = ranks.rest.copy(), np.zeros(len(ranks.rest), np.int64)
         self.low = np.zeros(len(order), np.int64)
         self.at = np.zeros(len(order), np.int64)
         # between moments k and k + 1: intervals to come that are in both
         self.across = (member[:-1] & member[1:]).sum(1)
-        self.capacity, self.nodes, self.ends = ranks.capacity, nodes, ends
+        self.capacity, self.nodes = ranks.capacity, nodes
 
     def offsets(self) -> list[int] | None:
         if (self.rest > self.capacity).any():
@@ -150,9 +122,6 @@ class _Packing:
                 return True
             if alone:
                 break       # nothing to come lies over it: elsewhere it would do no better
-        self.ends -= 1
-        if self.ends < 0:
-            raise OutOfNodes
         return False
 
     def _candidates(self, todo: np.ndarray, begin: int, end: int, above: int,
@@ -217,5 +186,4 @@ class _Packing:
                                        self.floor[a:z])
         floor, rest = self.floor[begin:end], self.rest[begin:end]
         ends = (np.maximum(floor, offset) + rest > self.capacity) & (rest > 0)
-        self.ended[begin:end] += ends
         return not ends.any()
