@@ -30,7 +30,7 @@ class Driver:
     CUfunction_attribute = SimpleNamespace(
         CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES="shared")
     CUstream_flags = SimpleNamespace(CU_STREAM_NON_BLOCKING=1)
-    CUevent_flags = SimpleNamespace(CU_EVENT_DISABLE_TIMING=2)
+    CUevent_flags = SimpleNamespace(CU_EVENT_DISABLE_TIMING=2, CU_EVENT_DEFAULT=0)
     CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL=1)
 
     def __init__(self, devices: int = 1, room: int = 1 << 30):
@@ -48,7 +48,8 @@ class Driver:
             self.calls.append((name, *arguments))
             results = {"cuDeviceGetCount": [self.devices], "cuDeviceGet": arguments,
                        "cuDevicePrimaryCtxRetain": ["context"], "cuStreamCreate": ["stream"],
-                       "cuEventCreate": ["event"], "cuModuleLoadData": ["module"],
+                       "cuEventCreate": ["event"], "cuEventElapsedTime": [2.0],
+                       "cuDeviceGetName": [b"Stand-in\0\0"], "cuModuleLoadData": ["module"],
                        "cuModuleGetFunction": ["function"], "cuStreamEndCapture": ["graph"],
                        "cuGraphInstantiate": ["ready"]}.get(name, [])
             return self.fails.get(name, OK), *results

@@ -6,7 +6,7 @@ from gpu.cases import plan_of
 import lamella
 from lamella.codegen.gpu import SM90
 from lamella.engine.device import codes_of
-from lamella.planner.kernels.tiles.contraction import choose_tile
+from lamella.planner.kernels.tiles.contraction import Shape, choose_tile
 from lamella.planner.pricing.roofline import device
 from lamella.planner.report import Report
 
@@ -33,7 +33,7 @@ def test_few_tiles_of_long_sums_are_computed_in_parts():
     plan = plan_of(_long())
     first, second = plan.launches()
     assert first.kernel.name == "contraction" and second.kernel.name == "rows"
-    tile = choose_tile(60, 40, 8192, 1, False, SM90)
+    tile = choose_tile(Shape(60, 40, 8192, 1, False), SM90)
     assert tile.parts > 1 and first.tasks % tile.parts == 0
     sums, = plan.temporaries
     assert sums.count == tile.parts * 60 * 40 and sums.dtype is lamella.float32
@@ -43,10 +43,10 @@ def test_few_tiles_of_long_sums_are_computed_in_parts():
 @pytest.mark.parametrize("sizes", [(4096, 4096, 4096, 1), (64, 64, 512, 96), (512, 512, 256, 1),
                                    (60, 40, 100, 1)])
 def test_many_tiles_or_short_sums_are_not(sizes):
-    assert choose_tile(*sizes, False, SM90).parts == 1
+    assert choose_tile(Shape(*sizes, False), SM90).parts == 1
 
 
 def test_every_part_has_some_tiles():
     for k in range(64, 40000, 997):
-        tile = choose_tile(64, 64, k, 1, False, SM90)
+        tile = choose_tile(Shape(64, 64, k, 1, False), SM90)
         assert tile.parts == 1 or k >= 2 * tile.parts * tile.depth

@@ -134,10 +134,12 @@ def calibrate() -> None:
 
 @app.command()
 def tune(source: Source, change: Change = None,
-         seconds: Annotated[float, typer.Option(help="For each product.")] = 10.0) -> None:
+         seconds: Annotated[float, typer.Option(help="For each product.")] = 10.0,
+         device: Annotated[str, typer.Option(help="Time the tiles of this GPU, such as cuda:0."
+                                             )] = "") -> None:
     """Time the cuts of a model's products on this machine, and remember the fastest."""
     from .explaining import tune as run
-    run(source, change or (), typer.echo, seconds)
+    run(source, change or (), typer.echo, seconds, device)
 
 
 @app.command()

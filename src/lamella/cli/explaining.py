@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
+from ..api.arrays.placing import compute_device
 from ..api.programs.compile import Spec
+from ..base.devices import cpu
 from ..base.errors import BudgetError, RecipeError
 from ..engine.explain import explain_plan, write_page
 from ..engine.kernels import target
@@ -46,13 +48,15 @@ def report_of(source: str, changes: Sequence[str] = (), budget: int | None = Non
     return trainer.plan(*(Spec((rows, *a.shape[1:]), str(a.dtype)) for a in (x, y)))
 
 
-def tune(source: str, changes: Sequence[str], say: Say, seconds: float) -> None:
+def tune(source: str, changes: Sequence[str], say: Say, seconds: float, on: str = "") -> None:
     """Find the fastest cuts of the products of a recipe's training step, or of a model file's
-    inference, for later plans on this machine."""
-    from ..engine.tune import tune as run
+    inference, for later plans on this machine, or the fastest tiles of the device `on`."""
+    from ..engine import tune, tune_device
+    gpu = compute_device("tune", on or None)
     plan = report_of(source, changes).plan
     say(f"{'batch x m x k x n':<24} {'planned':>13} {'fastest':>13} {'ratio':>6}  tile")
-    found = run([(plan.program, plan.fixed)], say, seconds)
+    found: list = tune.tune([(plan.program, plan.fixed)], say, seconds) if gpu is cpu else \
+        tune_device.tune([plan.program], gpu, say, seconds)
     better = sum(t.better for t in found)
     say(f"{len(found)} products timed, {better} of them remembered with another cut")
 

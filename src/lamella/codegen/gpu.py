@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
+from copy import copy
 
 from ..base.errors import UnsupportedError
 
@@ -16,12 +16,11 @@ class GpuTarget:
     made for, as on the processor."""
 
     __slots__ = ("arch", "bandwidth", "contract_tiles", "flops", "name", "processors",
-                 "shared_bytes", "tensor_flops")
+                 "shared_bytes", "tensor_flops", "tuned")
     level = "tiles"
     room = 0
     vector_bits, near_bytes, core_bytes = 512, 32 << 10, 1 << 20  # as a processor's, for the tiles
     pairs = quads = False
-    tuned: Mapping = MappingProxyType({})
     launch = 3e-6       # seconds of a step beside its work
 
     def __init__(self, name: str, arch: int, shared_bytes: int, processors: int, flops: float,
@@ -29,7 +28,14 @@ class GpuTarget:
         self.name, self.arch, self.processors = name, arch, processors
         self.shared_bytes, self.bandwidth = shared_bytes, bandwidth
         self.flops, self.tensor_flops = flops, tensor_flops
+        self.tuned: Mapping = {}    # by products' shapes, the tiles that were found the fastest
         self.contract_tiles: tuple[tuple[int, int], ...] = ((4, 1), (2, 1), (1, 1), (1, 1))
+
+    def with_tuned(self, tuned: Mapping) -> GpuTarget:
+        """The same with tiles that were found on one device."""
+        found = copy(self)
+        found.tuned = tuned
+        return found
 
     def __repr__(self) -> str:
         return self.name

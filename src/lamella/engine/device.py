@@ -91,11 +91,12 @@ class Arena:
 
 class DeviceExecutable:
     """Runs a plan on a device, bound once for each value of its symbols. Constants and, where the
-    arena is kept, its bytes stay there from call to call, until `close`."""
+    arena is kept, its bytes stay there from call to call, until `close`. Where it `replays`, calls
+    over the same addresses are queued as a graph."""
 
     def __init__(self, plan: Plan, device: Device, blocks: Blocks | None = None,
-                 arena: Arena | None = None):
-        self.plan, self.device = plan, device
+                 arena: Arena | None = None, replays: bool = True):
+        self.plan, self.device, self.replays = plan, device, replays
         self.blocks = blocks or Blocks(device)
         self.arena = arena or Arena(self.blocks)
         self.bound: dict[tuple, _Bound] = {}
@@ -114,6 +115,7 @@ class DeviceExecutable:
             bound = self.bound.get(key)
             if bound is None:
                 bound = self.bound[key] = _Bound(self.plan, env, self.device)
+                bound.replayed &= self.replays
             return bound.run(self.blocks, self.arena, arguments)
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ from ..codegen.gpu import GpuTarget, by_capability
 from ..runtime import cuda
 from ..runtime import device as runtime
 from ..runtime.blocks import Blocks
+from . import tiles
 
 
 class Station:
@@ -20,6 +21,7 @@ class Station:
     def __init__(self, found: runtime.Device):
         self.runtime = found
         self.target: GpuTarget = by_capability(found.arch)
+        self.target = self.target.with_tuned(tiles.remembered(tiles.named(found)))
         self.blocks = Blocks(found)
 
 

@@ -91,6 +91,7 @@ class Cuda:
             kind.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
             kind.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR))
         self.arch = 10 * major + minor
+        self.name = _call("cuDeviceGetName", 128, self.number).split(b"\0")[0].decode()
         self.context = _call("cuDevicePrimaryCtxRetain", self.number)
         self.enter()
         self.stream = _call("cuStreamCreate", driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
@@ -162,6 +163,14 @@ class Cuda:
         """Wait for the queue; errors of work that was queued before are reported here."""
         _call("cuStreamSynchronize", self.stream)
 
+    def seconds(self, work: Callable[[], None]) -> float:
+        self.enter()
+        begin = Event(self.stream, timed=True)
+        work()
+        end = Event(self.stream, timed=True)
+        _call("cuEventSynchronize", end.handle)
+        return 1e-3 * float(_call("cuEventElapsedTime", begin.handle, end.handle))
+
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """What `work` queues, as one graph: a call queues all of it again."""
         self.enter()
@@ -182,8 +191,10 @@ class Event:
 
     __slots__ = ("handle",)
 
-    def __init__(self, stream: Any):
-        self.handle = _call("cuEventCreate", _driver().CUevent_flags.CU_EVENT_DISABLE_TIMING)
+    def __init__(self, stream: Any, timed: bool = False):
+        kind = _driver().CUevent_flags
+        flag = kind.CU_EVENT_DEFAULT if timed else kind.CU_EVENT_DISABLE_TIMING
+        self.handle = _call("cuEventCreate", flag)
         _call("cuEventRecord", self.handle, stream)
 
     def __del__(self):

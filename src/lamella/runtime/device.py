@@ -42,6 +42,7 @@ class Device(Protocol):
     the host's pinned memory and from there, which runs beside it."""
 
     arch: int
+    name: str
 
     def enter(self) -> None:
         """What this thread queues goes to this device from now on."""
@@ -83,6 +84,9 @@ class Device(Protocol):
 
     def after(self, ticket: Any) -> None:
         """Work that is queued from now on begins after that copy (and all before it)."""
+
+    def seconds(self, work: Callable[[], None]) -> float:
+        """How long the device takes for what `work` queues."""
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """What `work` queues (launches, and copies but those of `upload` and `download`), to be
@@ -130,7 +134,7 @@ class NullDevice:
     memory or from there."""
 
     def __init__(self, arch: int = 90):
-        self.arch = arch
+        self.arch, self.name = arch, "null"
         self.memory = Allocations()
         self.pinned = Allocations(1 << 40)
         self.under_way: list[tuple[int, int, bool]] = []    # of each copy: bytes, whether written
@@ -224,6 +228,10 @@ class NullDevice:
     def download(self, data: np.ndarray, source: int) -> None:
         self._read(source, data.nbytes, "download")
         data[...] = np.zeros(1, data.dtype)
+
+    def seconds(self, work: Callable[[], None]) -> float:
+        work()
+        return 0.0
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         return work

@@ -75,29 +75,46 @@ _WIDE = (Tile(64, 64, 16, 4, 2, 1.0), Tile(64, 32, 16, 4, 2, 0.8), Tile(32, 32, 
          Tile(16, 32, 16, 2, 2, 0.3), Tile(32, 16, 16, 2, 2, 0.3), Tile(16, 16, 16, 1, 2, 0.2))
 
 
-def choose_tile(m: Extent, n: Extent, k: Extent, batch: Extent, wide: bool, target,
-                computed: bool = False) -> Tile:
-    """The tile, and the parts, of least predicted time: rounds of all processors times the time of
-    one tile; of several parts, their sums written and read by one more launch beside that. Where a
-    factor is `computed`, the older tensor cores, which take factors from registers, leave room for
-    it."""
-    rows, columns, deep, lead = (max(1, upper(e)) for e in (m, n, k, batch))
+class Shape(NamedTuple):
+    """A product as tiles are chosen for it: rows, columns, summed positions and products at their
+    most, whether its factors are float32, and whether one is computed where it is loaded."""
+
+    m: int
+    n: int
+    k: int
+    batch: int
+    wide: bool
+    computed: bool = False
+
+
+def choose_tile(shape: Shape, target) -> Tile:
+    """The tile, and the parts: those that `lamella tune` found the fastest, else the ones of least
+    predicted time."""
+    return target.tuned.get(shape) or candidates(shape, target)[0]
+
+
+def candidates(shape: Shape, target) -> list[Tile]:
+    """The tiles and parts that serve a product, by predicted time: rounds of all processors times
+    the time of one tile; of several parts, their sums written and read by one more launch beside
+    that. Where a factor is computed, the older tensor cores, which take factors from registers,
+    leave room for it."""
+    m, n, k, batch, wide, computed = shape
     speed = (target.flops if wide else target.tensor_flops) / target.processors
 
     def cost(t: Tile) -> float:
-        programs = -(-rows // t.rows) * -(-columns // t.columns) * lead * t.parts
-        trips = -(-deep // (t.parts * t.depth))
+        programs = -(-m // t.rows) * -(-n // t.columns) * batch * t.parts
+        trips = -(-k // (t.parts * t.depth))
         one = 2 * t.rows * t.columns * trips * t.depth / (speed * t.rate)
-        joined = target.launch + 8 * t.parts * rows * columns * lead / target.bandwidth
+        joined = target.launch + 8 * t.parts * m * n * batch / target.bandwidth
         return -(-programs // target.processors) * one + (joined if t.parts > 1 else 0.0)
 
     size = 4 if wide else 2
     fitting = [t for t in (_WIDE if wide else _NARROW)
                if (t.rows + t.columns) * t.depth * size * t.stages <= target.shared_bytes
                and not (computed and target.arch < 90 and t.rows * t.columns > HELD * 32 * t.warps)]
-    best = min((t._replace(parts=parts) for t in fitting for parts in PARTS
-                if parts == 1 or deep >= 2 * parts * t.depth), key=cost)
-    return best._replace(depth=max(16, min(best.depth, power(k))))
+    found = sorted((t._replace(parts=parts) for t in fitting for parts in PARTS
+                    if parts == 1 or k >= 2 * parts * t.depth), key=cost)
+    return [t._replace(depth=max(16, min(t.depth, power(k)))) for t in found]
 
 
 def schedule_contraction(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch]:
@@ -173,9 +190,10 @@ class _Contraction:
         self.columns = Positions(self.b, "columns", merged_axes(columns, every, loose), columns)
         self.summed = Positions(self.b, "summed", merged_axes(
             bound, [*self.left.tables, *self.right.tables], loose), bound)
-        self.tile = choose_tile(self.rows.count, self.columns.count, self.summed.count,
-                                self.batch.count, self.left.value.dtype is float32, target,
-                                self.left.read is None or self.right.read is None)
+        m, n, k, batch = (max(1, upper(p.count)) for p in (self.rows, self.columns, self.summed,
+                                                           self.batch))
+        self.tile = choose_tile(Shape(m, n, k, batch, self.left.value.dtype is float32,
+                                      self.left.read is None or self.right.read is None), target)
 
     def launch(self, sums: Node | None) -> Launch:
         """The launch that computes the maps, too, or stores the sums of every part."""

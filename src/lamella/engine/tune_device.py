@@ -1,0 +1,143 @@
+"""Tuning on a device: the tiles of a program's products, timed there by events and remembered.
+
+The planner chooses a tile, and into how many parts a sum is cut, by a cost model
+(planner/kernels/tiles/contraction.py). Here the likely ones are timed for each product of a plan,
+over packed operands, and the fastest is kept in a file beside the object cache, by the device's
+name. Tiles that sum in another order give other last bits, on a device, too, always the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..base.devices import Device
+from ..base.dtypes import bfloat16, float32
+from ..base.errors import LamellaError
+from ..ir.node import placeholder
+from ..ir.program import Program
+from ..ir.types import tensor
+from ..ops.contract import matmul
+from ..planner.build import build_plan
+from ..planner.kernels.tiles.contraction import Shape, Tile, candidates
+from . import tiles
+from .device import DeviceExecutable, upload
+from .stations import Station, station
+from .tune import CLOSE, SECONDS
+
+RUNS, REPEATS = 20, 5   # of each tile: in one graph, and how often that is timed
+MOST = 24           # tiles of one product, the likely ones first
+
+
+class TunedTile:
+    """What was found for one product: the seconds of the model's tile and of the fastest."""
+
+    __slots__ = ("best", "chosen", "found", "shape", "tried")
+
+    def __init__(self, shape: Shape, first: Tile, times: dict[Tile, float]):
+        self.shape, self.tried = shape, len(times)
+        self.found = min(times, key=times.__getitem__)
+        self.chosen, self.best = times[first], times[self.found]
+
+    @property
+    def better(self) -> bool:
+        """Whether the fastest is worth remembering."""
+        return self.chosen > CLOSE * self.best
+
+    def __str__(self) -> str:
+        s, t = self.shape, self.found
+        ratio = self.chosen / self.best if self.best else 1.0
+        return (f"{f'{s.batch}x{s.m}x{s.k}x{s.n}':<24} {1e6 * self.chosen:>10.1f} us "
+                f"{1e6 * self.best:>10.1f} us {ratio:>6.3f}  {t.rows}x{t.columns}, "
+                f"{t.parts} parts")
+
+
+def tune(programs: Sequence[Program], device: Device, say: Callable[[str], None] = print,
+         seconds: float = SECONDS) -> list[TunedTile]:
+    """Time the tiles of every product of these programs on the device, so many seconds for each,
+    remember the fastest, and give what was found. LamellaError where there is no folder to remember
+    them in."""
+    at = station(device)
+    name = tiles.named(at.runtime)
+    if tiles.path(name) is None:
+        raise LamellaError("tune: there is no folder to keep what is found in; set LAMELLA_CACHE "
+                           "to a folder")
+    known, found = dict(at.target.tuned), []
+    for shape in dict.fromkeys(s for program in programs for s in shapes(program, at)):
+        result = tuned(shape, at, seconds)
+        if result is None:
+            continue
+        found.append(result)
+        say(str(result))
+        known.pop(shape, None)
+        if result.better:
+            known[shape] = result.found
+    tiles.remember(name, known)
+    at.target = at.target.with_tuned(known)
+    return found
+
+
+def shapes(program: Program, at: Station) -> list[Shape]:
+    """The products of a program's plan whose factors are loaded as they are."""
+    seen = _Asked()
+    build_plan(program, at.target.with_tuned(seen))
+    return [s for s in seen.shapes if not s.computed]
+
+
+class _Asked(dict):
+    """A table of tiles that is empty, and notes what was looked up."""
+
+    def __init__(self):
+        super().__init__()
+        self.shapes: dict[Shape, None] = {}
+
+    def get(self, key, default=None):
+        self.shapes[key] = None
+        return default
+
+
+def tuned(shape: Shape, at: Station, seconds: float = SECONDS) -> TunedTile | None:
+    """The seconds of the tiles of one product, until the time is up; None where no program of one
+    matrix product asks for it."""
+    dtype = float32 if shape.wide else bfloat16
+    lead = () if shape.batch == 1 else (shape.batch,)
+    inputs = [placeholder(tensor(dtype, (*lead, *rest)))
+              for rest in ((shape.m, shape.k), (shape.k, shape.n))]
+    program = Program(inputs, [matmul(*inputs)], "product")
+    if shapes(program, at) != [shape]:
+        return None
+    rng = np.random.default_rng(0)      # zeros would be multiplied with less power, so faster
+    arrays = [rng.standard_normal(n.shape, np.float32).astype(dtype.numpy) for n in inputs]
+    times: dict[Tile, float] = {}
+    first, *others = candidates(shape, at.target)[:MOST]
+    end = time.perf_counter() + seconds
+    for tile in (first, *others):
+        times[tile] = _least(program, at, {shape: tile}, arrays)
+        if time.perf_counter() > end:
+            break
+    return TunedTile(shape, first, times)
+
+
+def _least(program: Program, at: Station, chosen: dict[Shape, Tile],
+           arrays: list[np.ndarray]) -> float:
+    """The least seconds of a run with these tiles: of many in one recorded graph, so that nothing
+    waits for the host."""
+    run = DeviceExecutable(build_plan(program, at.target.with_tuned(chosen)), at.runtime, at.blocks,
+                           replays=False)
+    values = [at.blocks.allocate(a.nbytes) for a in arrays]
+    with at.blocks.turn:
+        at.runtime.enter()
+        for value, a in zip(values, arrays, strict=True):
+            upload(at.runtime, value.address, a)
+
+        kept: list = []     # the results, so that their bytes are not given back
+
+        def runs(count: int) -> None:
+            for _ in range(count):
+                kept[:] = run.run([a.shape for a in arrays], values)
+
+        runs(2)
+        graph = at.runtime.record(lambda: runs(RUNS))
+        return min(at.runtime.seconds(graph) for _ in range(REPEATS)) / RUNS
