@@ -22,6 +22,7 @@ from .groups.prune import prune
 from .groups.relax import relax
 from .groups.simplify import expand, share
 from .groups.split import split
+from .groups.trips import keep_less
 from .host import schedule_host
 from .memory.ahead import fetch_ahead
 from .memory.alias import share_bytes
@@ -149,6 +150,8 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], steady:
     program = expand(prune(program), tags)
     if tags is None:  # composites may bring loops; pruning would lose the tags
         program = prune(program)
+        if worth is not None:
+            program = keep_less(program, worth)
     program = split(program, tags)
     if scheduler.target.quads:
         program = narrow(program, tags)

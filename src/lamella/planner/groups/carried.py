@@ -113,13 +113,14 @@ def ones_for(way: Way, count: Count) -> int:
     return found.positions // SUM_LANES if found is not None and found.in_lanes(way) else 0
 
 
-def part_of_sum(way: Way, kept: set[int], count: Count, starts: Node | None,
-                ones: Node | None) -> Sum:
-    """The group's sum over parts; `ones` is a vector of as many as `ones_for` says."""
+def part_of_sum(way: Way, kept: set[int], count: Count, starts: Node | None, ones: Node | None,
+                standing: frozenset[int] = frozenset()) -> Sum:
+    """The group's sum over parts; `ones`: a vector of as many as `ones_for` says, `standing` as in
+    Parting."""
     found = _handing(way, count)
     assert found is not None
     s, in_lanes = way.group.seeds[0], found.in_lanes(way)
-    p = Parting(way, count.all, starts)
+    p = Parting(way, count.all, starts, standing)
     shape = (SUM_LANES, *s.node.shape) if in_lanes else s.node.shape
     shares = _shares(found, count)
     carry = placeholder(tensor(s.node.dtype, (shares, *shape) if found.moves else shape), "sums")

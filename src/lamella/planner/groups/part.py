@@ -6,7 +6,7 @@ number (the counters of random bits, a mask's places), a part begins at what `st
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ...base import dtypes
 from ...base.extents import Extent
@@ -26,20 +26,26 @@ Pairs = list[tuple[Node, Node]]
 
 class Piece:
     """A group to be scheduled: `kept` numbers the nodes that it stores. `windows` pairs its nodes
-    with those of the whole that they are a part of; `same` with those whose buffers they have."""
+    with those of the whole that they are a part of; `spread` those parts that lie in several blocks
+    of the whole, with the elements from one part to the next; `same` pairs nodes with those whose
+    buffers they have."""
 
-    __slots__ = ("fusion", "group", "kept", "same", "windows")
+    __slots__ = ("fusion", "group", "kept", "same", "spread", "windows")
 
-    def __init__(self, group: Group, fusion: Fusion, kept: set[int], windows: Pairs, same: Pairs):
+    def __init__(self, group: Group, fusion: Fusion, kept: set[int], windows: Pairs, same: Pairs,
+                 spread: Sequence[tuple[Node, Node, int]] = ()):
         self.group, self.fusion, self.kept = group, fusion, kept
-        self.windows, self.same = windows, same
+        self.windows, self.same, self.spread = windows, same, spread
 
 
 class Parting:
-    """From definitions of the whole to those of one of `count` parts: what is read, and how."""
+    """From definitions of the whole to those of one of `count` parts: what is read, and how. Of the
+    stored nodes `standing` (by id) parts are read where they stand, by the strides of the whole."""
 
-    def __init__(self, way: Way, count: int, starts: Node | None):
-        self.way, self.count, self.starts = way, count, starts
+    def __init__(self, way: Way, count: int, starts: Node | None,
+                 standing: frozenset[int] = frozenset()):
+        self.way, self.count, self.starts, self.standing = way, count, starts, standing
+        self.spread: dict[int, tuple[Node, Node, int]] = {}     # by the id of the whole
         name, extent = way.axis.attr
         self.axis = expr.axis(name, extent // count)
         self.access: dict[int, Access] = {}
@@ -126,6 +132,9 @@ class Parting:
         shape: list[Extent] = [n // self.count if axis in expr.free_axes(i) else n
                                for n, i in zip(node.shape, x.args, strict=True)]
         found = self._parts[id(node)] = like(node, tuple(shape))
+        if id(a.base) in self.standing:
+            self.access[id(found)] = Access(self._spread(a.base), a.offset, a.strides)
+            return found
         base = found
         if a.base is not node:
             base = placeholder(tensor(a.base.dtype, (a.base.type.size // self.count,)))
@@ -136,6 +145,16 @@ class Parting:
                 base, a.offset // block * (block // self.count) + a.offset % block,
                 tuple(s if s % block else s // self.count for s in a.strides))
         return found
+
+    def _spread(self, whole: Node) -> Node:
+        """A whole from the first element on that a part reads."""
+        if id(whole) not in self.spread:
+            step = self.way.parts[id(whole)] // self.count
+            size = whole.type.size - (self.count - 1) * step
+            node = placeholder(tensor(whole.dtype, (size,)))
+            self.access[id(node)] = stored(node)
+            self.spread[id(whole)] = node, whole, step
+        return self.spread[id(whole)][0]
 
     def _whole(self, node: Node) -> Node:
         """A node that is read as it is."""
@@ -149,7 +168,7 @@ class Parting:
         """A group over the nodes of a part."""
         fusion = Fusion([], self.access, [])
         fusion.steady = {i for i in self.way.fusion.steady if i in self.access}
-        return Piece(group, fusion, kept, self.windows, self.same)
+        return Piece(group, fusion, kept, self.windows, self.same, list(self.spread.values()))
 
 
 def like(n: Node, shape) -> Node:
@@ -162,10 +181,11 @@ def seed(node: Node, kind: str, axes: Iterable[Expr], body: Expr, reads: list[No
     return Seed(node, kind, Definition(tuple(n.type for n in reads), tuple(axes), body), reads)
 
 
-def part_of_values(way: Way, kept: set[int], count: int, starts: Node | None,
-                   room: int) -> Piece:
-    """One of `count` parts of the group's values; `room` is the target's."""
-    p = Parting(way, count, starts)
+def part_of_values(way: Way, kept: set[int], count: int, starts: Node | None, room: int,
+                   standing: frozenset[int] = frozenset()) -> Piece:
+    """One of `count` parts of the group's values; `room` is the target's, `standing` as in
+    Parting."""
+    p = Parting(way, count, starts, standing)
     if way.group.kind == "routine":
         return _part_of_routine(p, kept, room)
     seeds = []

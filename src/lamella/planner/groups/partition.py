@@ -10,7 +10,7 @@ Before: a simplified Program.   After: one that computes the same, the maps betw
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ...base.extents import Size, evaluate, symbols
 from ...ir.node import Node, topological
@@ -24,7 +24,7 @@ _OPERATION = 0.25   # a cheap operation on one element, as so many bytes moved
 _DEAR = 2.0         # an elementary function on one element
 MUCH = 2.0          # room for a byte is worth as much as to write and to read it
 LITTLE = 0.05       # of two ways that move as many bytes the one that keeps fewer is taken
-_SMALL = 4096       # values of fewer bytes are not looked at
+SMALL = 4096       # values of fewer bytes are not looked at
 
 
 class Second:
@@ -68,17 +68,19 @@ def _with_copies(p: Program, order: list[Node], at: int,
     return Program(p.inputs, [done[id(o)] for o in p.outputs], p.name), Second(behind, made)
 
 
-def _bytes(n: Node, env: Mapping[str, int]) -> int:
+def bytes_of(n: Node, env: Mapping[str, int]) -> int:
+    """The most bytes that its values have."""
     return sum(evaluate(t.bytes, env) for t in tensors(n.type))
 
 
-def _is_map(n: Node) -> bool:
+def is_map(n: Node) -> bool:
+    """Whether each of its elements is computed on its own, so that it fuses with what reads it."""
     return n.op.lower is not None and not n.op.loops and not is_step(n) and n.token is None and \
         "update" not in n.op.facts and kind_of(n, definition_of(n)) == "map"
 
 
 def _fuses(n: Node) -> bool:
-    return n.op.name in ("input", "constant") or "view" in n.op.facts or _is_map(n)
+    return n.op.name in ("input", "constant") or "view" in n.op.facts or is_map(n)
 
 
 def _peak(order: list[Node], env: Mapping[str, int]) -> int:
@@ -92,8 +94,8 @@ def _peak(order: list[Node], env: Mapping[str, int]) -> int:
     change = [0] * (len(order) + 1)
     for k, n in enumerate(order):
         if n.op.name not in ("input", "constant") and "view" not in n.op.facts and last[id(n)] > k:
-            change[k] += _bytes(n, env)
-            change[last[id(n)]] -= _bytes(n, env)
+            change[k] += bytes_of(n, env)
+            change[last[id(n)]] -= bytes_of(n, env)
     best, held, most = 0, 0, -1
     end = max((k for k, n in enumerate(order) if not _fuses(n)), default=0)
     for k, c in enumerate(change[:end]):
@@ -122,9 +124,9 @@ class _Halves:
         count = len(self.first)
         source, sink = 2 * count, 2 * count + 1
         net = Network(2 * count + 2)
-        maps = [_is_map(n) and _bytes(n, self.env) >= _SMALL for n in self.first]
+        maps = [is_map(n) and bytes_of(n, self.env) >= SMALL for n in self.first]
         for k, n in enumerate(self.first):
-            net.edge(source, k, self._price(n) if maps[k] else INFINITE)
+            net.edge(source, k, price_again(n, self.far[id(n)], self.env) if maps[k] else INFINITE)
             net.edge(k, count + k, self._keeping(n))
             if self.far[id(n)]:
                 net.edge(count + k, sink, INFINITE)
@@ -139,15 +141,16 @@ class _Halves:
         it; and the room."""
         if n.op.name in ("constant", "input"):
             return 0.0
-        size = _bytes(n, self.env)
-        written = any(not _is_map(c) for c in self.near[id(n)])
+        size = bytes_of(n, self.env)
+        written = any(not is_map(c) for c in self.near[id(n)])
         return size * (1 + (not written) + self.worth)
 
-    def _price(self, n: Node) -> float:
-        """What it costs to compute a value again: its operations, and to write and read it where
-        something reads it that cannot compute it."""
-        elements = _bytes(n, self.env) * 8 // max(1, n.dtype.bits)
-        stored = any(not _is_map(c) and "view" not in c.op.facts for c in self.far[id(n)])
-        work = sum(_OPERATION if e.op.name in CHEAP else _DEAR for e in expr.walk(
-            definition_of(n).body) if not isinstance(e.op, str))
-        return elements * work + (2 * _bytes(n, self.env) if stored else 0)
+
+def price_again(n: Node, readers: Iterable[Node], env: Mapping[str, int]) -> float:
+    """What it costs to compute a map again: its operations, and to write and read it where one of
+    its readers cannot compute it."""
+    elements = bytes_of(n, env) * 8 // max(1, n.dtype.bits)
+    stored = any(not is_map(c) and "view" not in c.op.facts for c in readers)
+    work = sum(_OPERATION if e.op.name in CHEAP else _DEAR for e in expr.walk(
+        definition_of(n).body) if not isinstance(e.op, str))
+    return elements * work + (2 * bytes_of(n, env) if stored else 0)

@@ -3,8 +3,9 @@
 Along the outermost axis of its values a part of a group is the same kernel with a smaller extent;
 so it is along the outermost axis that it sums over, and along the first axis of attention. A buffer
 is then read and written block by block, a part of each block at a time. Where it is one block, the
-parts are windows of it; what is several (queries, keys and values in front of the batch) can only
-be had part by part where nobody needs the whole. Small values may be read anywhere.
+parts are windows of it; of what is several (queries, keys and values in front of the batch, time in
+front of it) parts can be read where the whole stands, and written where nobody needs the whole.
+Small values may be read anywhere.
 """
 
 from __future__ import annotations

@@ -8,11 +8,12 @@ from ...base.extents import Extent
 from ...lang import expr
 from ...lang.loops import Kernel, Prefetch, Set, Store, When
 from ...lang.loops import Loop as KernelLoop
-from ..plan import Buffer, Copy, Host, Launch, Order, Plan
+from ..plan import Buffer, Copy, Host, Launch, Loop, Order, Plan
 
 
 def share_bytes(plan: Plan) -> None:
-    """Let each step write over an operand that it reads last, where the kernel allows it.
+    """Let each step write over an operand that it reads last, where the kernel allows it, and each
+    loop write its slices of a result over those of an operand that it reads last.
 
     A kernel allows it when each element it stores is stored where, and after, the same element of
     the operand is read by the same iteration, and the operand is read nowhere else.
@@ -22,6 +23,11 @@ def share_bytes(plan: Plan) -> None:
         for made, carried in loop.carries:
             _carry_in_place(order, made, carried, begin, end)
     first, last = order.lives(plan.results)
+    for loop, begin, end in order.loops:
+        for whole, over in _slices_in_place(order, loop, begin, end):
+            if whole.alias is None and over.alias is None and over.role == "temporary" and \
+                    first[id(whole)] == begin and last[id(over)] == end:
+                _take(plan, whole, over, last)
     for at, step in enumerate(order.leaves):
         if isinstance(step, Copy):
             _copy_in_place(plan, step, at, first, last)
@@ -46,6 +52,40 @@ def _carry_in_place(order: Order, made: Buffer, carried: Buffer, begin: int, end
     if all(order.span(at)[1] < order.span(writes)[0] for at in reads - {writes}) and (
             writes not in reads or _over(order.leaves[writes], made, root)):
         made.alias = carried
+
+
+def _slices_in_place(order: Order, loop: Loop, begin: int, end: int) -> list[tuple[Buffer, Buffer]]:
+    """(written, read): wholes of which a loop touches one slice after another, and each trip its
+    slice of the one not before it has read that of the other for the last time. Each stands in one
+    pair at most."""
+    uses: dict[int, list[int]] = {}         # of each owner of bytes, the places of a trip
+    ways: dict[int, dict[int, Buffer]] = {}     # and the buffers by which it is touched there
+    for at in range(begin, end):
+        for b in order.leaves[at].buffers():
+            uses.setdefault(id(b.root), []).append(at)
+            ways.setdefault(id(b.root), {})[id(b)] = b
+    slices = [b for found in ways.values() if len(found) == 1 for b in found.values()
+              if b.alias is not None and b.alias.place == b.root.place and
+              b.advance is not None and b.advance[0] is loop]
+    read = [b for b in slices if not any(
+        _writes(order.leaves[at], b.root) for at in uses[id(b.root)])]
+    pairs: list[tuple[Buffer, Buffer]] = []
+    for b in slices:
+        at = uses[id(b.root)][0]
+        for x in read if _writes(order.leaves[at], b.root) else ():
+            if _same_slices(b, x) and all(order.span(k)[1] < order.span(at)[0]
+                                          for k in uses[id(x.root)] if k != at) and (
+                    at not in uses[id(x.root)] or _over(order.leaves[at], b.root, x.root)):
+                pairs.append((b.root, x.root))
+                read.remove(x)
+                break
+    return pairs
+
+
+def _same_slices(a: Buffer, b: Buffer) -> bool:
+    """Whether two windows of a loop lie equally in their wholes."""
+    return a.dtype.bits == b.dtype.bits and a.root.bytes == b.root.bytes and \
+        (a.count, a.offset, a.advance) == (b.count, b.offset, b.advance)
 
 
 def _writes(step, made: Buffer) -> bool:
@@ -128,7 +168,7 @@ def may_lie_over(step, b: Buffer) -> bool:
         return False
     written = [n for n, o in enumerate(step.operands) if o.writes and o.buffer.root is b]
     return any(_same_places(step, n, k) for n in written for k, r in enumerate(step.operands)
-               if not r.writes and r.buffer.bytes == b.bytes)
+               if not r.writes and r.buffer.bytes == step.operands[n].buffer.bytes)
 
 
 def pairs_in_place(step, owner: dict[int, int]) -> list[tuple[int, int]]:
@@ -138,6 +178,10 @@ def pairs_in_place(step, owner: dict[int, int]) -> list[tuple[int, int]]:
     if isinstance(step, Copy):
         return [(id(step.target), id(step.source_buffer))] \
             if step.target.bytes == step.source_buffer.bytes else []
+    if isinstance(step, Loop):
+        order = Order([step])
+        return [(id(a), id(b)) for a, b in _slices_in_place(order, *order.loops[-1])
+                if a.alias is None and b.alias is None and b.role == "temporary"]
     if not isinstance(step, Launch):
         return []
     written = [(n, o.buffer) for n, o in enumerate(step.operands)
@@ -162,8 +206,9 @@ def _read_once(step: Launch, root: Buffer) -> bool:
 def _same_places(step: Launch, written: int, read: int) -> bool:
     """Whether all loads of operand `read` are of the element that `written` stores, and stand
     before that store (a load in an earlier pass over the same row is fine)."""
-    return step.operands[read].offset == step.operands[written].offset and \
-        _same_for(step.kernel, tuple(step.sizes), written, read)
+    return step.operands[read].offset == step.operands[written].offset and (
+        _same_for(step.kernel, tuple(step.sizes), written, read) or
+        _reads_its_own(step.kernel, tuple(step.sizes), written, read))
 
 
 @lru_cache(maxsize=1 << 14)
@@ -185,6 +230,39 @@ def _places(kernel: Kernel, written: int, read: int) -> tuple[frozenset, frozens
     if not _collect(kernel.body, names[written], names[read], stores, loads):
         return frozenset(), frozenset()
     return frozenset(stores), frozenset(loads)
+
+
+@lru_cache(maxsize=1 << 14)
+def _reads_its_own(kernel: Kernel, sizes: tuple[Extent, ...], written: int, read: int) -> bool:
+    """Whether a kernel of these sizes loads from one operand only while it stores, the very element
+    it stores; and stores each but once: what it stored it never reads, and no two stores of one
+    block of statements have the same place. So are the unrolled tiles of products."""
+    names = [b.name for b in kernel.operands]
+    target, source = names[written], names[read]
+    values = dict(zip(kernel.sizes, sizes, strict=True))
+
+    def fits(body: list, stored: set) -> bool:
+        for s in body:
+            if isinstance(s, Prefetch):
+                continue
+            given = [s.low, s.high] if isinstance(s, KernelLoop) else \
+                [s.cond] if isinstance(s, When) else [s.value]
+            if isinstance(s, Store):
+                given += [s.offset] + ([s.cond] if s.cond is not None else [])
+            loads = {x for e in given for x in expr.walk(e)
+                     if x.op == "load" and x.attr[0] in (target, source)}
+            own = isinstance(s, Store) and s.buffer == target
+            at = _shape_of(s.offset, values) if own else None
+            if any(not own or x.attr[0] == target or _shape_of(x.args[0], values) != at
+                   for x in loads) or (own and at in stored):
+                return False
+            stored.add(at)
+            if isinstance(s, KernelLoop | When) and not fits(
+                    s.body, set() if isinstance(s, KernelLoop) else stored):
+                return False
+        return True
+
+    return fits(kernel.body, set())
 
 
 def _shape_of(offset: expr.Expr, values: dict):

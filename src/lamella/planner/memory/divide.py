@@ -91,6 +91,19 @@ class _Division:
             whole = self._window(whole, self.outer)
         return self._window(whole, self.inner) if moves == "inner" else whole
 
+    def _spread(self, whole: Buffer, step: int) -> Buffer:
+        """A part's elements in several blocks of a whole, from the first one on."""
+        for loop, each in ((self.outer, step * self.region.count.inner), (self.inner, step)):
+            if loop is not None:
+                key = id(whole), id(loop)
+                if key not in self.windows:
+                    assert isinstance(loop.trips, int)
+                    found = Buffer(whole.dtype, _share(whole, loop.trips), "temporary", whole.label)
+                    found.alias, found.advance = whole, (loop, each)
+                    self.windows[key] = found
+                whole = self.windows[key]
+        return whole
+
     def _window(self, whole: Buffer, loop: Loop) -> Buffer:
         """A whole's window in a loop."""
         found = self.windows.get((id(whole), id(loop)))
@@ -144,10 +157,16 @@ class _Division:
         assert origin is not None
         return origin
 
+    def _standing(self, m: Member) -> frozenset[int]:
+        """The stored nodes (by id) of which a part lies in several blocks of a whole."""
+        at = self._origin(m).at
+        return frozenset(n for n in m.way.parts if id(at[n]) in m.several and
+                         not is_within(self.old, at[n], self.inside))
+
     def _mapped(self, m: Member) -> list[Step]:
         origin = self._origin(m)
         piece = part_of_values(m.way, origin.kept, self.count, self._starts_of(m.way),
-                               self.scheduler.target.room)
+                               self.scheduler.target.room, self._standing(m))
         return self._steps(piece, origin.at, {}, m)
 
     def _summed(self, m: Member) -> list[Step]:
@@ -155,7 +174,7 @@ class _Division:
         way, origin, count = m.way, self._origin(m), self.region.count
         dtype = way.group.seeds[0].node.dtype
         found = part_of_sum(way, origin.kept, count, self._starts_of(way),
-                            self._ones(dtype, ones_for(way, count)))
+                            self._ones(dtype, ones_for(way, count)), self._standing(m))
         known = {id(n): _buffer(n) for n in (*found.inside, found.carry)}
         if found.value is not None:     # the sum is carried where it will stay
             known[id(found.carry)] = known[id(found.value)] = origin.at[id(found.value)]
@@ -178,6 +197,8 @@ class _Division:
         buffers = {id(node): of(whole) for node, whole in piece.same}
         for node, whole in piece.windows:
             buffers[id(node)] = self._part(of(whole), moves if id(whole) in known else "inner")
+        for node, whole, step in piece.spread:
+            buffers[id(node)] = self._spread(of(whole), step)
         steps = self.scheduler.steps(piece.group, piece.fusion, piece.kept, buffers)
         old = self.old.steps[self.region.items[m.item].steps[-1]]
         assert isinstance(old, Launch)

@@ -25,6 +25,7 @@ from .reorder import needs
 
 COUNTS = (2, 4, 8, 16, 32)
 MOST = max(COUNTS)
+_RESTING = 3        # values that rest at the peak whose makers are looked at
 _OUTER = 2          # numbers of chunks for which an outer loop is tried
 _LAUNCH = 2e-6      # seconds of one more launch
 _BYTE = 1e-10       # and of a byte moved once more
@@ -42,7 +43,8 @@ class Item:
 class Member:
     """An item of a region, and the way it is computed in parts. Buffers by id: read in `parts` or
     `whole`, and those that it `makes`. `apart` pairs the buffers of which a part reads or writes a
-    part with the elements of their blocks; those of `several` blocks have no windows."""
+    part with the elements of their blocks; those of `several` blocks can only be read where they
+    stand whole."""
 
     __slots__ = ("apart", "item", "makes", "parts", "several", "way", "whole")
 
@@ -98,10 +100,16 @@ class Regions:
         return found
 
     def around_peak(self, draft: Draft, routines: bool = True) -> list[Region]:
-        """Regions around the step that needs most, which are thought to need less in parts."""
-        return [] if not draft.steps else [
-            r for r in self.around(draft, int(draft.live.argmax()), routines)
-            if r.peak < draft.peak]
+        """Regions that are thought to need less in parts: around the step that needs most, else
+        around what makes a large value that rests meanwhile."""
+        if not draft.steps:
+            return []
+        peak = int(draft.live.argmax())
+        for step in (peak, *_makers(draft, peak)):
+            found = [r for r in self.around(draft, step, routines) if r.peak < draft.peak]
+            if found:
+                return found
+        return []
 
     def around(self, draft: Draft, step: int, routines: bool = True) -> Iterator[Region]:
         """Regions that have a step in them, large and small, in many and in few parts; with
@@ -133,14 +141,15 @@ class Regions:
     def _whole_region(draft: Draft, items: list[Item], needed: list[set[int]],
                       span: tuple[int, int], pivot: Member, offers: list[Member],
                       count: Count) -> Region | None:
-        """A region without members that would need windows of what has none."""
+        """A region without members that would write into several blocks of what stands whole."""
         while True:
             region = _region(items, needed, span, pivot, offers, count)
             if region is None:
                 return None
             inside = {k for m in region.members for k in items[m.item].steps}
+            made = {i for m in region.members for i in m.makes}
             lost = {i for m in region.members for i, b in m.several.items()
-                    if not is_within(draft, b, inside)}
+                    if i in made and not is_within(draft, b, inside)}
             if not lost:
                 return region
             if lost & pivot.several.keys():
@@ -163,6 +172,13 @@ class Regions:
         """An item in each way in which it can be done in parts."""
         origin = item.origin
         return [] if origin is None else [Member(number, origin, w) for w in self.ways(origin)]
+
+
+def _makers(draft: Draft, step: int) -> list[int]:
+    """The steps that make the largest values which rest while a step runs."""
+    resting = sorted((-h.bytes, h.made) for h in draft.histories.values()
+                     if draft.rents(h.buffer) and 0 <= h.made < step < h.last)
+    return [made for _, made in resting[:_RESTING]]
 
 
 def is_within(draft: Draft, b: Buffer, steps: set[int]) -> bool:
@@ -288,19 +304,21 @@ class _Sizes:
         self.draft, self.items = draft, items
         self.uses: dict[int, list[int]] = {}
         self.size: dict[int, int] = {}
-        self.laid: set[int] = set()     # what is laid out for a group
+        self.laid: dict[int, set[int]] = {}     # what is laid out for a group: of which buffers
         for i, h in draft.histories.items():
             if draft.rents(h.buffer):
                 owner = draft.owner.get(i, i)
                 self.uses.setdefault(owner, []).extend(of[k] for k in h.uses())
                 self.size[owner] = max(self.size.get(owner, 0), h.bytes)
                 if all(_lays_out(draft.steps[k]) for k in h.writes):
-                    self.laid.add(owner)
+                    self.laid[owner] = {id(b) for k in h.writes for b, writes in draft.touches[k]
+                                        if not writes}
 
     def estimate(self, region: Region) -> None:
         """State about what a region needs and costs."""
         parts = region.count.all
         number = {m.item: n for n, m in enumerate(region.members)}
+        parts_of = {m.item: m.parts for m in region.members}
         place = {k: n for n, k in enumerate((*region.before, -1, *region.after))}
         loop = place[-1]
         during = np.zeros(len(place) + 1, np.int64)
@@ -310,7 +328,7 @@ class _Sizes:
             size = self.size[i]
             if all(k in number for k in uses):
                 at, change = [number[k] for k in uses], within
-                if i in self.laid:
+                if i in self.laid and not self.laid[i] <= parts_of[uses[0]]:
                     moved += size * (parts - 1)
                 else:
                     size = -(-size // parts)
