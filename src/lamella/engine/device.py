@@ -261,14 +261,14 @@ class _Bound:
             self.pinned = Pinned(self.device, self.resting.size)
         if first:
             self._steps(self.plan.prologue)
-        self._queue()
+        self._queue(blocks)
         return [(owners[p.base], self._address(p), t) for p, t in self.outputs]
 
-    def _queue(self) -> None:
+    def _queue(self, blocks: Blocks) -> None:
         key = tuple(self.addresses)
         graph = self.graphs.get(key)
         if graph is None and self.replayed and key in self.seen:
-            graph = self.graphs[key] = self.device.record(self._all)
+            graph = self.graphs[key] = blocks.record(self._all)
             if len(self.graphs) > GRAPHS:
                 self.graphs.popitem(last=False)
         if graph is None:

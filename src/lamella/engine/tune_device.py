@@ -139,5 +139,5 @@ def _least(program: Program, at: Station, chosen: dict[Shape, Tile],
                 kept[:] = run.run([a.shape for a in arrays], values)
 
         runs(2)
-        graph = at.runtime.record(lambda: runs(RUNS))
+        graph = at.blocks.record(lambda: runs(RUNS))
         return min(at.runtime.seconds(graph) for _ in range(REPEATS)) / RUNS

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 
 from ..base.errors import AllocationError
 from .device import ALIGN, Device
@@ -40,9 +41,20 @@ class Blocks:
     def __init__(self, device: Device):
         self.device = device
         self.turn = threading.RLock()
+        self.recording = False
         self.lock = threading.RLock()
         self.idle: OrderedDict[int, list[int]] = OrderedDict()  # by size, idle longest first
         self.idle_bytes = self.used_bytes = 0
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """What `work` queues, as the device records it; meanwhile nothing is given back, for which
+        the device would have to wait."""
+        with self.turn:
+            self.recording = True
+            try:
+                return self.device.record(work)
+            finally:
+                self.recording = False
 
     def allocate(self, nbytes: int) -> DeviceBlock:
         """A block of at least `nbytes`; what it holds is unspecified."""
@@ -75,7 +87,11 @@ class Blocks:
             self.idle_bytes += size
             self.idle.setdefault(size, []).append(address)
             self.idle.move_to_end(size)
-            self.trim(max(self.used_bytes, LEAST))
+            if self.turn.acquire(blocking=False):   # else another thread may be recording
+                try:
+                    self.trim(max(self.used_bytes, LEAST))
+                finally:
+                    self.turn.release()
 
     def __del__(self):
         self.trim()
@@ -83,7 +99,7 @@ class Blocks:
     def trim(self, bound: int = 0) -> None:
         """Give idle blocks back to the device until at most `bound` bytes of them are left."""
         with self.lock:
-            while self.idle_bytes > bound:
+            while self.idle_bytes > bound and not self.recording:
                 size, shelf = next(iter(self.idle.items()))
                 self.device.free(shelf.pop(0))
                 self.idle_bytes -= size
