@@ -3,6 +3,8 @@
 Nothing here needs a GPU: `cuda:0` is a stand-in that keeps the bytes and checks each launch.
 """
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ import lamella
 from lamella import nn, optim
 from lamella.base.errors import BudgetError, DeviceError, DonatedError, UnsupportedError
 from lamella.engine import stations
+from lamella.runtime import blocks as blocks_module
 from lamella.runtime import cuda
 
 
@@ -260,6 +263,29 @@ def test_blocks_are_used_again_and_given_back(device):
     assert not device.memory.known
 
 
+def test_nothing_is_given_back_while_work_is_recorded(device, monkeypatch):
+    monkeypatch.setattr(blocks_module, "LEAST", 0)
+    blocks = stations.station(lamella.base.devices.named("cuda:0")).blocks
+    held = [blocks.allocate(1000) for _ in range(3)]
+    known = len(device.memory.known)
+
+    def work():
+        while held:
+            held.pop()
+        assert len(device.memory.known) == known
+
+    monkeypatch.setattr(device, "record", lambda work: work() or work)
+    blocks.record(work)
+    assert blocks.idle_bytes == 3 * 1024 and blocks.used_bytes == 0
+    other = threading.Thread(target=lambda: held.append(blocks.allocate(5000)) or held.clear())
+    with blocks.turn:       # this thread queues: the other gives back later
+        other.start()
+        other.join()
+        assert len(device.memory.known) == known + 1
+    blocks.allocate(1000)   # used once more and given up, so that what lies idle is looked at
+    assert not device.memory.known
+
+
 def test_an_exported_model_runs_anywhere(device, tmp_path):
     from lamella.formats.export import export
     from lamella.formats.lamella_file import load
@@ -291,3 +317,24 @@ def test_a_budget_is_kept_there(device):
     with pytest.raises(BudgetError):
         lamella.compile(f, device="cuda:0", memory=whole // 4).plan(*spec)
     assert lamella.compile(f, device="cuda:0", memory=whole).plan(*spec).peak <= whole
+
+
+def test_a_model_is_served_from_there(device, tmp_path):
+    from lamella.formats.export import export
+    from lamella.formats.lamella_file import load
+    from lamella.serve.registry import Served
+    from lamella.serve.server import describe, executable
+    export(tmp_path / "m.lamella", nn.MLP([4, 8, 3], key=lamella.random.key(0)),
+           {"x": lamella.spec((lamella.symbol("B", 1, 16), 4))}, batch="B")
+    model = load(tmp_path / "m.lamella")
+    there, here = (Served(model, executable(model, device=d)) for d in ("cuda:0", ""))
+    weights, up = sum(a.nbytes for a in model.weights.values()), device.up
+    assert up == weights and "peak" in describe(there)
+    for rows in (3, 16):
+        x = _x(rows, 4)
+        assert np.allclose(there.infer([x])[0], here.infer([x])[0], atol=1e-5)
+    assert device.up - up == 19 * 4 * 4     # the weights stay there
+    with pytest.raises(lamella.errors.ShapeError, match="must be"):
+        there.infer([_x(3, 5)])
+    with pytest.raises(lamella.errors.LamellaError, match="no fast mode"):
+        executable(model, True, "cuda:0")

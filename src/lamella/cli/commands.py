@@ -150,6 +150,7 @@ def serve(models: Annotated[list[str], typer.Argument(metavar="MODEL.lamella..."
           waiting: Annotated[int, typer.Option(help="Rows that may wait.")] = 1024,
           timeout: Annotated[float, typer.Option(help="Seconds until an answer.")] = 30.0,
           fast: Fast = False,
+          device: Annotated[str, typer.Option(help="Run them on this GPU, such as cuda:0.")] = "",
           insecure: Annotated[bool, typer.Option(help="Allow any address, without a password.")]
           = False) -> None:
     """Serve model files over the Open Inference Protocol v2 (REST).
@@ -164,4 +165,5 @@ def serve(models: Annotated[list[str], typer.Argument(metavar="MODEL.lamella..."
     from ..serve.app import Limits
     from ..serve.server import serve as run
     limits = Limits(waiting=waiting, window=window / 1000, timeout=timeout)
-    run(models, host, port, limits=limits, insecure=insecure, fast=fast)
+    run(models, host, port, limits=limits, insecure=insecure, fast=fast,
+        device=device)

@@ -104,6 +104,12 @@ class Placed:
                     del known[k]
         return [known[k] for k in self.route.outputs]
 
+    @property
+    def plan(self) -> Plan:
+        """The plan of the one stage of a program that nothing crosses in."""
+        plan, = self.plans.values()
+        return plan
+
     def report(self, threads: int) -> Report | StagedReport:
         """What a call needs, of programs with symbols at their bounds."""
         return _told(self.name, self.route, self.plans, threads)

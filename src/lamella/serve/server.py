@@ -10,9 +10,11 @@ from functools import partial
 
 import uvicorn
 
+from ..api.arrays.placing import compute_device
+from ..base.devices import cpu
 from ..base.errors import LamellaError
 from ..engine.profile import profile
-from ..engine.program import compile_program
+from ..engine.program import compile_program, place_program
 from ..formats.lamella_file import Model, load
 from ..planner.memory.peak import bytes_text
 from ..planner.report import Report
@@ -23,9 +25,15 @@ from .registry import Registry, Run, Served
 DRAIN = 30  # seconds that requests in progress have after SIGTERM
 
 
-def executable(model: Model, fast: bool = False) -> Run:
-    """The model's program, compiled for this machine, with `fast` in that mode."""
-    return compile_program(model.program, dict(enumerate(model.weights.values())), fast)
+def executable(model: Model, fast: bool = False, device: str = "") -> Run:
+    """The model's program, compiled for this machine, with `fast` in that mode, or for a GPU."""
+    weights = dict(enumerate(model.weights.values()))
+    found = compute_device("serve", device or None)
+    if found is cpu:
+        return compile_program(model.program, weights, fast)
+    if fast:
+        raise LamellaError(f"serve: {found} has no fast mode; leave fast or the device out")
+    return place_program(model.program, found, weights)
 
 
 _say = partial(print, flush=True)
@@ -33,11 +41,12 @@ _say = partial(print, flush=True)
 
 def serve(paths: list[str], host: str = "127.0.0.1", port: int = 8000, *,
           limits: Limits | None = None, insecure: bool = False,
-          fast: bool = False, prepare: Callable[[Model], Run] | None = None,
+          fast: bool = False, device: str = "", prepare: Callable[[Model], Run] | None = None,
           say: Callable[[str], None] = _say) -> None:
     """Serve the model files until SIGTERM or SIGINT; what is in progress is finished first. They
-    are compiled, with `fast` in that mode, or what `prepare` makes of them."""
-    prepare = prepare or partial(executable, fast=fast)
+    are compiled, with `fast` in that mode or for the GPU `device`, or what `prepare` makes of
+    them."""
+    prepare = prepare or partial(executable, fast=fast, device=device)
     _check_host(host, insecure)
     registry = Registry()
     for path in paths:
