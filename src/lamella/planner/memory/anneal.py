@@ -40,12 +40,14 @@ class Annealing(Runs):
         total = sum(u.seconds for u in self.work.units[:self.work.count])
         price = worth * limit * self.work.count / total if total else 0.0
         best: tuple[float, list[int]] | None = None
+        moved = True
         for k in range(moves + 1):
-            if low <= self.peak <= limit and (best is None or self.seconds < best[0]):
+            if moved and low <= self.peak <= limit and (
+                    best is None or self.seconds < best[0]):
                 best = self.seconds, self.sequence
                 if not self.further:
                     break
-            self._move(limit, price, heat * limit * (1 - k / (moves + 1)) ** 2 + 1e-9)
+            moved = self._move(limit, price, heat * limit * (1 - k / (moves + 1)) ** 2 + 1e-9)
         return best
 
     def _move(self, limit: int, price: float, heat: float) -> bool:

@@ -16,7 +16,7 @@ from ..pricing.roofline import bound, device
 from .accesses import every_buffer, histories, touches
 from .alias import share_bytes
 from .peak import Memory, memory_of, own_results
-from .place import lifetimes, place
+from .place import Layout, lifetimes, settle
 
 _MIDDLE = DEFAULTS["avx2"]  # a machine of the middle: the same choice everywhere
 _gpu = cache(partial(device, "h200"))
@@ -51,12 +51,13 @@ class Draft:
 
     `live[k]`: bytes of temporaries and results during step k; `between[k]`: from step k - 1 on to
     step k. `peak` is the largest of `live`; placing the temporaries may need a little more.
-    `owner`: by id, the owner of a buffer's bytes once values share them. `heirs`: of a donated
-    argument (by id), the step that takes its bytes. `spills`: values may rest in a file.
+    `intervals` are what is placed. `owner`: by id, the owner of a buffer's bytes once values share
+    them. `heirs`: of a donated argument (by id), the step that takes its bytes. `spills`: values
+    may rest in a file.
     """
 
-    __slots__ = ("between", "env", "heirs", "histories", "live", "own", "owner", "peak", "plan",
-                 "prices", "rented", "spills", "steps", "touches")
+    __slots__ = ("between", "env", "heirs", "histories", "intervals", "live", "own", "owner",
+                 "peak", "plan", "prices", "rented", "spills", "steps", "touches")
 
     def __init__(self, plan: Plan, steps: list[Step], env: Mapping[str, int],
                  prices: dict[int, tuple[Step, float]] | None = None, spills: bool = False):
@@ -84,7 +85,8 @@ class Draft:
         number = _numbers(self.steps)
         during = np.zeros(len(number) + 2, np.int64)
         before = np.zeros(len(number) + 2, np.int64)
-        for i in lifetimes(self.plan, self.env):
+        self.intervals = lifetimes(self.plan, self.env)
+        for i in self.intervals:
             end = min(i.last, len(number)) + 1
             during[i.first] += i.size
             before[i.first + 1] += i.size
@@ -120,8 +122,8 @@ class Draft:
 
     def memory(self, threads: int) -> Memory:
         """The bytes of a run by class, the temporaries placed."""
-        with sharing(self.plan):
-            return memory_of(self.plan, place(self.plan, self.env), threads, self.env)
+        layout = Layout(self.intervals, settle(self.intervals))
+        return memory_of(self.plan, layout, threads, self.env, self.own)
 
 
 def rough_seconds(step: Step, env: Mapping[str, int], level: str = "loops") -> float:

@@ -30,9 +30,12 @@ class Memory:
         return self.arguments + self.results + self.constants + self.temporaries + self.scratch
 
 
-def memory_of(plan: Plan, layout: Layout, threads: int, env: Mapping[str, int]) -> Memory:
-    """The bytes of a run with these values of the symbols, its temporaries so laid out."""
-    return Memory(sum(evaluate(b.bytes, env) for b in plan.arguments), own_results(plan, env),
+def memory_of(plan: Plan, layout: Layout, threads: int, env: Mapping[str, int],
+              results: int | None = None) -> Memory:
+    """The bytes of a run with these values of the symbols, its temporaries so laid out; those of
+    its `results` where they are known already."""
+    return Memory(sum(evaluate(b.bytes, env) for b in plan.arguments),
+                  own_results(plan, env) if results is None else results,
                   sum(aligned(evaluate(b.bytes, env)) for b in plan.constants),
                   layout.size, scratch_of(plan, env, threads))
 
@@ -49,7 +52,8 @@ def scratch_of(plan: Plan, env: Mapping[str, int], threads: int) -> int:
     if plan.level == "tiles":
         return max((aligned(s.programs(env) * _scratch(s, env)) for s in (
             *plan.prologue, *plan.launches())), default=0)
-    return threads * max((aligned(_scratch(s, env)) for s in plan.launches()), default=0)
+    return threads * max((aligned(_scratch(s, env)) for s in plan.launches()
+                         if s.kernel.scratch), default=0)
 
 
 def _scratch(s: Launch, env: Mapping[str, int]) -> int:

@@ -12,6 +12,7 @@ from ..plan import ALIGN, Buffer, Order, Plan
 from .pack import pack
 
 _FEW = 512      # intervals that are searched
+_PLACED = 1 << 60   # the offset of nothing
 _NODES = 1000   # how many steps of the search are taken
 
 
@@ -105,15 +106,16 @@ def _by_size(intervals: list[Interval]) -> None:
 def _from_below(intervals: list[Interval], rank: Callable[[Interval], tuple]) -> None:
     """Always that interval next which can lie lowest, on all that it overlaps; of several the one
     of the least rank."""
-    for i in intervals:
-        i.offset = 0
-    left = sorted(intervals, key=rank)
-    while left:
-        i = min(left, key=lambda i: i.offset)
-        left.remove(i)
-        for o in left:
-            if o.first <= i.last and i.first <= o.last:
-                o.offset = max(o.offset, i.offset + i.size)
+    ranked = sorted(intervals, key=rank)
+    first, last = (np.array([getattr(i, name) for i in ranked]) for name in ("first", "last"))
+    low = np.zeros(len(ranked), np.int64)
+    for _ in ranked:
+        k = int(low.argmin())
+        i = ranked[k]
+        i.offset = int(low[k])
+        low[k] = _PLACED
+        over = (first <= i.last) & (last >= i.first)
+        np.maximum(low, i.offset + i.size, out=low, where=over)
 
 
 def _long(i: Interval) -> tuple:

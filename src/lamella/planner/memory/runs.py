@@ -43,7 +43,8 @@ class Version:
     @property
     def last(self) -> int:
         """The place of its last use."""
-        return max([r.at for r in self.users], default=self.since)
+        users = self.users
+        return users[0].at if len(users) == 1 else max([r.at for r in users], default=self.since)
 
 
 class Taken:
