@@ -73,6 +73,10 @@ class Region:
         self.before, self.members, self.after = before, members, after
         self.peak, self.price, self.known = 0, 0.0, False
 
+    def in_parts(self, count: Count) -> Region:
+        """The same region in so many parts."""
+        return Region(self.items, count, self.before, self.members, self.after)
+
 
 class Regions:
     """Finds regions; remembers the ways in which groups can be computed in parts."""
@@ -123,14 +127,20 @@ class Regions:
         sizes = _Sizes(draft, items, of)
         members = [self._members(k, item) for k, item in enumerate(items)]
         seen: set[tuple] = set()
+        shapes: dict[tuple, Region | None] = {}     # the same for all counts that divide the same
         for count in self._counts(items):
             offers = [m for those in members for m in those if _divides(m.way, count) and
                       (routines or m.way.group.kind != "routine")]
             for first in [m for m in offers if m.item == pivot]:
                 for span in product(_outwards(pivot, -1, 0), _outwards(pivot, 1, len(items) - 1)):
-                    region = self._whole_region(draft, items, before, span, first, offers, count)
+                    alike = span, id(first), *map(id, offers)
+                    if alike not in shapes:
+                        shapes[alike] = self._whole_region(
+                            draft, items, before, span, first, offers, count)
+                    region = shapes[alike]
                     if region is None:
                         continue
+                    region = region.in_parts(count)
                     key = count, *(m.item for m in region.members)
                     if key not in seen:
                         seen.add(key)
