@@ -73,6 +73,29 @@ def test_convolutions(shape, weights, groups, stride, served):
     assert _kinds(run, x, w) == [served]
 
 
+@pytest.mark.parametrize("shape, filters", [
+    ((1, 7, 7, 80), 256), ((2, 13, 14, 64), 144), ((1, 1, 3, 32), 320), ((0, 7, 7, 32), 256)])
+def test_weights_transformed_where_they_are_multiplied(shape, filters):
+    """Of few tiles each task transforms its own, unless they are constant; the bits are the same.
+    """
+    rng = np.random.default_rng(0)
+    x = L.asarray(rng.standard_normal(shape, "float32"))
+    w = L.asarray(rng.standard_normal((filters, 3, 3, shape[-1]), "float32"))
+    given, fixed = L.compile(lambda x, w: L.conv2d(x, w, padding=1)), L.compile(
+        lambda x: L.conv2d(x, w, padding=1))
+    plans = L.plan(given, x, w).plan, L.plan(fixed, x).plan
+    assert [[s.kernel.name for s in (*p.prologue, *p.launches())] for p in plans] == [
+        ["winograd"], ["pack", "winograd"]] or not shape[0]
+    assert given(x, w).numpy().tobytes() == fixed(x).numpy().tobytes()
+
+    def gradient(w, g):
+        return L.vjp(lambda x: L.conv2d(x, w, padding=1), x)[1](g)[0]
+
+    g = L.asarray(rng.standard_normal((*shape[:-1], filters), "float32"))
+    fixed = L.compile(lambda g: gradient(w, g))
+    assert L.compile(gradient)(w, g).numpy().tobytes() == fixed(g).numpy().tobytes()
+
+
 def test_a_cotangent_that_skips_is_not_the_image():
     """The gradient for the weight of a convolution whose result is sliced: both operands step."""
     rng = np.random.default_rng(0)

@@ -42,7 +42,7 @@ def counted(step, unit: str) -> float:
     def visit(block: Block, times: float) -> float:
         loop = block.loop or block.rest
         if loop is not None:
-            trips = run.trips[id(loop)]
+            trips = run.trips.get(id(loop), 0)      # none where nothing gets there
             times *= trips // 16 if block.whole else trips % 16 > 0 if block.rest else trips
         inner = sum(visit(x, times) for x in block.items if isinstance(x, Block))
         return times * code.mixes[id(block)].units[unit] + inner

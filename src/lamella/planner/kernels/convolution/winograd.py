@@ -6,11 +6,14 @@ A task takes tiles of the image through three stages. The tiles go into scratch,
 matrices of tiles x channels, one for each point; each is multiplied with the transformed weights'
 matrix of the same point (a register tile of tiles x filters, summed over channels); the results of
 a tile and filter are joined to its pixels. The transformed weights are laid out in panels
-beforehand (Lavin, Gray, "Fast algorithms for convolutional neural networks", CVPR 2016;
-docs/numerics.md).
+beforehand; where tiles are few and weights not constant each task transforms its own, a strip of
+channels at a time, as transformed they are 16/9 as much to write and to read (Lavin, Gray, "Fast
+algorithms for convolutional neural networks", CVPR 2016; docs/numerics.md).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from ....base import dtypes
 from ....base.extents import Extent, lower, product, upper
@@ -29,6 +32,7 @@ from .winograd_tiles import SKEW, Tiles, table
 
 NEAR = 1 << 17          # elements of transformed tiles that a task keeps, about
 MOST_TILES = 48         # of a task
+FEW_TILES = 64          # of a task that transforms its weights itself
 LEAST_TASKS = 8
 LINE = 16               # elements of a cache line
 STRIP = 64              # channels of a panel that one task lays out, LINE where tasks are few
@@ -68,7 +72,11 @@ class _Winograd:
         self.tile = choose_tile(MOST_TILES, self.n, target)
         self.width = self.tile[1] * LANES
         self.panels = -(-self.n // self.width)
-        self.group = self._group()
+        tasks = self.panels * max(1, lower(product(a.attr[1] for a in self.batch)))
+        few = max(1, -(-upper(self.units) // (FEW_TILES // self.segment)))
+        self.alone = id(read.base) not in fusion.steady and \
+            upper(self.units) * self.segment <= 2 * FEW_TILES and tasks * few >= LEAST_TASKS // 2
+        self.group = max(1, -(-upper(self.units) // few)) if self.alone else self._group()
         self.tile = choose_tile(self.group * self.segment, self.n, target, [
             tile for tile in TILES if tile[1] == self.tile[1]])
 
@@ -85,6 +93,8 @@ class _Winograd:
         return -(-units // -(-units // group))
 
     def launches(self) -> list[Launch]:
+        if self.alone:
+            return [self._product(None)]
         packed = self._pack()
         return [*self.packing.before, self._product(packed)]
 
@@ -105,41 +115,50 @@ class _Winograd:
         low, at = task % n_strips * strip, task // n_strips % n_panels
         places = decode(task // n_strips // n_panels,
                         [(a, b.size(("batch", n), a.attr[1])) for n, a in enumerate(self.batch)])
-        source = read_through(b, self.weights, self.filter, places)
         name = b.operand(node, 0, F32, writes=True)
         base = b.address(name, {a: found[a] for a in self.batch}, places) + \
             at * depth * (self.points * self.width)
-        plain = b.scratch(F32, lit(9 * strip * self.width, dtypes.index))
-        high = scalar.minimum(low + strip, depth)
-        tap, c, v = index_var("tap"), index_var("c"), index_var("v")
-        start = source.start
-        for step, line, axis in zip((tap // 3, tap % 3), self.image.lines, self.taps, strict=True):
-            k = 2 - step if line.flipped else step
-            start = start + k * b.size((name, axis), self.weights.stride(axis))
-        lay = lay_out(source._replace(start=start),
-                      Target(plain, F32, tap * (strip * self.width), self.width),
-                      at * self.width, b.size(("count",), self.n), low, high)
-        taps = [[expr.load(plain, (k * 3 + m) * (strip * self.width) + (c - low) * self.width + v,
-                           F32, LANES) for m in range(3)] for k in range(3)]
-        sets, values = transformed(taps, self.algorithm.of_weights)
-        stores = [Store(name, base + (depth * p + c) * self.width + v, value)
-                  for p, value in enumerate(values)]
-        transform = Loop(c, low, high, [Loop(v, ZERO, lit(self.width, dtypes.index),
-                                             [*sets, *stores], "serial", LANES)])
+        body = self._strip(b, (low, scalar.minimum(low + strip, depth)), strip, at, places,
+                           lambda p, c: (name, base + (depth * p + low + c) * self.width))
         tasks = product(a.attr[1] for a in self.batch) * self.panels * strips
-        body = [Loop(tap, ZERO, lit(9, dtypes.index), lay), transform]
         self.packing.append(b.launch("pack", [Loop(task, ZERO, b.size(("tasks",), tasks), body,
                                                    "parallel")], tasks), "pack")
         return Side(StridedRead(node, 0, found, F32), self.weights.axes, [self.channel])
 
+    def _strip(self, b: Builder, span: tuple[Expr, Expr], strip: int, panel: Expr,
+               places: dict[Expr, Expr], to) -> list:
+        """The panel's weights of a strip of channels, `span`, transformed: those of a point and of
+        channel c of the strip go to to(point, c)."""
+        source = read_through(b, self.weights, self.filter, places)
+        plain = b.scratch(F32, lit(9 * strip * self.width, dtypes.index))
+        low, high = span
+        tap, c, v = index_var("tap"), index_var("c"), index_var("v")
+        start = source.start
+        for step, line, axis in zip((tap // 3, tap % 3), self.image.lines, self.taps, strict=True):
+            k = 2 - step if line.flipped else step
+            start = start + k * b.size((source.name, axis), self.weights.stride(axis))
+        lay = lay_out(source._replace(start=start),
+                      Target(plain, F32, tap * (strip * self.width), self.width),
+                      panel * self.width, b.size(("count",), self.n), low, high)
+        taps = [[expr.load(plain, (k * 3 + m) * (strip * self.width) + c * self.width + v, F32,
+                           LANES) for m in range(3)] for k in range(3)]
+        sets, values = transformed(taps, self.algorithm.of_weights)
+        stores = []
+        for p, value in enumerate(values):
+            name, at = to(p, c)
+            stores.append(Store(name, at + v, value))
+        transform = Loop(c, ZERO, high - low, [Loop(v, ZERO, lit(self.width, dtypes.index),
+                                                    [*sets, *stores], "serial", LANES)])
+        return [Loop(tap, ZERO, lit(9, dtypes.index), lay), transform]
+
     # -- tasks --
 
-    def _product(self, packed: Side) -> Launch:
+    def _product(self, packed: Side | None) -> Launch:
         b = self.b = Builder(self.nest, self.buffers)
         outer = product(a.attr[1] for a in self.batch)
         groups: Extent = (self.units + (self.group - 1)) // self.group
         count = b.size(("groups",), groups)
-        enough = lower(groups * outer) >= LEAST_TASKS
+        enough = lower(groups * outer) >= LEAST_TASKS and packed is not None
         share = self.panels if enough else 1  # panels that one task multiplies its tiles with
         task, p = index_var("task"), index_var("p")
         parts = b.size(("parts",), self.panels // share)
@@ -147,21 +166,28 @@ class _Winograd:
             (a, b.size(("batch", k), a.attr[1])) for k, a in enumerate(self.batch)])
         low = task // parts % count * self.group
         high = scalar.minimum(low + self.group, b.size(("units",), self.units))
-        tiles = index_var("tiles")
+        tiles, depth = index_var("tiles"), b.size(("depth",), self.depth)
         self.slots = b.size(("slots",), self.group * self.segment)
-        self.long, self.channels = b.size(("segment",), self.segment), b.size(
-            ("depth",), self.depth)
+        self.long = b.size(("segment",), self.segment)
+        self.channels = lit(STRIP, dtypes.index) if packed is None else depth   # at a time
         self.moved = b.scratch(F32, (self.slots * self.channels + SKEW) * self.points)
         self.sums = b.scratch(F32, (self.slots * self.width + SKEW) * self.points)
         self.lines = b.scratch(F32, self.long * (self.pixels ** 2 * self.width))
         self.image.scratch(b, self.channels)
         panels = b.size(("share",), share)
         first = task % parts * panels
-        moved = self._units(low, high, lambda n, ty, tx, _: self._tile(n, ty, tx, tiles))
         joined = self._units(low, high, lambda n, ty, tx, first: self._pixels(tx, first, tiles),
                              lambda n, ty, first: self._stored(n, ty, first, p))
-        body = [Set(tiles, ZERO), *moved, Loop(p, first, first + panels, [
-            *self._multiplied(packed, p, tiles), Set(tiles, ZERO), *joined])]
+        ends = [Set(tiles, ZERO), *joined]
+        if packed is None:
+            some = index_var("some")
+            span = (some, scalar.minimum(some + STRIP, depth))
+            strip = [*self._moved(low, high, span, tiles), *self._summed(p, span, tiles)]
+            body = [Loop(p, first, first + panels, [
+                Loop(some, ZERO, depth, strip, "serial", STRIP), *ends])]
+        else:
+            body = [*self._moved(low, high, (ZERO, depth), tiles), Loop(p, first, first + panels, [
+                *self._multiplied(*self._panel(packed, p), (ZERO, depth), tiles), *ends])]
         tasks = outer * groups * (self.panels // share)
         launch = b.launch("winograd", [Loop(task, ZERO, b.size(("tasks",), tasks), body,
                                             "parallel")], tasks)
@@ -182,25 +208,46 @@ class _Winograd:
             Loop(tx, first0, last, tile(n0, ty0, tx, first0)),
             *(end(n0, ty0, first0) if end else ())])]
 
-    def _tile(self, n: Expr, ty: Expr, tx: Expr, tiles: Expr) -> list:
+    def _moved(self, low: Expr, high: Expr, span: tuple[Expr, Expr], tiles: Expr) -> list:
+        """The channels `span` of the units' tiles, transformed; `tiles` counts them."""
+        return [Set(tiles, ZERO), *self._units(
+            low, high, lambda n, ty, tx, _: self._tile(n, ty, tx, span, tiles))]
+
+    def _tile(self, n: Expr, ty: Expr, tx: Expr, span: tuple[Expr, Expr], tiles: Expr) -> list:
         """The image's tile, transformed, to the slot `tiles`, which then is the next one."""
         b, size = self.b, self.slots * self.channels + SKEW
         at = {a: self.places[a] for a in self.batch} | decode(n, [
             (a, b.size(("other", k), a.attr[1])) for k, a in enumerate(self.others)])
         ahead = 4 * self.group if self.panels == 1 else 0  # lines, to the task after the next one
-        return [*self.image.moved(b, at, (ty, tx), (ZERO, self.channels), lambda p, c, x: Store(
+        return [*self.image.moved(b, at, (ty, tx), span, lambda p, c, x: Store(
             self.moved, tiles * self.channels + size * p + c, x), ahead), Set(tiles, tiles + 1)]
 
     # -- products --
 
-    def _multiplied(self, packed: Side, panel: Expr, tiles: Expr) -> list:
-        """Every point's matrix of tiles times its matrix of weights of the panel."""
+    def _panel(self, packed: Side, panel: Expr) -> tuple[str, Callable[[Expr], Expr]]:
+        """The buffer of the packed weights, and where a point's matrix of the panel begins."""
         b = self.b
-        rows, vectors = self.tile
         name = b.operand(packed.read.base, 0, F32)
         start = b.address(name, {a: packed.stride(a) for a in self.batch}, self.places)
+        return name, lambda point: start + (
+            panel * self.points + point) * self.channels * self.width
+
+    def _summed(self, panel: Expr, span: tuple[Expr, Expr], tiles: Expr) -> list:
+        """A strip of the panel's weights, transformed, and multiplied while it is near."""
+        b, size = self.b, STRIP * self.width + SKEW
+        near = b.scratch(F32, lit(self.points * size, dtypes.index))
+        return [*self._strip(b, span, STRIP, panel, self.places,
+                             lambda p, c: (near, c * self.width + p * size)),
+                *self._multiplied(near, lambda point: point * size, span, tiles)]
+
+    def _multiplied(self, name: str, matrix: Callable[[Expr], Expr], span: tuple[Expr, Expr],
+                    tiles: Expr) -> list:
+        """Every point's matrix of tiles times its matrix of weights over the channels `span`, from
+        zero on or from what the channels before left."""
+        rows, vectors = self.tile
         point, i0, k = index_var("point"), index_var("i0"), index_var("k")
-        weights = start + (panel * self.points + point) * self.channels * self.width
+        low, high = span
+        weights = matrix(point)
         registers = [[expr.var(f"c{r}_{v}", F32, LANES) for v in range(vectors)]
                      for r in range(rows)]
         lines = [index_var(f"line{r}") for r in range(rows)]
@@ -214,14 +261,22 @@ class _Winograd:
         before = [Set(line, point * (self.slots * self.channels + SKEW) +
                       scalar.minimum(i0 + r, last) * self.channels)
                   for r, line in enumerate(lines)]
-        zero = [Set(c, lit(0, F32)) for line in registers for c in line]
-        store = [When(i0 + r < tiles, [
-            Store(self.sums, point * (self.slots * self.width + SKEW) + (i0 + r) * self.width +
-                  v * LANES, c)
-            for v, c in enumerate(line)]) for r, line in enumerate(registers)]
+
+        def kept(row: Expr, v: int) -> Expr:
+            return point * (self.slots * self.width + SKEW) + row * self.width + v * LANES
+
+        zero: list = [Set(c, lit(0, F32)) for line in registers for c in line]
+        if low is not ZERO:
+            zero.append(When(low > 0, [Set(c, expr.load(
+                self.sums, kept(scalar.minimum(i0 + r, last), v), F32, LANES))
+                                  for r, line in enumerate(registers)
+                                  for v, c in enumerate(line)]))
+        store = [When(i0 + r < tiles, [Store(self.sums, kept(i0 + r, v), c)
+                                       for v, c in enumerate(line)])
+                 for r, line in enumerate(registers)]
         ahead = Prefetch(name, weights + self.channels * self.width + (
             i0 // rows * self.channels + k) * LINE)
-        chain = Loop(k, ZERO, self.channels, [ahead, *sums])
+        chain = Loop(k, ZERO, high - low, [ahead, *sums])
         return [Loop(point, ZERO, lit(self.points, dtypes.index), [
             Loop(i0, ZERO, tiles, [*before, *zero, chain, *store], "serial", rows)])]
 
