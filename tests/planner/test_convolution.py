@@ -73,6 +73,33 @@ def test_convolutions(shape, weights, groups, stride, served):
     assert _kinds(run, x, w) == [served]
 
 
+@pytest.mark.parametrize("shape, weights, options", [
+    ((2, 7, 9, 20), (3, 3), {"padding": 1}), ((1, 12, 8, 16), (3, 3), {"padding": 0}),
+    ((1, 9, 11, 24), (5, 5), {"padding": 2, "stride": 2}),
+    ((1, 11, 10, 17), (3, 2), {"padding": ((2, 0), (1, 3)), "dilation": (2, 1)}),
+    ((1, 10, 9, 16), (9, 9), {"padding": 4}), ((3, 1, 7, 16), (3, 3), {"padding": 1}),
+    ((2, 13, 16), (4,), {"padding": 2}), ((1, 3, 5, 4, 16), (3, 3, 3), {"padding": 1})])
+def test_channels_alone(shape, weights, options):
+    """Each channel has the bits that it has alone; what is outside of the image takes no part."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape, "float32")
+    w = rng.standard_normal((shape[-1], *weights, 1), "float32")
+    w[1, 0] = np.inf
+    conv = {3: L.conv1d, 4: L.conv2d, 5: L.conv3d}[x.ndim]
+
+    def f(x, w):
+        y = conv(x, w, groups=x.shape[-1], **options)
+        return L.where(y > 0, y, y * 0.1) + y
+
+    run = L.compile(f)
+    assert _kinds(run, L.asarray(x), L.asarray(w)) == ["depthwise"]
+    found = run(L.asarray(x), L.asarray(w)).numpy()
+    assert found.tobytes() == f(L.asarray(x), L.asarray(w)).numpy().tobytes()
+    for c in (0, 1, shape[-1] - 1):
+        alone = f(L.asarray(x[..., c:c + 1]), L.asarray(w[c:c + 1])).numpy()
+        assert found[..., c:c + 1].tobytes() == alone.tobytes()
+
+
 @pytest.mark.parametrize("shape, filters", [
     ((1, 7, 7, 80), 256), ((2, 13, 14, 64), 144), ((1, 1, 3, 32), 320), ((0, 7, 7, 32), 256)])
 def test_weights_transformed_where_they_are_multiplied(shape, filters):

@@ -34,7 +34,7 @@ def schedule_product(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch
     if windows is None:
         for e in nest.bodies[0].args:
             if is_depthwise(nest, e):  # the last axis is in both operands: lanes, not a batch
-                return schedule_depthwise(nest, e, buffers, fusion)
+                return schedule_depthwise(nest, e, buffers, fusion, target)
         found = None
         if pairs_up(nest, target):
             found = schedule_paired(nest, buffers, fusion, target)
@@ -42,7 +42,7 @@ def schedule_product(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch
             found = schedule_quads(nest, buffers, fusion, target)
         return found or schedule_contraction(nest, buffers, fusion, target)
     if is_depthwise(nest, windows):
-        return schedule_depthwise(nest, windows, buffers, fusion)
+        return schedule_depthwise(nest, windows, buffers, fusion, target)
     if sums_taps(nest, windows):
         return schedule_taps(nest, windows, buffers, fusion, target)
     if correlates(nest, windows) and not moves(nest, windows):
