@@ -57,7 +57,7 @@ def _kinds(run, *args) -> list[str]:
     """The kernels of a plan that multiply, in order."""
     return [s.kernel.name for s in L.plan(run, *args).plan.launches()
             if s.kernel.name in ("contract", "convolve", "correlate", "depthwise", "stem",
-                                 "taps", "winograd")]
+                                 "taps", "winograd", "narrow")]
 
 
 @pytest.mark.parametrize("shape, weights, groups, stride, served", [
@@ -65,12 +65,63 @@ def _kinds(run, *args) -> list[str]:
                                                         "convolve"),
     ((2, 9, 8, 3), (40, 3, 3, 3), 1, 1, "stem"), ((2, 9, 8, 24), (24, 3, 3, 1), 24, 1,
                                                       "depthwise"),
-    ((2, 9, 8, 24), (40, 1, 1, 24), 1, 1, "contract")])
+    ((2, 9, 8, 24), (40, 1, 1, 24), 1, 1, "contract"), ((2, 9, 8, 24), (7, 3, 3, 24), 1, 1,
+                                                        "narrow"),
+    ((2, 9, 8, 24), (7, 3, 3, 24), 1, 2, "convolve"), ((2, 9, 7, 24), (7, 3, 3, 24), 1, 1,
+                                                       "convolve")])
 def test_convolutions(shape, weights, groups, stride, served):
     x, w = L.ones(shape), L.ones(weights)
     run = L.compile(lambda x, w: L.conv2d(x, w, padding=weights[1] // 2, stride=stride,
                                           groups=groups))
     assert _kinds(run, x, w) == [served]
+
+
+@pytest.mark.parametrize("shape, weights, options", [
+    ((2, 11, 9, 16), (3, 3, 3, 16), {"padding": 1}),
+    ((1, 40, 37, 24), (1, 5, 5, 24), {"padding": ((4, 0), (2, 3))}),
+    ((3, 8, 33, 20), (7, 3, 2, 20), {"padding": 1, "dilation": (2, 3)}),
+    ((2, 33, 16, 8), (2, 4, 3, 8), {"stride": (3, 1)}),
+    ((2, 20, 16, 32), (8, 3, 3, 8), {"padding": 1, "groups": 4}),
+    ((1, 19, 23, 1), (1, 3, 3, 1), {"padding": 1}),
+    ((2, 50, 12), (2, 5, 12), {"padding": 2})])
+def test_few_results_side_by_side(shape, weights, options):
+    """Lanes are pixels; what is outside of the image takes no part, whatever the weights are."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape, "float32")
+    w = rng.standard_normal(weights, "float32")
+    w[0, 0] = np.inf
+    conv = L.conv1d if x.ndim == 3 else L.conv2d
+
+    def f(x, w):
+        return L.exp(conv(x, w, **options) * 0.01)
+
+    fused = L.compile(f)
+    assert _kinds(fused, L.asarray(x), L.asarray(w)) == ["narrow"]
+    found = fused(L.asarray(x), L.asarray(w)).numpy()
+    assert found.tobytes() == f(L.asarray(x), L.asarray(w)).numpy().tobytes()
+    wide = np.concatenate([w] * 8) if options.get("groups", 1) == 1 else w
+    served = L.compile(f)(L.asarray(x), L.asarray(wide)).numpy()    # by another kernel
+    assert found.tobytes() == served[..., :len(w)].tobytes()
+
+
+@pytest.mark.parametrize("stride, kernel, size", [(1, 3, 20), (2, 7, 40), (2, 3, 34)])
+def test_gradients_for_images_of_few_channels(stride, kernel, size):
+    rng = np.random.default_rng(0)
+    w = L.asarray(rng.standard_normal((24, kernel, kernel, 3), "float32"))
+    x = L.zeros((2, size, size, 3))
+    wide = L.asarray(np.concatenate([w.numpy()] * 4, axis=-1))
+
+    def gradient(w, g):
+        image = L.zeros((2, size, size, w.shape[-1]))
+        return L.vjp(lambda x: L.conv2d(x, w, stride=stride, padding=kernel // 2), image)[1](g)[0]
+
+    g = L.asarray(rng.standard_normal(L.conv2d(x, w, stride=stride, padding=kernel // 2).shape,
+                                      "float32"))
+    run = L.compile(gradient)
+    assert set(_kinds(run, w, g)) - {"contract"} == {"narrow"}
+    found = run(w, g).numpy()
+    assert found.tobytes() == gradient(w, g).numpy().tobytes()
+    assert found.tobytes() == gradient(wide, g).numpy()[..., :3].tobytes()
 
 
 @pytest.mark.parametrize("shape, weights, options", [

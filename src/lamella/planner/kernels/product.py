@@ -8,6 +8,7 @@ from .contract import schedule_contraction
 from .convolution.correlate import correlates, schedule_correlation
 from .convolution.depthwise import is_depthwise, schedule_depthwise
 from .convolution.direct import schedule_convolution
+from .convolution.narrow import is_narrow, schedule_narrow
 from .convolution.stem import is_stem, schedule_stem
 from .convolution.taps import schedule_taps, sums_taps
 from .convolution.windows import moves, windowed
@@ -49,6 +50,8 @@ def schedule_product(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch
         return schedule_contraction(nest, buffers, fusion, target)
     if correlates(nest, windows):
         return schedule_correlation(nest, windows, buffers, fusion, target)
+    if is_narrow(nest, windows):
+        return schedule_narrow(nest, windows, buffers, fusion, target)
     if is_stem(nest, windows):
         return schedule_stem(nest, windows, buffers, fusion, target)
     return schedule_convolution(nest, windows, buffers, fusion, target)
