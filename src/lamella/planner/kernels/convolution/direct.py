@@ -10,6 +10,8 @@ over one block before the next, so that what they read of the panel stays near (
 
 from __future__ import annotations
 
+import numpy as np
+
 from ....base import dtypes
 from ....base.extents import Extent, lower, product, upper
 from ....lang import expr, scalar
@@ -28,17 +30,21 @@ TILES = ((6, 4), (5, 4), (4, 4), (8, 3), (8, 2), (6, 2), (8, 1), (6, 1), (4, 1))
 LEAST_TASKS = 16
 BLOCK = 1024            # positions of a panel that all tiles of a task run over together
 MOST_TILES = 32         # of a task
+FEW_PAIRS = 1 << 15     # of a pixel and a tap
 
 
-def choose_tile(rows: Extent, columns: Extent, target, tiles=TILES) -> tuple[int, int]:
-    """(rows, vectors) of the register tile: few wasted lanes, then few instructions."""
+def choose_tile(rows: Extent, columns: Extent, target, tiles=TILES, share=lambda rows: 1.0,
+                addresses=lambda rows: 0) -> tuple[int, int]:
+    """(rows, vectors) of the register tile: few wasted lanes, then few instructions. `share` of a
+    tile's positions take part, `addresses` is what its rows' own ones cost."""
     m, n = max(1, upper(rows)), max(1, upper(columns))
 
     def cost(tile: tuple[int, int]) -> float:
         r, v = tile
         padded = -(-m // r) * r * -(-n // (v * LANES)) * v * LANES
-        instructions = 1 + (r + v + 4) / (r * v)  # for each multiply-add, the loop's own with them
-        return padded * (max(1.7, instructions) + 0.1 * instructions)
+        # for each multiply-add, the loop's own with them
+        instructions = 1 + (r + v + 4 + addresses(r)) / (r * v)
+        return padded * (max(1.7, instructions) + 0.1 * instructions) * share(r)
 
     return min((t for t in tiles if t[0] * t[1] + t[1] + 1 <= target.room), key=cost)
 
@@ -68,11 +74,30 @@ class _Convolution:
         self.count = product(a.attr[1] for a in self.bound)
         self.m = product(a.attr[1] for a in self.rows)
         self.n = product(a.attr[1] for a in self.columns)
-        self.tile = choose_tile(self.m, self.n, target)
+        self.tile = choose_tile(self.m, self.n, target, share=self._share())
         self.acc = accumulator(self.dot.dtype)
         self.run = list(self.left.summed[-1][0]) if self.left.summed else []
         first = self.bound.index(self.run[0]) if self.run else len(self.bound)
         self.taps = [a for a in self.bound[:first] if a.attr[1] != 1]
+
+    def _share(self):
+        """share(rows): of all tiles of so many pixels and taps the share that has some pixel inside
+        of the image; the others are passed over. Of large images it is near to 1."""
+        axes = [[a for a in some if a in self.left.limited] for some in (self.rows, self.bound)]
+        pixels, taps = (product(a.attr[1] for a in some) for some in axes)
+        limits = self.left.limits
+        known = all(isinstance(e, int) for x in limits for e in (
+            pixels, taps, x.extent, x.form.constant, *x.form.terms.values()))
+        if not known or not 0 < upper(pixels * taps) <= FEW_PAIRS:
+            return lambda rows: 1.0
+        both = [*axes[0], *axes[1]]
+        at = dict(zip(both, np.ix_(*(np.arange(a.attr[1]) for a in both)), strict=True))
+        there = np.ones([a.attr[1] for a in both], bool)
+        for x in limits:
+            index = sum((at[a] * c for a, c in x.form.terms.items()), x.form.constant)
+            there &= (index >= 0) & (index < x.extent)
+        table = there.reshape(pixels, taps)
+        return lambda rows: float(np.logical_or.reduceat(table, range(0, pixels, rows)).mean())
 
     def launches(self) -> list[Launch]:
         self._pack()

@@ -29,6 +29,7 @@ from .windows import Window, all_inside, parts_of, whole
 
 NEAR_PARTS = 32         # where several tiles read the same pixels one after another
 FEW = LANES // 2        # channels, below which lanes are filters
+NEAR_ROWS = 8           # of a tile, whose addresses registers hold
 
 
 def sums_taps(nest: Nest, windows: Expr) -> bool:
@@ -86,7 +87,8 @@ class _Taps:
         self.count = int(product(a.attr[1] for a in found.taps))
         self.width = self.lanes.attr[1]
         rows, self.vectors = (self.count, 1) if found.alone else choose_tile(
-            self.count, self.width, target, TILES)
+            self.count, self.width, target, TILES,
+            addresses=lambda rows: rows + 2 * max(0, rows - NEAR_ROWS))
         self.rows = min(rows, self.count)
         self.tiles = -(-self.count // self.rows)
         self.panels = (self.width + (self.vectors * LANES - 1)) // (self.vectors * LANES)
