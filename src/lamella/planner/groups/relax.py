@@ -29,6 +29,7 @@ from .defined import definition_of
 # to join its sums to a gradient for the weights.
 READ, FETCHED, LAID_OUT, JOINED = 20, 60, 80, 24
 FAR = 24 << 20
+NEAR_TILES, NEAR_FILTERS = 128, 256     # most and fewest, for tasks to transform their weights
 LEAST_POSITIONS = 32    # of a sum that is cut into lanes
 
 
@@ -70,14 +71,17 @@ def _fastest(d: Definition, steady: list[bool]) -> str:
         over = tuple(a for a in d.axes if a not in expr.free_axes(weights))
         one = d.operands[weights.attr[0]].bytes // 9
         kept = steady[weights.attr[0]]
+    filters = lower(d.axes[-1].attr[1])
     ways = {kind: (16, 2), f"{kind} 4x4": (36, 4), "dot": (9, 1)}
 
     def cost(way: str) -> int:
         products, side = ways[way]
-        more = JOINED
+        tiles, more = _tiles(over, side), JOINED
         if kind == "winograd":
             more = LAID_OUT if not kept else FETCHED if upper(one) * products > FAR else READ
-        return products * (_tiles(over, side) + more)
+        if way == "winograd" and not kept and tiles <= NEAR_TILES and filters >= NEAR_FILTERS:
+            more = READ
+        return products * (tiles + more)
 
     return min(ways, key=cost)
 
