@@ -279,9 +279,14 @@ class Contraction:
         t, side = self.tiling, self.left
         axis = side.runs(self.rows)[0][2]
         source = read_through(self.b, side, axis, self.places, self.tables.get(side))
-        to = Target(self.laid, self.acc, self._panel_of(low, high), pitch_of(t.rows))
-        body = lay_out(source, to, self.i0, self.row_count, low, high)
-        return [Loop(self.i0, *self.row_span, body, "serial", t.rows)]
+        pitch, start, end = pitch_of(t.rows), low, high
+        if not source.along:    # what neighbours share a line with is laid out while it is near
+            start = index_var("start")
+            end = scalar.minimum(start + LANES, high)
+        to = Target(self.laid, self.acc, self._panel_of(low, high) + (start - low) * pitch, pitch)
+        body = lay_out(source, to, self.i0, self.row_count, start, end)
+        rows = Loop(self.i0, *self.row_span, body, "serial", t.rows)
+        return [rows if source.along else Loop(start, low, high, [rows], "serial", LANES)]
 
     def _lay_out_panel(self, low: Expr, high: Expr) -> list:
         """The panel at the positions low..high into scratch, if the task reads it there."""
