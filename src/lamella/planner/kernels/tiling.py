@@ -1,7 +1,8 @@
 """How a product is cut: the register tile, the tiles of a task, the positions of a block.
 
 Estimates in cycles of a core that does two vector multiply-adds and two loads a cycle, which is
-what processors with these instruction sets do. Sizes that are symbols are taken at their bounds.
+what processors with these instruction sets do; what else they cost was fitted to the timed cuts of
+70 shapes (docs/performance.md). Sizes that are symbols are taken at their bounds.
 """
 
 from __future__ import annotations
@@ -26,17 +27,21 @@ TURNED = "turned in registers"
 
 LATENCY = 4             # cycles until a sum can be added to again
 CORE_RATE = 64          # bytes a cycle from the second cache: what lies side by side,
-STRIDED_RATE = 28       # what lies a stride apart,
+STRIDED_RATE = 40       # what lies a stride apart,
 LINE_RATE = 24          # and whole lines, of which one element is used
+THIRD_RATE, THIRD_LATE = 20, 0.8    # the same, and cycles more, where strides crowd the second one
 BLEND = 0.03            # the part of such cycles that arithmetic does not hide
+LOADED = 0.08           # cycles that arithmetic does not hide of each load
 LATE = 1.0              # cycles until an element of another page of memory is there
-AWAY, AWAY_LATE = 8 << 20, 12.0     # the same where an operand has so many bytes and more
+AWAY, AWAY_LATE = 8 << 20, 10.0     # more where an operand has so many bytes, for its first tile
+AWAY_ROW = 15.0         # cycles for a tile's row of such a result: it lies in a page of its own
 MASKS, MASKED = 7, 0.5  # masks that registers hold; cycles to bring another one
-LINE, PAGE, WAYS = 64, 4096, 8
-END = 0.1               # cycles for a vector of results
-STORED = 0.2            # cycles for an element that goes through memory
-LAUNCH = 4000           # cycles of a step of its own
-COPY, TURN, GATHER = 0.2, 0.6, 2.0  # cycles to lay out an element: side by side, turned, scattered
+LINE, PAGE, WAYS, CORE_WAYS = 64, 4096, 8, 16
+END = 2.5               # cycles for a vector of results
+WAIT = 3.0              # cycles for one whose sums wait while others run over a block
+STORED = 0.3            # cycles for an element that goes through memory or the second cache
+LAUNCH = 2000           # cycles of a step of its own
+COPY, TURN, GATHER = 0.2, 0.46, 2.0     # cycles to lay out an element: side by side, turned, apart
 STRIP = 3.0             # more for a position of a tile's rows that lies in a line of its own
 PAGED = 3.0             # more of them where a panel's positions lie more than a page apart
 WORD_ROWS = 64          # rows of a task that make up for reading the right operand
@@ -57,13 +62,22 @@ class Layout(NamedTuple):
         """Cycles to lay out one element in panels."""
         return COPY if self.step == 1 else TURN if self.along == 1 else GATHER
 
-    def collides(self, stride: Extent | None, lines: int, near_bytes: int) -> bool:
-        """Whether so many places a stride apart drive each other out of the first cache."""
+    def collides(self, stride: Extent | None, lines: int, cache: int, ways: int = WAYS) -> bool:
+        """Whether so many places a stride apart drive each other out of a cache of so many
+        bytes."""
         if not isinstance(stride, int):
             return stride is not None
-        places = near_bytes // WAYS // LINE
-        used = {k * stride * self.itemsize // LINE % places for k in range(lines)}
-        return lines > WAYS * len(used)
+        return lines > ways * _sets(stride * self.itemsize, lines, cache // ways // LINE)
+
+    def crowds(self, positions: int, target) -> bool:
+        """Whether so many of them take more than half of their places in the second cache."""
+        return self.collides(self.along, 2 * positions, target.core_bytes, CORE_WAYS)
+
+
+@lru_cache(4096)
+def _sets(stride: int, lines: int, sets: int) -> int:
+    """In how many of the sets of a cache so many lines fall that lie so many bytes apart."""
+    return len({k * stride // LINE % sets for k in range(lines)})
 
 
 class Product(NamedTuple):
@@ -148,22 +162,24 @@ def _offers(p: Product, right: str, target) -> tuple:
 def cycles(p: Product, t: Tiling, target) -> float:
     """What the whole product takes with a cut."""
     m, k, n = (max(1, upper(e)) for e in (p.m, p.k, p.n))
-    vectors = t.vectors * (512 // target.vector_bits)
-    far = _left_far(p.left, t, target) + _right_far(p.right, t, min(k, t.block), target)
-    late = LATE * (not t.packed and p.left.along != 1 and _new_page(p.left))
-    split = 1
+    vectors, deep = t.vectors * (512 // target.vector_bits), min(k, t.block)
+    far = _left_far(p.left, t, deep, target) + _right_far(p.right, t, deep, target)
+    late, masks, loads = 0.0, MASKED * max(0, t.vectors - MASKS), t.rows + vectors
+    if not t.packed and p.left.along != 1:
+        late += LATE * _new_page(p.left) + THIRD_LATE * p.left.crowds(deep, target)
     if t.right == PLACE:
         away = k * n * p.right.itemsize > AWAY
-        late += (AWAY_LATE if away else LATE) * _new_page(p.right)
-        late += 0 if away else MASKED * max(0, t.vectors - MASKS)
-        split = 1 if isinstance(p.right.along, int) and p.right.along % LANES == 0 else \
-            target.vector_bits // 128   # vectors that lie in two lines
-    position = max(t.rows * vectors / 2, (t.rows + split * vectors) / 2, LATENCY, far)
+        late += (LATE + AWAY_LATE * away / t.group) * _new_page(p.right) + masks
+        if not isinstance(p.right.along, int) or p.right.along % LANES:
+            loads += vectors * target.vector_bits / 512     # vectors that lie in two lines
+    position = max(t.rows * vectors / 2, loads / 2, LATENCY, far)
     if t.right == TURNED:
         position = SQUARE
-    position += far * BLEND + late
+    position += far * BLEND + loads * LOADED + late
     blocks = -(-k // t.block)
-    ends = t.rows * vectors * (END + (blocks if blocks > 1 else 0)) + 1
+    ends = t.rows * (vectors * (END + (WAIT * blocks if blocks > 1 else 0)) + masks)
+    if 4 * m * n * max(1, upper(p.batch)) > AWAY:
+        ends += t.rows * AWAY_ROW
     rows, panels = -(-m // t.rows), -(-n // t.width)
     layout = 0.0
     if t.packed:
@@ -171,19 +187,21 @@ def cycles(p: Product, t: Tiling, target) -> float:
         left += STRIP / t.rows * (p.left.step == 1 and not p.must_pack)
         layout += m * k * left * -(-panels // t.panels)
     if t.right == TASK:
-        paged = PAGED * (p.must_pack and upper(p.right.along or PAGE) * p.right.itemsize > PAGE)
-        layout += n * k * (p.right.copying() + paged) * -(-rows // t.group)
+        right = p.right.copying() + STORED * (deep * t.width * p.right.itemsize > target.near_bytes)
+        right += PAGED * (p.must_pack and upper(p.right.along or PAGE) * p.right.itemsize > PAGE)
+        layout += n * k * right * -(-rows // t.group)
     elif t.right == BEFORE and not p.steady:
         layout += n * k * (p.right.copying() + STORED) + LAUNCH / max(1, upper(p.batch))
     return rows * panels * (k * position + ends) + layout
 
 
-def _left_far(x: Layout, t: Tiling, target) -> float:
-    """Cycles in which a position's elements of the left operand come from the second cache."""
+def _left_far(x: Layout, t: Tiling, deep: int, target) -> float:
+    """Cycles in which a position's elements of the left operand come from farther caches."""
     if t.packed:
         return t.rows * x.itemsize / CORE_RATE
     if x.along != 1:
-        return LINE * (1 + (t.rows - 1) // LANES) / STRIDED_RATE
+        rate = THIRD_RATE if x.crowds(deep, target) else STRIDED_RATE
+        return LINE * (1 + (t.rows - 1) // LANES) / rate
     return t.rows * LINE / LINE_RATE if x.collides(x.step, t.rows, target.near_bytes) else 0.0
 
 
@@ -191,7 +209,7 @@ def _right_far(x: Layout, t: Tiling, deep: int, target) -> float:
     """As `_left_far`, of the panel's elements."""
     wide = t.width * x.itemsize
     if t.right == PLACE and x.along != t.width and x.collides(x.along, deep, target.near_bytes):
-        return wide / STRIDED_RATE
+        return wide / (THIRD_RATE if x.crowds(deep, target) else STRIDED_RATE)
     return wide / CORE_RATE if deep * wide > 0.75 * target.near_bytes else 0.0
 
 
