@@ -81,3 +81,14 @@ def test_columns_from_far_away_are_called_for():
         return any("(k + 24)" in str(s.kernel) for s in plan.launches())
 
     assert fetched(48) and not fetched(4)
+
+
+def test_strides_that_crowd_the_second_cache_shorten_the_block():
+    left = Layout(1, 256, 4)        # 1024 lines, 1 KiB apart: all places that they may have there
+    assert left.crowds(1024, AVX512) and not left.crowds(256, AVX512)
+    assert choose_tiling(product(256, 2048, 1024, left), AVX512).block == 256
+
+
+def test_results_of_many_bytes_are_written_in_wide_rows():
+    t = choose_tiling(product(4096, 16, 4096), AVX512)
+    assert t.rows <= 2 and t.vectors >= 7

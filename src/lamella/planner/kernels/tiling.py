@@ -31,7 +31,7 @@ STRIDED_RATE = 40       # what lies a stride apart,
 LINE_RATE = 24          # and whole lines, of which one element is used
 THIRD_RATE, THIRD_LATE = 20, 0.8    # the same, and cycles more, where strides crowd the second one
 BLEND = 0.03            # the part of such cycles that arithmetic does not hide
-LOADED = 0.08           # cycles that arithmetic does not hide of each load
+LOADED = 0.08           # cycles of each load that arithmetic on single elements does not hide
 LATE = 1.0              # cycles until an element of another page of memory is there
 AWAY, AWAY_LATE = 8 << 20, 10.0     # more where an operand has so many bytes, for its first tile
 AWAY_ROW = 15.0         # cycles for a tile's row of such a result: it lies in a page of its own
@@ -175,10 +175,10 @@ def cycles(p: Product, t: Tiling, target) -> float:
     position = max(t.rows * vectors / 2, loads / 2, LATENCY, far)
     if t.right == TURNED:
         position = SQUARE
-    position += far * BLEND + loads * LOADED + late
+    position += far * BLEND + loads * LOADED * (not p.must_pack) + late
     blocks = -(-k // t.block)
     ends = t.rows * (vectors * (END + (WAIT * blocks if blocks > 1 else 0)) + masks)
-    if 4 * m * n * max(1, upper(p.batch)) > AWAY:
+    if 4 * m * n * max(1, upper(p.batch)) > AWAY and not p.must_pack:
         ends += t.rows * AWAY_ROW
     rows, panels = -(-m // t.rows), -(-n // t.width)
     layout = 0.0
