@@ -1,11 +1,11 @@
 """Convolutions beside PyTorch's, ONNX Runtime's and OpenVINO's, shape by shape, in turn, in one
 process.
 
-    python -m bench.convolution [--nets resnet50,resnet18,mobilenet] [--what forward,input,weight]
+    python -m bench.convolution [--nets resnet50,lenet,...] [--what forward,input,weight]
                                 [--rounds 3] [--seconds 0.1] [--threads 1] [--fast]
 
-The distinct shapes of ResNet-50 and MobileNet at 224 x 224, batch 1, and of ResNet-18 at 32 x 32,
-batch 32; float32. `forward` has its weights as constants, as in a model file; `input` and `weight`
+The distinct shapes of ResNet-50 and MobileNet at 224 x 224, batch 1, of ResNet-18 at 32 x 32, batch
+32, of LeNet at 28 x 28, batch 256, and of a U-Net at 64 x 64, batch 4; float32. `forward` has its weights as constants, as in a model file; `input` and `weight`
 are the gradients. PyTorch takes the better of channels last and channels first, ONNX Runtime and
 OpenVINO run a model of one node with a bound output, forward only. Times are least ones of a call
 in ms, on one thread of its CPU clock (which other work on the machine disturbs less; OpenVINO works
@@ -86,7 +86,21 @@ def _mobilenet() -> list[Shape]:
             Shape(1, 7, 1024, 1024, 3, 1, 1024)]
 
 
-NETS = {"resnet50": _resnet50, "resnet18": _resnet18, "mobilenet": _mobilenet}
+def _lenet() -> list[Shape]:
+    return [Shape(256, 28, 1, 8, 5), Shape(256, 14, 8, 16, 5)]
+
+
+def _unet() -> list[Shape]:
+    found = [Shape(4, 64, 3, 16, 3), Shape(4, 64, 16, 16, 3), Shape(4, 64, 16, 4, 1)]
+    for level in range(3):
+        size, width = 32 >> level, 16 << level
+        found += [Shape(4, size, width, 2 * width, 3), Shape(4, size, 2 * width, 2 * width, 3),
+                  Shape(4, 2 * size, 2 * width, width, 3)]
+    return found
+
+
+NETS = {"resnet50": _resnet50, "resnet18": _resnet18, "mobilenet": _mobilenet, "lenet": _lenet,
+        "unet": _unet}
 WHAT = ("forward", "input", "weight")
 OPENVINO = "openvino"
 Calls = dict[str, Callable[[], Any]]

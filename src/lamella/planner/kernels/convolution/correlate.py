@@ -1,10 +1,10 @@
 """The gradient of a convolution for its weights: tiles of filters x channels, summed over pixels.
 
 Each pixel adds the outer product of its filters' cotangents (one element for each row of the tile)
-and its channels (whole vectors), both read in place; pixels whose tap is outside of the image are
-left out by the ranges of the loops. A task runs over blocks of pixels and in each over all taps and
-filters of its own, so that the block stays near; the sums wait in scratch. Chunks of pixels are
-tasks of their own, whose results meet in a second launch.
+and its channels (whole vectors), both read in place, line by line; pixels whose tap is outside of
+the image are left out by the ranges of the loops. A task runs over blocks of pixels and in each
+over all taps and filters of its own, so that the block stays near; the sums wait in scratch. Chunks
+of pixels are tasks of their own, whose results meet in a second launch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..parts import Parts
 from ..rows import levels_of
 from ..tile import Span, Tree, epilogue
 from .direct import choose_tile
-from .windows import Window, inside, part
+from .windows import Window, all_inside, whole
 
 TILES = ((6, 4), (5, 4), (4, 4), (3, 4), (2, 4), (1, 4), (14, 2), (13, 2), (12, 2), (8, 2),
          (16, 1), (8, 1), (6, 1), (4, 1))
@@ -99,6 +99,7 @@ class _Correlation:
         self.tile = choose_tile(self.m, self.n, target, TILES)
         self.acc = accumulator(self.dot.dtype)
         self.parts = Parts(self.count, CONTRACT_CHUNK, 1)
+        self.pixels = [a for a in self.bound[:-1] if a.attr[1] != 1] + self.bound[-1:]
 
     def launches(self) -> list[Launch]:
         if not self.parts.several:
@@ -167,15 +168,15 @@ class _Correlation:
         load = [Set(x, expr.load(sums, o, self.acc, LANES)) for x, o in zip(flat, at, strict=True)]
         store = [Store(sums, o, x) for x, o in zip(flat, at, strict=True)]
         zero = [Set(x, lit(0, self.acc)) for x in flat]
-        def tiles(body: list, before=()) -> Loop:
+
+        def tiles(body: list) -> Loop:
             inner = Loop(i0, first, high, body, "serial", rows)
-            return Loop(tap, ZERO, b.size(("taps",), self.kernel), [*before, inner])
+            return Loop(tap, ZERO, b.size(("taps",), self.kernel), [inner])
 
         def chunk(start: Expr, stop: Expr) -> list:
             end = scalar.minimum(low + BLOCK, stop)
-            pixels = self._listed(tap, low, end)
-            block = [*zero, When(low > start, load), *self._chain(self._first(i0)), *store]
-            return [Loop(low, start, stop, [tiles(block, pixels)], "serial", BLOCK)]
+            block = [*zero, When(low > start, load), *self._chain(i0, tap, low, end), *store]
+            return [Loop(low, start, stop, [tiles(block)], "serial", BLOCK)]
 
         parts, number_of_chunks = self.parts, self.parts.number(b, self.part)
         if parts.share == 1:
@@ -187,39 +188,6 @@ class _Correlation:
         tree = Tree(levels, number * depth, depth, flat)
         return [parts.loop(b, self.part, chunk, lambda c: [tiles([*load, *tree.push(c)])]),
                 tiles([*tree.joined(number_of_chunks, self.acc), *self._end(i0, tap, partial)])]
-
-    def _listed(self, tap: Expr, low: Expr, high: Expr) -> list:
-        """The pixels of low..high that the tap takes part in: where their cotangents lie, and
-        their channels one behind the other, written to scratch."""
-        b = self.b
-        width = self.tile[1] * LANES
-        self.where = b.scratch(dtypes.index, lit(BLOCK, dtypes.index))
-        self.channels = b.scratch(self.acc, lit(BLOCK * width, dtypes.index))
-        self.listed, p = index_var("listed"), index_var("p")
-        taps = decode(tap, [(a, b.size(("tap", k), a.attr[1])) for k, a in enumerate(self.taps)])
-        axes = [a for a in self.bound if a.attr[1] != 1]
-        counts = [b.size(("pixel", k), a.attr[1]) for k, a in enumerate(axes)]
-        found = decode(low, list(zip(axes, counts, strict=True)))
-        at = {a: index_var(f"pixel{k}") for k, a in enumerate(axes)}
-        places = {**self.places, **taps, **at}
-        there: Expr = lit(True, dtypes.bool_)
-        for k, limit in enumerate(self.window.limits):
-            index = part(b, limit, places, ("limit", k)) + b.size(
-                ("constant", k), limit.form.constant)
-            there = scalar.and_(there, inside(index, index, b.size(("extent", k), limit.extent)))
-        _, here = self._start(self.left, places)
-        name, start = self._start(self.right, places)
-        moves: list = [Store(self.where, self.listed, here)]
-        for v in range(self.tile[1]):
-            column = self.panel * width + v * LANES
-            value = expr.load(name, start + column, self.right.dtype, LANES,
-                              *self._columns_inside(column))
-            moves.append(Store(self.channels, self.listed * width + v * LANES,
-                               scalar.cast(value, self.acc)))
-        return [Set(self.listed, ZERO), *(Set(at[a], found[a]) for a in axes),
-                Loop(p, low, high, [
-                    When(there, [*moves, Set(self.listed, self.listed + 1)]),
-                    *(advance(list(at.values()), counts, lit(True, dtypes.bool_)) if at else [])])]
 
     def _start(self, side: Side, places: dict[Expr, Expr]) -> tuple[str, Expr]:
         """(the operand's name, where it begins at the places)."""
@@ -242,13 +210,50 @@ class _Correlation:
             return ()
         return column + lane_index() < self.column_count, 0
 
-    def _chain(self, i0: Expr) -> list:
-        """The tile's registers go on over the pixels that are listed."""
-        b, e, left = self.b, index_var("e"), self.left
-        name = b.operand(left.read.base, left.read.offset, left.dtype)
-        width = self.tile[1] * LANES
-        runs = left.runs(self.rows)
-        here, last = expr.load(self.where, e, dtypes.index), self.row_count - 1
+    def _chain(self, i0: Expr, tap: Expr, low: Expr, high: Expr) -> list:
+        """The tile's registers go on over the pixels of low..high that the tap takes part in, line
+        by line of the last axis."""
+        b = self.b
+        *outer, along = self.pixels
+        counts = [b.size(("tap", k), a.attr[1]) for k, a in enumerate(self.taps)]
+        found = decode(tap, list(zip(self.taps, counts, strict=True)))
+        taps = {a: index_var(f"tap{k}") for k, a in enumerate(self.taps)}
+        counts = [b.size(("pixel", k), a.attr[1]) for k, a in enumerate(outer)]
+        long, line, at = b.size(("across",), along.attr[1]), index_var("line"), index_var("at")
+        first = decode(low // long, list(zip(outer, counts, strict=True)))
+        here = {a: index_var(f"pixel{k}") for k, a in enumerate(outer)}
+        places = {**self.places, **taps, **here}
+        moved, forward, fixed = self._limits(along)
+        least, most = whole(b, forward, along, [], places)
+        sums = self._sum(self._first(i0), {**places, along: at})
+        if moved:
+            sums = [When(all_inside(b, moved, {**places, along: at}), sums)]
+        pixels = Loop(at, scalar.maximum(low - line * long, least),
+                      scalar.minimum(high - line * long, most), sums)
+        on = advance(list(here.values()), counts, lit(True, dtypes.bool_)) if here else []
+        return [*(Set(x, found[a]) for a, x in taps.items()),
+                *(Set(x, first[a]) for a, x in here.items()),
+                Loop(line, low // long, (high + (long - 1)) // long,
+                     [When(all_inside(b, fixed, places), [pixels]), *on])]
+
+    def _limits(self, along: Expr) -> tuple[list, list, list]:
+        """The limits, numbered, that the axis moves in other ways, forward, and not at all."""
+        found: tuple[list, list, list] = [], [], []
+        for k, limit in enumerate(self.window.limits):
+            step = limit.form.terms.get(along, 0)
+            found[2 if step == 0 else isinstance(step, int) and step > 0].append((k, limit))
+        return found
+
+    def _sum(self, i0: Expr, places: dict[Expr, Expr]) -> list:
+        """The products of a pixel's rows and columns, read where they lie, added to the tile."""
+        b, left = self.b, self.left
+        columns, start = self._start(self.right, places)
+        start = start + self.panel * (self.tile[1] * LANES)
+        vectors = [expr.load(columns, start + v * LANES, self.right.dtype, LANES,
+                             *self._columns_inside(self.panel * (self.tile[1] * LANES) + v * LANES))
+                   for v in range(self.tile[1])]
+        name, here = self._start(left, places)
+        runs, last = left.runs(self.rows), self.row_count - 1
         values = []
         for r in range(self.tile[0]):
             if self._in_a_row(runs):
@@ -258,12 +263,8 @@ class _Correlation:
                     (a, b.size(("row", k), n)) for k, (_, n, a) in enumerate(runs)])
                 row = b.address(name, {a: left.stride(a) for a in at}, at)
             values.append(expr.load(name, row + here, left.dtype))
-        sums = []
-        for v in range(self.tile[1]):
-            y = expr.load(self.channels, e * width + v * LANES, self.acc, LANES)
-            sums += [Set(self.registers[r][v], self._fma(x, y, self.registers[r][v]))
-                     for r, x in enumerate(values)]
-        return [Loop(e, ZERO, self.listed, sums)]
+        return [Set(self.registers[r][v], self._fma(x, y, self.registers[r][v]))
+                for r, x in enumerate(values) for v, y in enumerate(vectors)]
 
     def _in_a_row(self, runs) -> bool:
         """Whether a tile's rows lie one behind the other, and there are enough of them."""

@@ -2,10 +2,13 @@
 
 The windows are read in place, one element for each pixel of the tile and position; the weights in
 packed panels. Taps that follow one another in memory (those of a window's row, channels last) are
-one run of positions. A tile at the border runs tap by tap, its pixels under a mask: those whose tap
-is outside take no part. The tile stays in registers over a block of positions, all tiles of a task
-over one block before the next, so that what they read of the panel stays near (Georganas et al.,
-"Anatomy of high-performance deep learning convolutions on SIMD architectures", SC 2018).
+one run of positions. A tile may be a line of pixels along one axis: the same pixel of several
+images, or a piece of a column. Windows of those leave the image together, at every side or at two,
+which shortens the run. Where they do not leave it together, pixels are under masks, tap by tap if
+need be: those whose tap is outside take no part. The tile stays in registers over a block of
+positions, all tiles of a task over one block before the next, so that what they read of the panel
+stays near (Georganas et al., "Anatomy of high-performance deep learning convolutions on SIMD
+architectures", SC 2018).
 """
 
 from __future__ import annotations
@@ -27,26 +30,34 @@ from ..tile import Span, Tree, epilogue
 from .windows import Limit, Window, inside, part, reach
 
 TILES = ((6, 4), (5, 4), (4, 4), (8, 3), (8, 2), (6, 2), (8, 1), (6, 1), (4, 1))
+LINED = (*TILES, (7, 3), (7, 2), (7, 1), (12, 2), (12, 1), (14, 1), (16, 1))    # of a line
+MASKS = 8               # rows whose masks registers hold
+WAY = 4096             # bytes apart: in the same place of the first cache
+MASKED, LOOK = 8.0, 0.6 # positions whose time masks take, and a look whether a row is inside
 LEAST_TASKS = 16
 BLOCK = 1024            # positions of a panel that all tiles of a task run over together
 MOST_TILES = 32         # of a task
 FEW_PAIRS = 1 << 15     # of a pixel and a tap
+
+Limits = list[tuple[int, Limit]]
+
+
+def tile_cost(rows: Extent, columns: Extent, tile: tuple[int, int], addresses: int = 0) -> float:
+    """Of a product cut into tiles of (rows, vectors): wasted lanes, then instructions."""
+    m, n = max(1, upper(rows)), max(1, upper(columns))
+    r, v = tile
+    padded = -(-m // r) * r * -(-n // (v * LANES)) * v * LANES
+    # for each multiply-add, the loop's own with them
+    instructions = 1 + (r + v + 4 + addresses) / (r * v)
+    return padded * (max(1.7, instructions) + 0.1 * instructions)
 
 
 def choose_tile(rows: Extent, columns: Extent, target, tiles=TILES, share=lambda rows: 1.0,
                 addresses=lambda rows: 0) -> tuple[int, int]:
     """(rows, vectors) of the register tile: few wasted lanes, then few instructions. `share` of a
     tile's positions take part, `addresses` is what its rows' own ones cost."""
-    m, n = max(1, upper(rows)), max(1, upper(columns))
-
-    def cost(tile: tuple[int, int]) -> float:
-        r, v = tile
-        padded = -(-m // r) * r * -(-n // (v * LANES)) * v * LANES
-        # for each multiply-add, the loop's own with them
-        instructions = 1 + (r + v + 4 + addresses(r)) / (r * v)
-        return padded * (max(1.7, instructions) + 0.1 * instructions) * share(r)
-
-    return min((t for t in tiles if t[0] * t[1] + t[1] + 1 <= target.room), key=cost)
+    return min((t for t in tiles if t[0] * t[1] + t[1] + 1 <= target.room),
+               key=lambda t: tile_cost(rows, columns, t, addresses(t[0])) * share(t[0]))
 
 
 def schedule_convolution(nest: Nest, windows: Expr, buffers, fusion: Fusion,
@@ -74,11 +85,58 @@ class _Convolution:
         self.count = product(a.attr[1] for a in self.bound)
         self.m = product(a.attr[1] for a in self.rows)
         self.n = product(a.attr[1] for a in self.columns)
-        self.tile = choose_tile(self.m, self.n, target, share=self._share())
         self.acc = accumulator(self.dot.dtype)
         self.run = list(self.left.summed[-1][0]) if self.left.summed else []
         first = self.bound.index(self.run[0]) if self.run else len(self.bound)
         self.taps = [a for a in self.bound[:first] if a.attr[1] != 1]
+        self._lay_tiles(target)
+
+    # -- how tiles lie --
+
+    def _lay_tiles(self, target) -> None:
+        """Choose the tile, and the axis that it is a line of (None: the pixels as they follow):
+        limits that this does not move are left by its pixels together (`shared`)."""
+        limits = list(enumerate(self.left.limits))
+        self.line, self.shared, self.own = None, [], limits
+        share = self._share()
+        self.tile = choose_tile(self.m, self.n, target, share=share)
+        least = tile_cost(self.m, self.n, self.tile) * share(self.tile[0]) * self._slower(
+            self.tile[0], self.rows, limits)
+        for line in self.rows if limits else ():
+            own = [(k, x) for k, x in limits if line in x.form.terms]
+            shared = [(k, x) for k, x in limits if line not in x.form.terms]
+            for tile in self._lines(line, own, shared, target):
+                cost = tile_cost(self.m, self.n, tile) * share(tile[0] if own else 1) * \
+                    self._slower(tile[0], [line], own)
+                if cost < least:
+                    self.line, self.tile, self.shared, self.own = line, tile, shared, own
+                    least = cost
+        if self.line is not None:
+            self.rows = [*(a for a in self.rows if a is not self.line), self.line]
+
+    def _lines(self, line: Expr, own: Limits, shared: Limits, target) -> list[tuple[int, int]]:
+        """The tiles that can be pieces of that axis."""
+        extent, apart = line.attr[1], self.left.stride(line)
+        if not isinstance(extent, int) or not isinstance(apart, int) or \
+                any(a in x.form.terms for _, x in own for a in self.run) or \
+                any(a in x.form.terms for _, x in shared for a in self.run[1:]) or \
+                any(not isinstance(c, int) for _, x in shared for c in x.form.terms.values()):
+            return []
+        most = MASKS if own or apart * self.left.dtype.bytes % WAY == 0 else LANES
+        return [t for t in LINED if extent % t[0] == 0 and t[0] <= most and
+                t[0] * t[1] + t[1] + 1 <= target.room]
+
+    def _slower(self, rows: int, along: list[Expr], limits: Limits) -> float:
+        """By what limits of such tiles' own make it slower: the look whether a run is whole, and
+        the masks of tiles at the border."""
+        limited = {a for _, x in limits for a in x.form.terms}
+        wide = min((upper(a.attr[1]) for a in along if a in limited), default=0)
+        if not wide:
+            return 1.0
+        steps = product(a.attr[1] for a in self.run if a not in limited)
+        looks = LOOK * (2 if len(along) == 1 else rows)
+        return 1 + looks / max(1, upper(product(a.attr[1] for a in self.run))) + \
+            min(1, 2 * rows / wide) * MASKED / max(1, upper(steps))
 
     def _share(self):
         """share(rows): of all tiles of so many pixels and taps the share that has some pixel inside
@@ -196,8 +254,9 @@ class _Convolution:
         taps = {a: index_var(f"tap{k}") for k, a in enumerate(self.taps)}
         before += [Set(taps[a], found[a]) for a in self.taps]
         base = t * long
-        start, stop = scalar.maximum(low - base, 0), scalar.minimum(high - base, long)
-        if not self.left.limits:
+        least, most = self._together(pixels[0], taps, long)
+        start, stop = scalar.maximum(low - base, least), scalar.minimum(high - base, most)
+        if not self.own:
             body = self._run(pixels, taps, base, start, stop, [])
         else:
             whole, some = index_var("whole"), self._whole(pixels, taps)
@@ -217,6 +276,9 @@ class _Convolution:
         before: list = [Set(x, found[a]) for x, a in zip(at, axes, strict=True)]
         pixels = []
         for r in range(self.tile[0]):
+            if self.line is not None:
+                pixels.append(dict(zip(axes, [*at[:-1], at[-1] + r], strict=True)))
+                continue
             if r:
                 before += advance(at, counts, i0 + r < self.row_count, r)
             names = {a: index_var(f"at{r}_{k}") for k, a in enumerate(axes)}
@@ -224,10 +286,34 @@ class _Convolution:
             pixels.append(names)
         return before, pixels
 
+    def _together(self, names: dict[Expr, Expr], taps: dict[Expr, Expr],
+                  long: Expr) -> tuple[Expr, Expr]:
+        """The positions of a run, from .. to, whose taps are inside for the tile, as far as its
+        pixels leave the operand together."""
+        b = self.b
+        least, most = lit(0, dtypes.index), long
+        inner = b.size(("inner",), product(a.attr[1] for a in self.run[1:]))
+        for k, limit in self.shared:
+            at = part(b, limit, names, ("limit", k)) + self._index(k, limit, taps)
+            extent = b.size(("extent", k), limit.extent)
+            step = limit.form.terms.get(self.run[0], 0) if self.run else 0
+            if step > 0:        # at + step s in 0..extent
+                low, high = (step - 1 - at) // step, (extent - at + (step - 1)) // step
+            elif step < 0:
+                low, high = (at - extent) // -step + 1, at // -step + 1
+            else:
+                most = scalar.where(inside(at, at, extent), most, lit(0, dtypes.index))
+                continue
+            least = scalar.maximum(least, low * inner)
+            most = scalar.minimum(most, high * inner)
+        return least, most
+
     def _whole(self, pixels, taps: dict[Expr, Expr]) -> Expr:
         """Whether all pixels' taps of a run are inside."""
         b, found = self.b, lit(True, dtypes.bool_)
-        for k, limit in enumerate(self.left.limits):
+        if self.line is not None:   # what lies between the first and the last is, where these are
+            pixels = [pixels[0], pixels[-1]]
+        for k, limit in self.own:
             low, high = reach(limit, self.run)
             extent = b.size(("extent", k), limit.extent)
             at = self._index(k, limit, taps)
@@ -246,7 +332,7 @@ class _Convolution:
     def _border(self, pixels, taps: dict[Expr, Expr], base: Expr, low: Expr, high: Expr) -> list:
         """A run tap by tap, each pixel where its tap is inside."""
         b = self.b
-        limited = self.left.limited
+        limited = {a for _, x in self.own for a in x.form.terms}
         count = max((k + 1 for k, a in enumerate(self.run) if a in limited), default=0)
         inner = b.size(("inner",), product(a.attr[1] for a in self.run[count:]))
         many = b.size(("inner taps",), product(a.attr[1] for a in self.run[:count]))
@@ -257,7 +343,7 @@ class _Convolution:
         sets, masks = [], []
         for r, names in enumerate(pixels):
             here: Expr = lit(True, dtypes.bool_)
-            for k, limit in enumerate(self.left.limits):
+            for k, limit in self.own:
                 at = part(b, limit, names, ("limit", k)) + self._index(k, limit, places)
                 here = scalar.and_(here, inside(at, at, b.size(("extent", k), limit.extent)))
             mask = index_var(f"inside{r}")
@@ -286,9 +372,17 @@ class _Convolution:
         right = self._right()
         columns = [right(base + k, v) for v in range(self.tile[1])]
         sums: list = []
+        strides = {a: side.stride(a) for a in pixels[0]}
+        first = b.address(name, strides, pixels[0]) + here
+        apart = None if self.line is None or masks else strides[self.line]
         for r, (names, line) in enumerate(zip(pixels, self.registers, strict=True)):
-            row = b.address(name, {a: side.stride(a) for a in names}, names)
-            at = row + here
+            if isinstance(apart, int):      # one address serves the tile
+                at = first + k * step
+                value = expr.load(name, at + r * apart, side.dtype)
+                sums += [Set(x, self._fma(value, y, x))
+                         for x, y in zip(line, columns, strict=True)]
+                continue
+            at = b.address(name, strides, names) + here
             if masks:  # elsewhere its first elements are read, and not used
                 at = at * masks[r]
             value = expr.load(name, at + k * (step * masks[r] if back and masks else step),
