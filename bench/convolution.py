@@ -5,12 +5,12 @@ process.
                                 [--rounds 3] [--seconds 0.1] [--threads 1] [--fast]
 
 The distinct shapes of ResNet-50 and MobileNet at 224 x 224, batch 1, of ResNet-18 at 32 x 32, batch
-32, of LeNet at 28 x 28, batch 256, and of a U-Net at 64 x 64, batch 4; float32. `forward` has its weights as constants, as in a model file; `input` and `weight`
-are the gradients. PyTorch takes the better of channels last and channels first, ONNX Runtime and
-OpenVINO run a model of one node with a bound output, forward only. Times are least ones of a call
-in ms, on one thread of its CPU clock (which other work on the machine disturbs less; OpenVINO works
-on a thread of its own and is held to the wall's), else of the wall's. --fast compiles Lamella's in
-that mode.
+32, of LeNet at 28 x 28, batch 256, and of a U-Net at 64 x 64, batch 4; float32. `forward` has its
+weights as constants, as in a model file; `input` and `weight` are the gradients. PyTorch takes the
+better of channels last and channels first, ONNX Runtime and OpenVINO run a model of one node with a
+bound output, forward only. Times are least ones of a call in ms, on one thread of its CPU clock
+(which other work on the machine disturbs less; OpenVINO works on a thread of its own and is held to
+the wall's), else of the wall's. --fast compiles Lamella's in that mode.
 GFLOP/s count every tap, those in the padding too, so that the fraction of the peak (fused
 multiply-adds in registers, measured first and last) may be above 1. The ratio is the best peer's
 time over Lamella's. A peer that is not installed is left out. The last line is JSON.
