@@ -121,7 +121,7 @@ def test_what_a_loop_reads_may_come_from_a_file():
         b = a
         for _ in range(4):
             b = lamella.tanh(b.reshape(-1, 64) @ w).reshape(b.shape)
-        return lamella.scan(lambda c, row: (lamella.tanh(c + row), c * row), b[0], a)
+        return lamella.scan(lambda c, row: (lamella.tanh(c + row), (c * row)[:, :3]), b[0], a)
 
     args = numbers(32, 8, 64), numbers(64, 64, seed=1) * 0.2
     expected = leaves(compiled(f)(*args))
