@@ -58,7 +58,9 @@ def lay_out(s: Source, to: Target, first: Expr, count: Expr, low: Expr, high: Ex
     for v in range(0, to.pitch, LANES):
         place = first + v + lane_index()
         x = load(s.name, s.start + place * s.step + s.at(k), s.dtype, LANES, place < count, 0)
-        stores.append(Store(to.name, to.base + (k - low) * to.pitch + v, scalar.cast(x, to.dtype)))
+        inside = lane_index() < to.pitch - v if to.pitch - v < LANES else None  # a panel may follow
+        stores.append(Store(to.name, to.base + (k - low) * to.pitch + v, scalar.cast(x, to.dtype),
+                            inside))
     return [Loop(k, low, high, stores, "serial")]
 
 

@@ -146,9 +146,10 @@ class _Convolution:
         limits = self.left.limits
         known = all(isinstance(e, int) for x in limits for e in (
             pixels, taps, x.extent, x.form.constant, *x.form.terms.values()))
-        if not known or not 0 < upper(pixels * taps) <= FEW_PAIRS:
-            return lambda rows: 1.0
         both = [*axes[0], *axes[1]]
+        if not known or not self.left.limited <= {*both} or \
+                not 0 < upper(pixels * taps) <= FEW_PAIRS:
+            return lambda rows: 1.0
         at = dict(zip(both, np.ix_(*(np.arange(a.attr[1]) for a in both)), strict=True))
         there = np.ones([a.attr[1] for a in both], bool)
         for x in limits:
