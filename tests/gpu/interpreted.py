@@ -8,7 +8,7 @@ import ctypes
 
 import numpy as np
 import triton.language as tl
-from ml_dtypes import bfloat16
+from ml_dtypes import bfloat16, float8_e4m3fn, float8_e5m2
 from triton.runtime import interpreter
 
 from lamella.runtime import triton
@@ -45,9 +45,13 @@ def _cast(self, x, to):
     return _own_cast(self, x, to)
 
 
+_HELD = {tl.bfloat16: bfloat16, tl.float8e4nv: float8_e4m3fn, tl.float8e5: float8_e5m2}
+
+
 def _wide(x):
-    """The numbers of a tile; of bfloat16, whose bits the interpreter holds, as float32."""
-    return x.data.view(bfloat16).astype(np.float32) if x.dtype.scalar == tl.bfloat16 else x.data
+    """The numbers of a tile; of dtypes whose bits the interpreter holds, as float32."""
+    held = _HELD.get(x.dtype.scalar)
+    return x.data if held is None else x.data.view(held).astype(np.float32)
 
 
 def _dot(self, a, b, start, precision, imprecise):

@@ -47,6 +47,18 @@ def test_products_of_16_bits_are_on_tensor_cores(dtype):
     assert "mma.sync" in older.ptx and "wgmma" not in older.ptx
 
 
+@pytest.mark.parametrize("left, right, word", [
+    ("float8_e4m3fn", "float8_e4m3fn", "e4m3.e4m3"), ("float8_e5m2", "float8_e4m3fn", "e5m2.e4m3")])
+def test_products_of_float8_are_on_tensor_cores(left, right, word):
+    def f(a, b):
+        return a.astype("float32") @ b.mT.astype("float32")
+    program = lamella.trace(f, lamella.spec((1024, 512), left), lamella.spec((1024, 512), right))
+    binary, = binaries(program)
+    assert "wgmma.mma_async" in binary.ptx and word in binary.ptx
+    assert triton.usage(binary).spilled == 0
+    assert all(word not in b.ptx for b in binaries(program, SM80))
+
+
 @pytest.mark.parametrize("target", [SM90, SM80], ids=str)
 def test_products_in_parts_are_on_tensor_cores_too(target):
     def f(a, b):

@@ -6,7 +6,7 @@ sums and products are in the device's order, and within the errors of `test_refe
 
 import numpy as np
 import pytest
-from ml_dtypes import bfloat16
+from ml_dtypes import bfloat16, float8_e4m3fn, float8_e5m2
 
 pytest.importorskip("triton")
 
@@ -65,6 +65,45 @@ def test_products_of_bfloat16_are_summed_in_float32():
     exact = a.astype(np.float64) @ b.astype(np.float64)
     rounded = (exact.astype(bfloat16) + bfloat16(1.0)).astype(np.float64)
     assert np.abs(found.astype(np.float64) - rounded).max() <= 0.5 ** 7 * np.abs(exact).max()
+
+
+def float8s(m, k, n, left, right, wide, lead=()):
+    """(a scaled product of widened float8s, its operands: any bytes but infinities and NaN)."""
+    def f(a, b, s):
+        return (a.astype(wide) @ b.astype(wide)).astype("float32") * s
+    rng = np.random.default_rng(m * k + n)
+    arrays = [np.where(np.isfinite(x), x, 0).astype(d) for x, d in (
+        (rng.integers(0, 256, (*lead, *shape)).astype("uint8").view(d).astype("float32"), d)
+        for shape, d in (((m, k), left), ((k, n), right)))]
+    specs = [lamella.spec(a.shape, a.dtype) for a in arrays]
+    return lamella.trace(f, *specs, lamella.spec((n,))), [*arrays, _normal(n)]
+
+
+@pytest.mark.parametrize("left, right, wide", [
+    (float8_e4m3fn, float8_e4m3fn, "float32"), (float8_e5m2, float8_e5m2, "float32"),
+    (float8_e4m3fn, float8_e5m2, "float32"), (float8_e4m3fn, float8_e4m3fn, "bfloat16")],
+    ids=lambda x: x if isinstance(x, str) else np.dtype(x).name)
+@pytest.mark.parametrize("m, k, n, lead", [(1, 1, 1, ()), (5, 0, 3, ()), (17, 33, 65, ()),
+                                           (70, 300, 40, (2,)), (24, 4200, 16, ())])
+def test_products_of_float8_are_those_of_their_numbers(left, right, wide, m, k, n, lead):
+    program, (a, b, s) = float8s(m, k, n, left, right, wide, lead)
+    plan = plan_of(program)
+    assert not any(x.dtype.bits == 32 and x.count == a.size for x in plan.temporaries if k)
+    found, = DeviceExecutable(plan, Interpreted())([a, b, s])
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    size = np.abs(a.astype(np.float64)) @ np.abs(b.astype(np.float64))
+    small = 2.0 ** -20 * size + (2.0 ** -8 * np.abs(exact) if wide == "bfloat16" else 0)
+    assert (np.abs(found - exact * s) <= small * np.abs(s)).all()
+
+
+def test_a_float8_beside_another_dtype_is_widened():
+    def f(a, b):
+        return a.astype("bfloat16") @ b
+    a, b = np.ones((8, 40), float8_e5m2), _normal(40, 8, dtype=bfloat16)
+    program = lamella.trace(f, lamella.spec(a.shape, a.dtype), lamella.spec(b.shape, b.dtype))
+    found, = DeviceExecutable(plan_of(program), Interpreted())([a, b])
+    exact = b.astype(np.float64).sum(axis=0)
+    assert np.abs(found.astype(np.float64) - exact).max() <= 2.0 ** -7 * np.abs(exact).max()
 
 
 @pytest.mark.parametrize("lead, m, k, n", [((), 60, 4200, 40), ((2,), 9, 3000, 17),

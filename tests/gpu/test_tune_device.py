@@ -48,14 +48,14 @@ def _program(n=256):
 def test_the_fastest_tile_is_remembered_and_planned_with(device, monkeypatch):
     gpu, said = named("cuda:0"), []
     result, = tune_device.tune([_program()], gpu, said.append)
-    at, shape = stations.station(gpu), Shape(512, 256, 1024, 1, False)
+    at, shape = stations.station(gpu), Shape(512, 256, 1024, 1, 16)
     third = candidates(shape, at.target)[2]
     assert result.shape == shape and result.found == third and result.better
     assert result.tried == 5 and device.timed == 5 * tune_device.REPEATS and said
     assert choose_tile(shape, at.target) == third
     monkeypatch.setattr(stations, "_stations", {})      # as in another process
     assert choose_tile(shape, stations.station(gpu).target) == third
-    other = Shape(512, 384, 1024, 1, False)
+    other = Shape(512, 384, 1024, 1, 16)
     assert choose_tile(other, at.target) == candidates(other, at.target)[0]
 
 

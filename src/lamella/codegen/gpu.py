@@ -37,6 +37,11 @@ class GpuTarget:
         found.tuned = tuned
         return found
 
+    @property
+    def float8(self) -> bool:
+        """Whether its tensor cores multiply float8s."""
+        return self.arch >= 89
+
     def __repr__(self) -> str:
         return self.name
 

@@ -25,6 +25,7 @@ class Target:
     __slots__ = ("contract_tiles", "core_bytes", "cpu", "features", "name", "near_bytes",
                  "pairs", "quads", "registers", "tuned", "vector_bits")
     level = "loops"
+    float8 = False      # whether it multiplies float8s
 
     def __init__(self, name: str, cpu: str, features: Iterable[str], vector_bits: int,
                  registers: int, contract_tiles: tuple[tuple[int, int], ...], core_bytes: int):

@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..base.devices import Device
-from ..base.dtypes import bfloat16, float32
+from ..base.dtypes import bfloat16, float8_e4m3fn, float32
 from ..base.errors import LamellaError
 from ..ir.node import placeholder
 from ..ir.program import Program
 from ..ir.types import tensor
 from ..ops.contract import matmul
+from ..ops.pointwise import cast
 from ..planner.build import build_plan
 from ..planner.kernels.tiles.contraction import Shape, Tile, candidates
 from . import tiles
@@ -101,11 +102,12 @@ class _Asked(dict):
 def tuned(shape: Shape, at: Station, seconds: float = SECONDS) -> TunedTile | None:
     """The seconds of the tiles of one product, until the time is up; None where no program of one
     matrix product asks for it."""
-    dtype = float32 if shape.wide else bfloat16
+    dtype = {8: float8_e4m3fn, 16: bfloat16, 32: float32}[shape.bits]
     lead = () if shape.batch == 1 else (shape.batch,)
     inputs = [placeholder(tensor(dtype, (*lead, *rest)))
               for rest in ((shape.m, shape.k), (shape.k, shape.n))]
-    program = Program(inputs, [matmul(*inputs)], "product")
+    wide = [cast(n, float32) if shape.bits == 8 else n for n in inputs]
+    program = Program(inputs, [matmul(*wide)], "product")
     if shapes(program, at) != [shape]:
         return None
     rng = np.random.default_rng(0)      # zeros would be multiplied with less power, so faster

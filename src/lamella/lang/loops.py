@@ -196,7 +196,8 @@ def fold(monoid: str, over: Expr, x: Expr) -> Expr:
 
 def tile_product(a: Expr, b: Expr, start: Expr, over: Expr) -> Expr:
     """start + the sum along `over` of a * b, two tiles that share that variable, in start's dtype
-    and the device's own fixed order. A factor may be a 16-bit float that was widened."""
+    and the device's own fixed order. A factor may be a 16-bit float that was widened, or a
+    float8."""
     return make("product", (a, b, start), over, start.dtype)
 
 

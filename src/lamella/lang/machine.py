@@ -2,7 +2,8 @@
 
 A complex number becomes two real ones: its buffer one of twice the count, with element i at 2i and
 2i + 1, its register two registers, its arithmetic what lang/complex.py says. A float8 becomes the
-byte of its bits, and its casts integer operations. What kernels are compiled from knows neither.
+byte of its bits, and its casts integer operations. What kernels are compiled from knows neither;
+only a product of tiles still says which float8 the bytes of a factor are.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ def on_machine(kernel: Kernel) -> Kernel:
     """The same kernel over real numbers and bytes; offsets of operands stay where they are."""
     rewriter = _Rewriter()
     buffers = [_buffer(b) for b in kernel.buffers]
-    return Kernel(kernel.name, buffers, kernel.sizes, rewriter.body(kernel.body))
+    return Kernel(kernel.name, buffers, kernel.sizes, rewriter.body(kernel.body), kernel.warps,
+                  kernel.stages)
 
 
 def parts_of(e: Expr) -> Parts:
@@ -117,6 +119,8 @@ class _Rewriter:
             return _cast(args[0], e.args[0].dtype, e.dtype)
         if e.op is scalar.bitcast_:
             return (bitcast(args[0][0], e.dtype.part),)
+        if e.op == "product":   # tensor cores multiply the bytes as they are
+            return (expr.rebuild(e, tuple(bitcast(a, x.dtype) for (a,), x in zip(args, e.args))),)
         given = [a if len(a) == 2 else a[0] for a in args]
         if e.op is scalar.where and not e.dtype.is_complex:
             return (where(*given),)

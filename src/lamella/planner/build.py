@@ -153,8 +153,8 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], steady:
         if worth is not None:
             program = keep_less(program, worth)
     program = split(program, tags)
-    if scheduler.target.quads:
-        program = narrow(program, tags)
+    if scheduler.target.quads or scheduler.target.float8:
+        program = narrow(program, scheduler.target, tags)
     if scheduler.fast and tags is None:
         program = relax(program, _steady(program, steady))
     program = share(program, tags)

@@ -17,7 +17,7 @@ from ...base.dtypes import DType
 
 NAMES = {dtypes.bool_: "int1"} | {d: d.name for d in dtypes.NATIVE if d.is_int} | {
     dtypes.float16: "float16", dtypes.bfloat16: "bfloat16", dtypes.float32: "float32",
-    dtypes.float64: "float64"}
+    dtypes.float64: "float64", dtypes.float8_e4m3fn: "float8e4nv", dtypes.float8_e5m2: "float8e5"}
 
 
 class Scope(Protocol):

@@ -24,7 +24,9 @@ def widened_load(e: Expr) -> bool:
 
 
 def _narrow(e: Expr) -> DType | None:
-    """The 16-bit dtype of a factor, also of one that was widened to float32."""
+    """The 16-bit dtype of a factor, also of one that was widened to float32, or its float8."""
+    if e.dtype.kind == "float8":
+        return e.dtype
     if e.op is scalar.cast_ and e.dtype is dtypes.float32:
         e = e.args[0]
     return e.dtype if e.dtype.is_float and e.dtype.bits == 16 else None
@@ -79,7 +81,9 @@ class Tiles(Values):
 
     def _product(self, e: Expr) -> Value:
         """By the tensor cores where a factor has 16 bits. Such a factor may stand widened; one of
-        float32 beside it is the sum of two of 16 bits, so that next to nothing of it is lost."""
+        float32 beside it is the sum of two of 16 bits, so that next to nothing of it is lost.
+        Factors of 8 bits are not mixed with others; the cores add them with fewer bits than float32
+        has, so that each tile's sum is added to those before it outside of them."""
         start = self.value(e.args[2])
         over, (row, column) = e.attr, start.axes
         left, right = ((row, over), (over, column))
@@ -94,11 +98,12 @@ class Tiles(Values):
             factors = [self._halves(x, axes, over, dtype) if n is None else
                        [self._factor(x, axes, over, dtype)]
                        for x, n, axes in zip(given, narrow, (left, right))]
-        total = start.text
+        total, bytes_of = start.text, all(n is not None and n.bits == 8 for n in narrow)
+        apart = f", max_num_imprecise_acc={self.widths[over]}" if bytes_of else ""
         for a in factors[0]:
             for b in factors[1]:
                 total = self.let(f'tl.dot({self._turned(a, left)}, {self._turned(b, right)}, '
-                                 f'{total}, input_precision="ieee")')
+                                 f'{total}, input_precision="ieee"{apart})')
         return Value(total, start.axes)
 
     def _turned(self, text: str, axes: tuple[Expr, Expr]) -> str:
@@ -107,6 +112,9 @@ class Tiles(Values):
     def _factor(self, e: Expr, wanted, over: Expr, dtype: DType | None) -> str:
         """A factor in its dtype (or the narrow one it was widened from), 0 where the summed
         position is not there."""
+        if e.dtype.kind == "float8":    # its bytes are loaded
+            word = self.let(self._factor(e.args[0], wanted, over, None))
+            return f"{word}.to({type_name(e.dtype)}, bitcast=True)"
         e = e.args[0] if e.op is scalar.cast_ and dtype is not None else e
         axes = self.sorted(wanted)
         if e.op == "load" and over in free_axes(e.args[0]):  # read as 0 where it is not there
@@ -114,7 +122,7 @@ class Tiles(Values):
         text = self.spread(self.value(e), axes)
         if over in self.masks:
             mask = self.aligned(Value(self.masks[over], (over,)), axes)
-            text = f"tl.where({mask}, {text}, 0.0)"
+            text = f"tl.where({mask}, {text}, {self.number(0, e.dtype)})"
         to = dtype or e.dtype
         return f"{atom(text)}.to({type_name(to)})" if register(to) is not to else text
 

@@ -84,15 +84,18 @@ def bound(s, profile: Roofline, flops: int, traffic: int, env: Mapping[str, int]
     host's memory, or from there, those of the link."""
     if isinstance(s, Copy) and (s.spills or s.fetches) and profile.link:
         return evaluate(s.source_buffer.bytes, env) / profile.link
-    slower = profile.flops / profile.tensor_flops if _on_tensor_cores(s) else 1.0
+    bits = _tensor_bits(s)
+    slower = profile.flops / profile.tensor_flops * bits / 16 if bits else 1.0
     return profile.launch + profile.least_seconds(flops * slower, traffic, 1)
 
 
-def _on_tensor_cores(s) -> bool:
-    """Whether a step multiplies tiles, of which one has 16 bits."""
-    return isinstance(s, Launch) and any(
-        o.buffer.dtype.is_float and o.buffer.dtype.bits == 16 for o in s.operands
-    ) and _multiplies(s.kernel)
+def _tensor_bits(s) -> int:
+    """The bits of the factors that a step multiplies by the tensor cores: 16 or 8; 0 of others."""
+    if not isinstance(s, Launch) or not _multiplies(s.kernel):
+        return 0
+    found = {d.bits for d in (o.buffer.dtype for o in s.operands)
+             if d.kind == "float8" or (d.is_float and d.bits == 16)}
+    return 8 if 8 in found else max(found, default=0)
 
 
 @lru_cache(4096)

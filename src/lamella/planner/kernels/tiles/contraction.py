@@ -3,8 +3,8 @@
 Axes fall into batch, rows, columns and summed, as on the processor; each group is one number whose
 place in an operand is decoded where strides do not merge (the windows of a convolution are read so,
 as an implicit product). A factor may be computed where it is loaded (planner/groups/storing.py).
-Factors of 16 bits are multiplied by the tensor cores and summed in float32; float32 factors are
-multiplied as they are.
+Factors of 16 bits, and of 8 (float8), are multiplied by the tensor cores and summed in float32;
+float32 factors are multiplied as they are.
 
 Where the tiles are too few for the device's processors, the summed positions are cut into parts:
 each writes its sums, and a second launch adds them, always in one order, and computes the maps.
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ....base.dtypes import bfloat16, float16, float32
+from ....base.dtypes import bfloat16, float8_e4m3fn, float8_e5m2, float16, float32
 from ....base.extents import Extent, divides, product, upper
 from ....ir.node import Node, placeholder
 from ....ir.types import tensor
@@ -47,7 +47,7 @@ from .positions import (
 from .rows import schedule_rows
 
 GROUP = 8
-FACTORS = (bfloat16, float16, float32)
+FACTORS = (bfloat16, float16, float32, float8_e4m3fn, float8_e5m2)
 PARTS = (1, 2, 4, 8, 16, 32)
 HELD = 32           # sums that a thread holds beside what it computes a factor in
 
@@ -71,19 +71,20 @@ _NARROW = (Tile(128, 256, 64, 8, 3, 1.0), Tile(128, 128, 64, 8, 3, 0.85),
            Tile(64, 64, 64, 4, 4, 0.5), Tile(64, 32, 64, 4, 4, 0.3), Tile(32, 64, 64, 4, 4, 0.3),
            Tile(32, 32, 64, 2, 4, 0.2), Tile(16, 64, 64, 2, 4, 0.15),
            Tile(64, 16, 64, 2, 4, 0.15), Tile(16, 16, 64, 1, 4, 0.08))
+_BYTES = tuple(t._replace(depth=2 * t.depth) for t in _NARROW)
 _WIDE = (Tile(64, 64, 16, 4, 2, 1.0), Tile(64, 32, 16, 4, 2, 0.8), Tile(32, 32, 16, 4, 2, 0.6),
          Tile(16, 32, 16, 2, 2, 0.3), Tile(32, 16, 16, 2, 2, 0.3), Tile(16, 16, 16, 1, 2, 0.2))
 
 
 class Shape(NamedTuple):
     """A product as tiles are chosen for it: rows, columns, summed positions and products at their
-    most, whether its factors are float32, and whether one is computed where it is loaded."""
+    most, the bits of its factors, and whether one is computed where it is loaded."""
 
     m: int
     n: int
     k: int
     batch: int
-    wide: bool
+    bits: int
     computed: bool = False
 
 
@@ -98,8 +99,8 @@ def candidates(shape: Shape, target) -> list[Tile]:
     the time of one tile; of several parts, their sums written and read by one more launch beside
     that. Where a factor is computed, the older tensor cores, which take factors from registers,
     leave room for it."""
-    m, n, k, batch, wide, computed = shape
-    speed = (target.flops if wide else target.tensor_flops) / target.processors
+    m, n, k, batch, bits, computed = shape
+    speed = (target.flops if bits == 32 else target.tensor_flops * 16 / bits) / target.processors
 
     def cost(t: Tile) -> float:
         programs = -(-m // t.rows) * -(-n // t.columns) * batch * t.parts
@@ -108,13 +109,13 @@ def candidates(shape: Shape, target) -> list[Tile]:
         joined = target.launch + 8 * t.parts * m * n * batch / target.bandwidth
         return -(-programs // target.processors) * one + (joined if t.parts > 1 else 0.0)
 
-    size = 4 if wide else 2
-    fitting = [t for t in (_WIDE if wide else _NARROW)
-               if (t.rows + t.columns) * t.depth * size * t.stages <= target.shared_bytes
+    fitting = [t for t in {8: _BYTES, 16: _NARROW, 32: _WIDE}[bits]
+               if (t.rows + t.columns) * t.depth * bits // 8 * t.stages <= target.shared_bytes
                and not (computed and target.arch < 90 and t.rows * t.columns > HELD * 32 * t.warps)]
     found = sorted((t._replace(parts=parts) for t in fitting for parts in PARTS
                     if parts == 1 or k >= 2 * parts * t.depth), key=cost)
-    return [t._replace(depth=max(16, min(t.depth, power(k)))) for t in found]
+    least = 32 if bits == 8 else 16     # positions that the tensor cores take together
+    return [t._replace(depth=max(least, min(t.depth, power(k)))) for t in found]
 
 
 def schedule_contraction(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch]:
@@ -192,8 +193,9 @@ class _Contraction:
             bound, [*self.left.tables, *self.right.tables], loose), bound)
         m, n, k, batch = (max(1, upper(p.count)) for p in (self.rows, self.columns, self.summed,
                                                            self.batch))
-        self.tile = choose_tile(Shape(m, n, k, batch, self.left.value.dtype is float32,
-                                      self.left.read is None or self.right.read is None), target)
+        bits = max(f.value.dtype.bits for f in (self.left, self.right))
+        self.tile = choose_tile(Shape(m, n, k, batch, bits, any(
+            f.read is None for f in (self.left, self.right))), target)
 
     def launch(self, sums: Node | None) -> Launch:
         """The launch that computes the maps, too, or stores the sums of every part."""
