@@ -32,10 +32,12 @@ class Contraction:
         make = self._forward if form < .25 else self._weights if form < .5 else self._product
         self.sizes: dict[str, int] = {}
         out, summed, sides = make()
+        if not all(sides):
+            return False
         if rng.random() < .15:  # an axis stands twice
             side = rng.choice(sides)
             side.append([rng.choice(rng.choice(side))])
-        if not all(sides) or np.prod([*self.sizes.values()], dtype=float) > MOST:
+        if np.prod([*self.sizes.values()], dtype=float) > MOST:
             return False
         may_leave = rng.choice((0, 0, 0, 1, 1, None, None))   # the operand that windows may leave
         written = [self._written(side, k == may_leave) for k, side in enumerate(sides)]
