@@ -21,6 +21,7 @@ import sys
 from typing import Any
 
 import lamella
+from lamella.api.programs.compiled import Compiled
 from lamella.engine.profile import profile
 
 from . import zoo
@@ -32,7 +33,7 @@ SIZES = {"batch": "4,8,16,32,64", "width": "64,96,128,192"}
 class Cell:
     """A compiled function with its arguments, and the least time of its runs so far."""
 
-    def __init__(self, model: str, kind: str, run: lamella.Compiled, args: tuple):
+    def __init__(self, model: str, kind: str, run: Compiled, args: tuple):
         self.model, self.kind, self.run, self.args = model, kind, run, args
         self.report = lamella.plan(run, *args)
         self.seconds = float("inf")

@@ -53,4 +53,4 @@ def test_wrong_counts_of_arguments_name_the_function(args, message):
 @pytest.mark.parametrize("written, nbytes", [
     ("64 MiB", 64 << 20), ("1.5GB", 1_500_000_000), (" 7 ", 7), (0, 0), ("2 kib", 2048)])
 def test_bytes_are_read(written, nbytes):
-    assert lamella.compile(add, memory=written).budget == nbytes
+    assert lamella.compile(add, memory=written).options.bytes == nbytes

@@ -23,7 +23,6 @@ from planner.training_steps import conv_net, copied, deep_mlp, small_gpt
 
 import lamella
 from lamella.api import namespace as F
-from lamella.api.programs.compile import threads
 from lamella.base.errors import BudgetError
 from lamella.engine.kernels import target
 from lamella.planner import build
@@ -33,6 +32,7 @@ from lamella.planner.memory.place import lower_bound
 from lamella.planner.memory.trail import Divider, trail
 from lamella.planner.plan import Launch, Loop
 from lamella.planner.schedule import Scheduler
+from lamella.runtime.walker import threads
 
 MODELS = [mlp_step, deep_mlp, small_gpt, conv_net]
 LOOPS = [recurrent_step, cache_of_keys, loop_in_loop, open_loop]

@@ -190,7 +190,7 @@ def test_inside_of_loops_and_within_a_budget():
     peak = L.plan(fast, x, w).peak
     kept = L.compile(f, fast=True, memory=peak)
     assert kept(x, w).numpy().tobytes() == found.tobytes()
-    assert kept.within(peak).fast and L.plan(fast, x, w, memory=peak).plan.fast
+    assert kept.within(peak).options.fast and L.plan(fast, x, w, memory=peak).plan.fast
 
 
 def test_only_the_outer_function_says_so():
@@ -220,7 +220,7 @@ def test_plans_say_it_and_are_kept_apart():
 def test_what_cannot_be_fast_is_refused(monkeypatch):
     with pytest.raises(LamellaError, match="compile: fast is True or False, got 'yes'"):
         L.compile(lambda x: x, fast="yes")
-    monkeypatch.setattr("lamella.api.programs.compile.compute_device",
+    monkeypatch.setattr("lamella.api.programs.options.compute_device",
                         lambda op, given: Device("cuda"))
     with pytest.raises(UnsupportedError, match="no fast mode; leave fast or device out"):
         L.compile(lambda x: x, fast=True, device="cuda:0")

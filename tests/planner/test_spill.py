@@ -219,7 +219,7 @@ def test_a_failure_names_the_step_and_what_the_system_said(tmp_path):
 
 
 def test_values_of_another_device_rest_in_no_folder(monkeypatch):
-    from lamella.api.programs import compile as module
+    from lamella.api.programs import options as module
     monkeypatch.setattr(module, "compute_device", lambda name, device: "cuda:0")
     with pytest.raises(UnsupportedError, match="write spill=True"):
         lamella.compile(lambda x: x, device="cuda:0", spill="/tmp")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 
 from ..api.arrays.placing import compute_device
-from ..api.programs.compile import Spec
+from ..api.programs.spec import Spec
 from ..base.devices import cpu
 from ..base.errors import BudgetError, RecipeError
 from ..engine.explain import explain_plan, write_page

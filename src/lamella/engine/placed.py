@@ -27,8 +27,6 @@ from .profile import profile
 from .stations import station
 from .value import Value
 
-STEP = 16       # bytes of which the addresses of arguments are multiples
-
 
 def planned(program: Program, home: Device | None, donated: frozenset[int] = frozenset(),
             fused: bool = True, budget: Budget | None = None) -> tuple[Route, dict[int, Plan]]:

@@ -10,7 +10,7 @@ import numpy as np
 from ..api.arrays.array import Array, asarray, wrap
 from ..api.arrays.scope import Scope
 from ..api.programs.closing import captured, mark
-from ..api.programs.compile import Spec
+from ..api.programs.spec import Spec
 from ..base import tree
 from ..ir.node import Node, placeholder
 from ..ir.program import Program

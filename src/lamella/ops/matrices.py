@@ -47,11 +47,6 @@ def adjoint(x: Node) -> Node:
     return conjugate(swapped(x))
 
 
-def real_part(x: Node) -> Node:
-    """The real part; x itself where it is real."""
-    return apply("real", x) if x.dtype.is_complex else x
-
-
 def as_kind(x: Node, like: Node) -> Node:
     """A real x as a complex number where `like` is one."""
     return cast(x, like.dtype)

@@ -60,7 +60,8 @@ class Trainer:
         self.steps = 0
         self.seconds: dict[int, float] = {}     # the least of a step, by the rows of its batch
         self.memory, self.spill, self.fast = memory, spill, fast
-        self._run = self._compiled() if compiled else self._uncompiled
+        self.compiled = compiled
+        self._run: Any = self._compiled() if compiled else self._uncompiled
 
     def _there(self, x: Any) -> Any:
         """x where the steps run."""
@@ -79,7 +80,7 @@ class Trainer:
     def report(self) -> Any:
         """The plan of a step on the largest batch so far, with the least time of such steps as
         `run_seconds`; None before the first step, and where steps are not compiled."""
-        found: list = getattr(self._run, "reports", list)()
+        found: list = self._run.reports() if self.compiled else []
         if not found:
             return None
         largest = max(found, key=lambda r: r.flops)

@@ -20,7 +20,7 @@ from ...ops.foreign import Foreign, is_plain
 from ...ops.pointwise import apply
 from ..arrays.array import asarray, wrap
 from ..arrays.values import error, located
-from .compile import Spec, spec
+from .spec import Spec, spec
 
 
 def foreign(function: Callable | None = None, *, result: Callable, name: str | None = None,

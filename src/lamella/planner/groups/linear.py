@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...base.extents import Extent, Size
+from ...base.extents import Extent
 from ...lang.expr import Expr
 
 
@@ -45,8 +45,3 @@ def linear(e: Expr) -> Linear | None:
             return None
         return b.scaled(a.constant) if not a.terms else a.scaled(b.constant)
     return a.plus(b if e.op.name == "add" else b.scaled(-1))
-
-
-def is_symbolic(e: Extent) -> bool:
-    """Whether an extent depends on a symbol."""
-    return isinstance(e, Size)
