@@ -21,6 +21,10 @@ def test_asarray_copies_as_it_is_told():
     shared, copied = L.asarray(a, copy=False), L.asarray(a)
     a[0] = 9
     assert shared.tolist()[0] == 9 and copied.tolist()[0] == 0
+    here = L.from_dlpack(L.asarray(a), device="cpu", copy=False)
+    there = L.asarray(a, device=x.device, copy=False)
+    a[1] = 7
+    assert here.device == x.device and there.tolist()[1] == 7
     for bad in (lambda: L.asarray(3.0, copy=False), lambda: L.asarray([1, 2], copy=False),
                 lambda: L.asarray(a[::2], copy=False), lambda: L.asarray(a, dtype="int32",
                                                                         copy=False),

@@ -320,9 +320,9 @@ def asarray(x, /, *, dtype=None, device=None, copy: bool | None = None) -> Array
     there = device_named("asarray", device)
     if there is not None:
         y = asarray(x, dtype=dtype, copy=copy)
-        node = placed(y.node, there)
-        if copy is False and node is not y.node:
+        if copy is False and y.node.type.device is not there:
             raise error(CopyError, f"asarray: {y.device} to {there} is a copy; drop copy=False")
+        node = placed(y.node, there)
         return y if node is y.node else wrap(node)
     dtype = None if dtype is None else as_dtype(dtype)
     if isinstance(x, Array):
