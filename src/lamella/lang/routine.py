@@ -17,7 +17,7 @@ from ..base.dtypes import DType
 from ..base.extents import Extent
 from . import expr
 from .expr import Expr
-from .loops import Loop, Set, Store, When, index_var
+from .loops import Loop, Prefetch, Set, Store, When, index_var
 
 RESULT = "y"
 ZERO = expr.lit(0, dtypes.index)
@@ -60,6 +60,8 @@ def rewritten(body: list, visit, names: dict[str, str] | None = None) -> list:
             cond = None if s.cond is None else visit(s.cond)
             name = names.get(s.buffer, s.buffer) if names else s.buffer
             out.append(Store(name, visit(s.offset), visit(s.value), cond, s.stream))
+        elif isinstance(s, Prefetch):
+            out.append(Prefetch(s.buffer, visit(s.offset)))
         elif isinstance(s, When):
             out.append(When(visit(s.cond), rewritten(s.body, visit, names)))
         else:
@@ -75,6 +77,8 @@ def expressions(body: list) -> Iterator[Expr]:
             yield s.value
         elif isinstance(s, Store):
             yield from (s.offset, s.value) if s.cond is None else (s.offset, s.value, s.cond)
+        elif isinstance(s, Prefetch):
+            yield s.offset
         else:
             yield from (s.cond,) if isinstance(s, When) else (s.low, s.high)
             yield from expressions(s.body)
