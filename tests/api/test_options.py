@@ -3,7 +3,7 @@
 import pytest
 
 import lamella
-from lamella.base.errors import LamellaError
+from lamella.base.errors import LamellaError, ShapeError
 
 
 def add(x, y):
@@ -41,6 +41,13 @@ def test_plan_refuses():
 def test_what_is_no_function_is_not_compiled():
     with pytest.raises(LamellaError, match="compile: takes a function, got int" + HERE):
         lamella.compile(3)
+
+
+def test_a_size_outside_of_its_bounds_names_the_function():
+    f = lamella.compile(lambda x: x, sizes={"x": (lamella.symbol("B", 1, 4), None)})
+    with pytest.raises(ShapeError, match=r"<lambda>: B = 9 is outside its declared bounds 1\.\.4; "
+                                         r"the argument's shape is \(9, 2\)" + HERE):
+        f(lamella.ones((9, 2)))
 
 
 @pytest.mark.parametrize("args, message", [

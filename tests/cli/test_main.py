@@ -59,7 +59,7 @@ def test_plan_and_explain_a_model_file(model):
     done = CliRunner().invoke(app, ["plan", model, "--memory", "1MiB"])
     assert done.exit_code == 0 and "recomputed" not in done.output
     done = CliRunner().invoke(app, ["plan", str(EXAMPLE), "--memory", "1KiB"])
-    assert done.exit_code == 1 and "no plan of these kernels" in str(done.exception)
+    assert done.exit_code == 1 and ". No plan of these kernels" in str(done.exception)
     done = CliRunner().invoke(app, ["plan", model, "--fast"])
     assert done.exit_code == 0 and ", fast" in done.output.splitlines()[0]
     for how in (["--fast"], ["--set", "train.fast=true"]):
@@ -78,6 +78,8 @@ def test_the_memory_curve_is_drawn_and_printed():
         (p["peak"] for p in points), reverse=True)
     done = CliRunner().invoke(app, ["plan", str(EXAMPLE), "--memory-curve"])
     assert len(done.output.splitlines()) == len(points) + 1 and " 1.00 #" in done.output
+    done = CliRunner().invoke(app, ["plan", str(EXAMPLE), "--json"])
+    assert done.exit_code == 1 and "add --memory-curve" in str(done.exception)
 
 
 def test_the_largest_batch_that_fits_is_found_and_runs(tmp_path, monkeypatch):

@@ -44,6 +44,8 @@ def test_a_device_can_be_stated_in_a_file(tmp_path):
         product(10, profile=str(file))
     with pytest.raises(LamellaError, match="known: h200"):
         product(10, profile="h2000")
+    with pytest.raises(LamellaError, match=r"none\.json cannot be read: No such .*test_roofline"):
+        product(10, profile=str(tmp_path / "none.json"))
 
 
 def small_step(w, v, x):

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from ..base.errors import UnsupportedError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Train, plan, explain and serve models, with costs known before they run.")
@@ -41,17 +42,19 @@ def train(recipe: Annotated[str, typer.Argument(metavar="RECIPE.toml")], change:
                                              "checkpoints for Perfetto or Chrome.")] = "") -> None:
     """Train a model as a recipe says, and write its file.
 
-    Ctrl-C stops after the step and leaves a checkpoint beside the file, from which --resume goes
-    on with the same bits. A whole recipe:
+    Ctrl-C stops after the step and leaves a checkpoint beside the file, from
+    which --resume goes on with the same bits. A whole recipe:
 
     \b
-        model.kind = "mlp"              # mlp, gpt, or file.py:function
-        model.sizes = [64, 256, 10]     # a gpt's: vocabulary, context, layers, heads, width
-        data.name = "digits"            # or mnist with data.folder, text with data.file
-        optim.lr = 1e-3                 # optim.kind (adamw, sgd), weight_decay, momentum
-        train.epochs = 10               # train.batch_size, seed, memory ("64 MiB": a budget),
-                                        # spill (a folder), fast
-        output.file = "digits.lamella"  # output.rows: the most in a served request
+    model.kind = "mlp"              # or gpt, or file.py:function
+    model.sizes = [64, 256, 10]     # a gpt's: vocabulary, context, layers, heads,
+                                    # width
+    data.name = "digits"            # or mnist (data.folder), text (data.file)
+    optim.lr = 1e-3                 # optim.kind (adamw, sgd), weight_decay,
+                                    # momentum
+    train.epochs = 10               # train.batch_size, seed, memory ("64 MiB"),
+                                    # spill (a folder), fast, device
+    output.file = "digits.lamella"  # output.rows: the most in a served request
     """
     from .recipe import read, read_bytes
     wanted, budget = read(recipe, change or ()), read_bytes(memory) if memory else None
@@ -74,8 +77,8 @@ def plan(source: Source, change: Change = None, memory: Memory = "", spill: Spil
          solve: Annotated[str, typer.Option(metavar="batch", help="Find the largest batch that "
                                             "keeps the memory budget.")] = "",
          json: Annotated[bool, typer.Option(help="Print the curve as JSON.")] = False,
-         device: Annotated[str, typer.Option(metavar="NAME|FILE.json", help="Price it for this "
-                                             "device, such as h200.")] = "") -> None:
+         device: Annotated[str, typer.Option(metavar="NAME|FILE.json", help="Plan and price it "
+                                             "for this device, such as h200.")] = "") -> None:
     """Print bytes, operations and time of a recipe's training step or a model's inference."""
     from .explaining import draw_curve, largest_batch
     from .explaining import plan as run
@@ -85,6 +88,8 @@ def plan(source: Source, change: Change = None, memory: Memory = "", spill: Spil
         largest_batch(source, change or (), typer.echo, solve, budget, fast, spill)
     elif curve:
         draw_curve(source, change or (), typer.echo, json, fast, spill)
+    elif json:
+        raise UnsupportedError("--json prints the curve: add --memory-curve")
     else:
         run(source, change or (), typer.echo, budget, device, fast, spill)
 
@@ -92,7 +97,8 @@ def plan(source: Source, change: Change = None, memory: Memory = "", spill: Spil
 @app.command()
 def explain(source: Source, change: Change = None, fast: Fast = False,
             code: Annotated[bool, typer.Option(help="Show loops and generated code too.")] = False,
-            html: Annotated[str, typer.Option(metavar="FILE", help="Draw a page instead.")] = ""
+            html: Annotated[str, typer.Option(metavar="FILE", help="Draw a page with the memory "
+                                   "map and the timeline instead.")] = ""
             ) -> None:
     """Print the program, its plan, its kernels and where every byte lies."""
     from .explaining import explain as run
@@ -111,9 +117,10 @@ def verify(source: Source, change: Change = None, memory: Memory = "", spill: Sp
                                               "and its slack.")] = "") -> None:
     """Write what a training step will need to a file, then run it under just that limit.
 
-    A process of its own runs the step on random numbers, with no more memory (RLIMIT_DATA) than it
-    has before its arguments are made, what the plan claims, and 16 MiB for Python. Claim and
-    measurement are printed side by side; the status is 1 where the claim is not kept.
+    A process of its own runs the step on random numbers, with no more memory
+    (RLIMIT_DATA) than it has before its arguments are made, what the plan claims,
+    and 16 MiB for Python. Claim and measurement are printed side by side; the
+    status is 1 where the claim is not kept.
     """
     from .recipe import read_bytes
     from .training import check_writable
@@ -155,12 +162,13 @@ def serve(models: Annotated[list[str], typer.Argument(metavar="MODEL.lamella..."
           = False) -> None:
     """Serve model files over the Open Inference Protocol v2 (REST).
 
-    What waits is answered after the first Ctrl-C or SIGTERM; a second one ends it at once.
+    What waits is answered after the first Ctrl-C or SIGTERM; a second one ends it
+    at once. What a model takes and gives, and a request:
 
     \b
-        curl localhost:8000/v2/models/NAME            # inputs and outputs of a model
-        curl localhost:8000/v2/models/NAME/infer -d '{"inputs": [{"name": "x",
-             "datatype": "FP32", "shape": [1, 2], "data": [0.5, 1]}]}'
+    curl localhost:8000/v2/models/NAME
+    curl localhost:8000/v2/models/NAME/infer -d '{"inputs": [{"name": "x",
+         "datatype": "FP32", "shape": [1, 2], "data": [0.5, 1]}]}'
     """
     from ..serve.app import Limits
     from ..serve.server import serve as run

@@ -11,7 +11,7 @@ from ..api import namespace as F
 from ..api.arrays.array import Array
 from ..api.arrays.values import error
 from ..api.programs.control import scan
-from ..base.errors import LamellaError, ShapeError
+from ..base.errors import DTypeError, LamellaError, ShapeError
 from .alignment import ctc
 
 __all__ = ["accuracy", "binary_cross_entropy", "binary_cross_entropy_of", "cosine_embedding",
@@ -101,6 +101,10 @@ def linear_cross_entropy(x, weight, labels, *, rows: int = 1024,
 
 def _soft_cross_entropy(logits: Array, target: Array, weights, smoothing: float,
                         reduction: str) -> Array:
+    if target.ndim < logits.ndim:
+        raise error(DTypeError, f"cross_entropy: labels of shape {target.shape} for logits "
+                                f"{logits.shape} must be integers, got {target.dtype}; cast them "
+                                "with astype('int32'), or give a probability for each class")
     _difference("cross_entropy", logits, target)
     if smoothing:
         target = target * (1 - smoothing) + smoothing / logits.shape[-1]

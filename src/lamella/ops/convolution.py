@@ -53,7 +53,8 @@ def _check(p: dict, x: TensorType, w: TensorType) -> None:
     if x.shape[-1] != w.shape[-1] * groups or w.shape[0] % groups:
         by = f" of each of {groups} groups, which divide f" if groups > 1 else ""
         raise ShapeError(f"{name}: x [n, ..., c] and weight [f, ..., c] must share c{by}, got "
-                         f"{x.shape} and {w.shape}")
+                         f"{x.shape} and {w.shape}: {x.shape[-1]} channels against "
+                         f"{w.shape[-1]}; channels come last")
     if any(len(v) != rank for v in (p["stride"], p["dilation"], p["inner"], *p["padding"])):
         raise ShapeError(f"{name}: x {x.shape} needs {rank} strides, dilations and paddings, got "
                          f"{p['stride']}, {p['dilation']} and {p['padding']}")

@@ -33,13 +33,17 @@ def from_dlpack(x, /, *, device=None, copy: bool | None = None) -> Array:
 
 def full(shape, fill_value, *, dtype=None, device=None) -> Array:
     """`fill_value` (a number or a 0-d array) in every element; dtype as of the value by default."""
-    device = device_named("full", device)
-    shape = as_shape(shape, "full")
+    return _filled("full", shape, fill_value, dtype, device)
+
+
+def _filled(name: str, shape, fill_value, dtype, device) -> Array:
+    device = device_named(name, device)
+    shape = as_shape(shape, name)
     if isinstance(fill_value, Array):
         x = fill_value.node if dtype is None else cast(fill_value.node, as_dtype(dtype))
         return wrap(placed(broadcast_to(x, shape), device))
     if not is_number(fill_value):
-        raise error(DTypeError, f"full: takes a number or a 0-d array, got {fill_value!r}")
+        raise error(DTypeError, f"{name}: takes a number or a 0-d array, got {fill_value!r}")
     dtype = DEFAULTS[number_rank(fill_value)] if dtype is None else as_dtype(dtype)
     x = literal(number_node(fill_value, dtype).params["value"], dtype, shape)
     return wrap(placed(x, device))
@@ -47,12 +51,12 @@ def full(shape, fill_value, *, dtype=None, device=None) -> Array:
 
 def zeros(shape, *, dtype=None, device=None) -> Array:
     """0 in every element; float32 by default."""
-    return full(shape, 0, dtype=dtype or dtypes.float32, device=device)
+    return _filled("zeros", shape, 0, dtype or dtypes.float32, device)
 
 
 def ones(shape, *, dtype=None, device=None) -> Array:
     """1 in every element; float32 by default."""
-    return full(shape, 1, dtype=dtype or dtypes.float32, device=device)
+    return _filled("ones", shape, 1, dtype or dtypes.float32, device)
 
 
 def empty(shape, *, dtype=None, device=None) -> Array:

@@ -16,7 +16,7 @@ from ...planner.memory.budget import Point
 from ...planner.pricing.roofline import device
 from ...planner.report import Report
 from ...planner.staged import StagedReport
-from ..arrays.values import error
+from ..arrays.values import error, located
 from .compiled import Compiled
 from .leaf import type_of
 from .options import options
@@ -46,8 +46,8 @@ def plan(f: Callable, *args, memory: str | int | None = None, profile: str | Non
         found = found.within(memory, spill)
     if profile is None:
         return found.plan(*args, **kwargs)
-    return elsewhere(lambda budget: found.within(budget).plan(*args, **kwargs), device(profile),
-                     found.options.bytes, found.options.spills)
+    return elsewhere(lambda budget: found.within(budget).plan(*args, **kwargs),
+                     located(device)(profile), found.options.bytes, found.options.spills)
 
 
 def memory_curve(f: Callable, *args, spill: bool = False, **kwargs) -> list[Point]:

@@ -41,7 +41,10 @@ def _with_symbols(name: str, t: TensorType, axes: tuple, env: dict[str, int]) ->
     shape = []
     for want, have in zip(axes, t.shape, strict=True):
         if isinstance(want, Size) and isinstance(have, int):
-            solve(want, have, env)
+            try:
+                solve(want, have, env)
+            except ShapeError as e:
+                raise error(ShapeError, f"{name}: {e}; the argument's shape is {t.shape}") from None
         shape.append(want if isinstance(want, Size) else have)
     return tensor(t.dtype, tuple(shape))
 

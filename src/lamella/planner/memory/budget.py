@@ -155,7 +155,8 @@ def _refusal(budget: Budget, needed: list[tuple[Draft, int]],
             "computed again or in parts"
         said += (f"The smallest plan found, with values {ways}, needs "
                  f"{bytes_text(memory.peak)} ({memory.peak} bytes){_pin(draft)}; ")
-    return (f"{said}no plan of these kernels needs less than {bytes_text(bound)} ({bound} bytes)"
+    none = "no plan" if floor else "No plan"
+    return (f"{said}{none} of these kernels needs less than {bytes_text(bound)} ({bound} bytes)"
             f"{'' if floor else _pin(first)}; a smaller batch needs less")
 
 

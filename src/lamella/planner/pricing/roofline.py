@@ -55,7 +55,9 @@ def device(name: str) -> Roofline:
         found = json.loads(file.read_text())
         return Roofline(str(found["name"]), **{f: float(found[f]) for f in _FIELDS},
                         **{f: float(found[f]) for f in _MORE if f in found})
-    except OSError:
+    except OSError as e:
+        if name.endswith(".json"):
+            raise LamellaError(f"the profile {name} cannot be read: {e.strerror}") from None
         known = ", ".join(sorted(p.stem for p in _FOLDER.glob("*.json")))
         raise LamellaError(f"no profile of a device {name!r}; known: {known}, or name a JSON file "
                            f"with name, {', '.join(_FIELDS)}") from None
