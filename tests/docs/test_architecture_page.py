@@ -28,11 +28,25 @@ def test_the_floors_are_the_packages():
     assert len(named) == len(set(named)) and set(named) == built
 
 
-def test_links_and_named_files_exist():
-    for page in ("architecture.md", "glossary.md"):
-        text = (ROOT / "docs" / page).read_text()
-        for link in re.findall(r"\]\(([^)#:\s]+)\)", text):
-            assert (ROOT / "docs" / link).exists(), f"{page} links {link}"
+def test_links_named_files_and_commands_exist():
+    for page in (*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")):
+        text = page.read_text()
+        for link in re.findall(r"\]\(([^)#:\s]+)(?:#[\w-]+)?\)", text):
+            assert (page.parent / link).exists(), f"{page.name} links {link}"
         for name in re.findall(r"`((?:\w+/)+\w+\.py)`", text):
             assert any((root / name).exists() for root in (ROOT, ROOT / "src" / "lamella")), \
-                f"{page} names {name}"
+                f"{page.name} names {name}"
+        for name in re.findall(r"python -m bench\.(\w+)", text):
+            assert (ROOT / "bench" / f"{name}.py").exists(), f"{page.name} runs bench.{name}"
+
+
+def test_links_to_headings_exist():
+    """As GitHub names them: in small letters, spaces as hyphens, without punctuation."""
+    def headings(page):
+        found = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+        return {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in found}
+
+    for page in (*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")):
+        for link, name in re.findall(r"\]\(([^)#:\s]*)#([^)\s]+)\)", page.read_text()):
+            assert name in headings(page.parent / link if link else page), \
+                f"{page.name} links {link}#{name}"

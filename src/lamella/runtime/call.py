@@ -4,7 +4,7 @@ An array holds a value, or a node that holds one, and the value a block: three o
 result, which cost more in Python than a small kernel runs. `slots` says where each keeps the next.
 A result lies in an argument's memory or in a block of its own. Where a signature names no array
 class, values stand in place of arrays. What is not the usual case (another type, no value yet, a
-donated argument) is answered by NotImplemented.
+donated argument that something else holds) is answered by NotImplemented.
 """
 
 from __future__ import annotations
