@@ -38,6 +38,8 @@ def _by_hand(x, w, padding: int, stride: int) -> np.ndarray:
 @pytest.mark.parametrize("shape, filters, kernel, padding, stride, served", [
     ((2, 9, 8, 1), 6, 5, 2, 1, "taps"), ((1, 28, 28, 1), 2, 3, 1, 1, "taps"),
     ((9, 28, 28, 1), 20, 5, 2, 1, "taps"), ((2, 9, 8, 2), 6, 5, 2, 1, "taps"),
+    ((2, 11, 30, 3), 16, 3, 1, 1, "taps"), ((1, 23, 40, 3), 33, 7, 3, 2, "taps"),
+    ((4, 6, 7, 1), 8, 5, 4, 1, "taps"), ((2, 9, 30, 7), 24, 1, 1, 1, "taps"),
     ((3, 11, 11, 1), 17, 3, 0, 2, "correlate"), ((2, 9, 8, 24), 6, 5, 2, 1, "correlate"),
     ((2, 9, 8, 32), 40, 3, 1, 1, "winograd"), ((2, 9, 8, 32), 40, 3, 1, 2, "correlate"),
     ((2, 9, 8, 24), 40, 1, 0, 2, "contract")])
@@ -81,6 +83,7 @@ def test_convolutions(shape, weights, groups, stride, served):
     ((1, 40, 37, 24), (1, 5, 5, 24), {"padding": ((4, 0), (2, 3))}),
     ((3, 8, 33, 20), (7, 3, 2, 20), {"padding": 1, "dilation": (2, 3)}),
     ((2, 33, 16, 8), (2, 4, 3, 8), {"stride": (3, 1)}),
+    ((2, 20, 14, 16), (8, 5, 5, 16), {"padding": 2}),
     ((2, 20, 16, 32), (8, 3, 3, 8), {"padding": 1, "groups": 4}),
     ((1, 19, 23, 1), (1, 3, 3, 1), {"padding": 1}),
     ((2, 50, 12), (2, 5, 12), {"padding": 2})])
@@ -102,6 +105,44 @@ def test_few_results_side_by_side(shape, weights, options):
     wide = np.concatenate([w] * 8) if options.get("groups", 1) == 1 else w
     served = L.compile(f)(L.asarray(x), L.asarray(wide)).numpy()    # by another kernel
     assert found.tobytes() == served[..., :len(w)].tobytes()
+
+
+@pytest.mark.parametrize("shape, weights, options", [
+    ((1, 9, 64, 16), (3, 3), {"padding": 1}), ((2, 28, 9, 16), (3, 3), {"padding": 1}),
+    ((2, 5, 28, 8), (5, 5), {"padding": 2}), ((1, 16, 32, 24), (3, 3), {"padding": 1, "stride": 2}),
+    ((1, 7, 32, 8), (3, 4), {"padding": ((4, 0), (2, 4)), "dilation": (1, 3)}),
+    ((16, 3, 3, 40), (3, 3), {"padding": 1}), ((1, 3, 16, 120), (3, 3), {"padding": 3}),
+    ((3, 48, 16), (5,), {"padding": 2})])
+@pytest.mark.parametrize("behind", [lambda y: L.where(y > 0, y, 0), lambda y: L.exp(y * 0.01)])
+def test_tiles_of_pixels_in_a_line(shape, weights, options, behind):
+    """What is outside of the image takes no part, whatever the weights are and whichever pixels
+    are one tile."""
+    rng = np.random.default_rng(0)
+    x = L.asarray(rng.standard_normal(shape, "float32"))
+    w = rng.standard_normal((16, *weights, shape[-1]), "float32")
+    w[0, 0], w[1, -1] = np.inf, np.nan
+    conv = L.conv1d if x.ndim == 3 else L.conv2d
+
+    def f(x, w):
+        return behind(conv(x, w, **options))
+
+    run = L.compile(f)
+    assert _kinds(run, x, L.asarray(w)) == ["convolve"]
+    found = run(x, L.asarray(w)).numpy()
+    assert np.array_equal(found, f(x, L.asarray(w)).numpy(), equal_nan=True)
+    for other in (np.concatenate([w] * 3), w[:3]):      # by tiles of other shapes, or lanes
+        n = len(other)
+        some = run(x, L.asarray(other)).numpy()
+        assert np.array_equal(found[..., :n], some[..., :16], equal_nan=True)
+
+    image = L.zeros(shape)
+    g = L.asarray(rng.standard_normal(conv(image, L.asarray(w), **options).shape, "float32"))
+
+    def gradient(w, g):
+        return behind(L.vjp(lambda x: conv(x, w, **options), image)[1](g)[0])
+
+    found = L.compile(gradient)(L.asarray(w), g).numpy()
+    assert np.array_equal(found, gradient(L.asarray(w), g).numpy(), equal_nan=True)
 
 
 @pytest.mark.parametrize("stride, kernel, size", [(1, 3, 20), (2, 7, 40), (2, 3, 34)])

@@ -26,7 +26,7 @@ from ...plan import Launch
 from ..nest import Builder, Nest, accumulator, advance, decode
 from ..packing import ZERO, Packing, Side
 from ..rows import levels_of
-from ..tile import Span, Tree, epilogue
+from ..tile import Span, Tree, cheap, direct_epilogue, epilogue
 from .windows import Limit, Window, inside, part, reach
 
 TILES = ((6, 4), (5, 4), (4, 4), (8, 3), (8, 2), (6, 2), (8, 1), (6, 1), (4, 1))
@@ -118,11 +118,10 @@ class _Convolution:
         """The tiles that can be pieces of that axis."""
         extent, apart = line.attr[1], self.left.stride(line)
         if not isinstance(extent, int) or not isinstance(apart, int) or \
-                any(a in x.form.terms for _, x in own for a in self.run) or \
                 any(a in x.form.terms for _, x in shared for a in self.run[1:]) or \
                 any(not isinstance(c, int) for _, x in shared for c in x.form.terms.values()):
             return []
-        most = MASKS if own or apart * self.left.dtype.bytes % WAY == 0 else LANES
+        most = MASKS if apart * self.left.dtype.bytes % WAY == 0 else LANES
         return [t for t in LINED if extent % t[0] == 0 and t[0] <= most and
                 t[0] * t[1] + t[1] + 1 <= target.room]
 
@@ -207,10 +206,8 @@ class _Convolution:
                           for r in range(rows)]
         flat = [x for line in self.registers for x in line]
         size = len(flat) * LANES
-        tile = self.b.scratch(self.acc, lit(size, dtypes.index))
-        save = [Store(tile, lit(k * LANES, dtypes.index), x) for k, x in enumerate(flat)]
         i0, count = index_var("i0"), self.b.size(("k",), self.count)
-        end = [*save, *self._epilogue(i0, tile)]
+        end = self._end(i0)
         if upper(self.count) <= BLOCK:
             zero = [Set(x, lit(0, self.acc)) for x in flat]
             body = [*zero, *self._chain(i0, ZERO, count), *end]
@@ -270,11 +267,9 @@ class _Convolution:
 
     def _pixels(self, i0: Expr) -> tuple[list, list[dict[Expr, Expr]]]:
         """(statements, the places of the axes of rows for each pixel of the tile)."""
-        axes = [a for a in self.rows if a.attr[1] != 1]
+        before, first = self._first_pixel(i0)
+        axes, at = list(first), list(first.values())
         counts = [self.b.size(("row", k), a.attr[1]) for k, a in enumerate(axes)]
-        found = decode(i0, list(zip(axes, counts, strict=True)))
-        at = [index_var(f"at{k}") for k in range(len(axes))]
-        before: list = [Set(x, found[a]) for x, a in zip(at, axes, strict=True)]
         pixels = []
         for r in range(self.tile[0]):
             if self.line is not None:
@@ -286,6 +281,14 @@ class _Convolution:
             before += [Set(names[a], x) for a, x in zip(axes, at, strict=True)]
             pixels.append(names)
         return before, pixels
+
+    def _first_pixel(self, i0: Expr) -> tuple[list, dict[Expr, Expr]]:
+        """(statements, the places of the axes of rows for the tile's first pixel)."""
+        axes = [a for a in self.rows if a.attr[1] != 1]
+        counts = [self.b.size(("row", k), a.attr[1]) for k, a in enumerate(axes)]
+        found = decode(i0, list(zip(axes, counts, strict=True)))
+        at = {a: index_var(f"at{k}") for k, a in enumerate(axes)}
+        return [Set(at[a], found[a]) for a in axes], at
 
     def _together(self, names: dict[Expr, Expr], taps: dict[Expr, Expr],
                   long: Expr) -> tuple[Expr, Expr]:
@@ -350,18 +353,23 @@ class _Convolution:
             mask = index_var(f"inside{r}")
             sets.append(Set(mask, scalar.cast(here, dtypes.index)))
             masks.append(mask)
-        some = masks[0]
+        some, number = index_var("some"), masks[0]
         for mask in masks[1:]:
-            some = some + mask
+            number = number + mask
         start = t * inner
-        body = self._run(pixels, places, base + start, scalar.maximum(low - start, 0),
-                         scalar.minimum(high - start, inner), masks)
-        return [Loop(t, ZERO, many, [*sets, When(some > 0, body)])]
+        span = base + start, scalar.maximum(low - start, 0), scalar.minimum(high - start, inner)
+        masked = [step for r in range(0, len(pixels), MASKS) for step in self._run(
+            pixels, places, *span, masks, range(r, min(r + MASKS, len(pixels))))]
+        return [Loop(t, ZERO, many, [
+            *sets, Set(some, number),
+            When(some > len(pixels) - 1, self._run(pixels, places, *span, [])),
+            When(scalar.and_(some > 0, some < len(pixels)), masked)])]
 
     def _run(self, pixels, taps: dict[Expr, Expr], base: Expr, low: Expr, high: Expr,
-             masks: list[Expr]) -> list:
+             masks: list[Expr], which: range | None = None) -> list:
         """Multiply-adds over positions low..high of a run at `taps`, which `base` positions of the
-        panel go before; under `masks` a pixel takes part where its own is not 0."""
+        panel go before; of the pixels `which`; under `masks` a pixel takes part where its own is
+        not 0."""
         side, b, k = self.left, self.b, index_var("k")
         name = b.operand(side.read.base, side.read.offset, side.dtype)
         here = b.address(name, {a: s for a, s in side.read.strides.items() if a in taps}, taps)
@@ -376,7 +384,8 @@ class _Convolution:
         strides = {a: side.stride(a) for a in pixels[0]}
         first = b.address(name, strides, pixels[0]) + here
         apart = None if self.line is None or masks else strides[self.line]
-        for r, (names, line) in enumerate(zip(pixels, self.registers, strict=True)):
+        for r in range(len(pixels)) if which is None else which:
+            names, line = pixels[r], self.registers[r]
             if isinstance(apart, int):      # one address serves the tile
                 at = first + k * step
                 value = expr.load(name, at + r * apart, side.dtype)
@@ -408,15 +417,27 @@ class _Convolution:
         start = start + self.panel * b.size((name, "panel"), self.panel_stride)
         return lambda k, v: expr.load(name, start + k * width + v * LANES, side.dtype, LANES)
 
-    def _epilogue(self, i0: Expr, tile: str) -> list:
-        rows, vectors = self.tile
+    def _end(self, i0: Expr) -> list:
+        """The tile's registers through the maps behind the product to their places."""
+        b, (rows, vectors) = self.b, self.tile
         low, width = self.panel * (vectors * LANES), vectors * LANES
+        columns = Span(self.columns, low, scalar.minimum(low + width, self.column_count), "columns")
+        before: list = []
+        places = self.places
+        span = Span(self.rows, i0, scalar.minimum(i0 + rows, self.row_count), "rows")
+        if self.line is not None:   # the tile's pixels differ in their place on the line alone
+            before, at = self._first_pixel(i0)
+            places = {**places, **dict.fromkeys(self.rows, ZERO), **at}
+            first = places.pop(self.line)
+            span = Span([self.line], first, first + rows, "line")
+        flat = [x for line in self.registers for x in line]
+        if upper(self.count) <= BLOCK and cheap(b, self.dot, len(flat)):
+            return [*before, *direct_epilogue(b, self.dot, self.registers, (span, columns), places)]
+        tile = b.scratch(self.acc, lit(len(flat) * LANES, dtypes.index))
+        save = [Store(tile, lit(k * LANES, dtypes.index), x) for k, x in enumerate(flat)]
         i, j = index_var("i"), index_var("j")
-        value = expr.load(tile, (i - i0) * width + (j - low), self.acc)
-        return epilogue(self.b, self.dot, value, (i, j), (
-            Span(self.rows, i0, scalar.minimum(i0 + rows, self.row_count), "rows"),
-            Span(self.columns, low, scalar.minimum(low + width, self.column_count), "columns"),
-        ), self.places)
+        value = expr.load(tile, (i - span.low) * width + (j - low), self.acc)
+        return [*before, *save, *epilogue(b, self.dot, value, (i, j), (span, columns), places)]
 
 
 def tiles_of_task(tiles: Extent, others: Extent) -> int:

@@ -27,7 +27,7 @@ from ..panel import Source, Target, lay_out
 from ..tile import Span, epilogue
 from .windows import Window, inside, read_of
 
-FEW = LANES // 2        # results side by side, below which lanes are pixels
+FEW = LANES // 2        # results side by side, up to which lanes are pixels
 LEAST_PIXELS = LANES // 2
 SPARED = 400            # lanes that stay empty without it, over the positions, to turn for
 NEAR = 1 << 17          # elements of turned lines that a task keeps, about
@@ -98,16 +98,18 @@ class _Form:
     @property
     def fits(self) -> bool:
         across, sides = self.across, [self.window.read.strides, self.weights.read.strides]
+        wide = self.along.attr[1]
         sizes = [product(a.attr[1] for a in axes) for axes in (self.columns, self.bound)]
         if self.along not in across.places or not self.simple or not all(
-                isinstance(e, int) for e in (*sizes, across.extent, self.along.attr[1])):
+                isinstance(e, int) for e in (*sizes, across.extent, wide)):
             return False
         return across.plain and self.down.plain and across.step == 1 and \
             len(merged_axes(self.channels, sides, set())) <= 1 and \
             len(merged_axes(self.columns, sides[1:], set())) <= 1 and \
-            sizes[0] < FEW and sizes[1] <= CONTRACT_CHUNK and \
+            sizes[0] <= FEW and sizes[1] <= CONTRACT_CHUNK and \
             (sizes[0] == 1 or sizes[1] * (LANES + 3 - sizes[0]) >= SPARED) and \
-            self.along.attr[1] >= LEAST_PIXELS and self.height(1) * self.line <= NEAR
+            wide >= LEAST_PIXELS and wide > sizes[0] * -(-wide // LANES) and \
+            self.height(1) * self.line <= NEAR
 
     @property
     def pitch(self) -> int:

@@ -25,10 +25,11 @@ from ..tile import Span, epilogue
 from .correlate import TILES
 from .depthwise import MOST_TAPS
 from .direct import choose_tile
-from .windows import Window, all_inside, parts_of, whole
+from .windows import Window, all_inside, index_at, inside, parts_of, reach, whole
 
 NEAR_PARTS = 32         # where several tiles read the same pixels one after another
 FEW = LANES // 2        # channels, below which lanes are filters
+MOST_VECTORS = range(1, 5)  # of lanes, in a tile of all taps
 NEAR_ROWS = 8           # of a tile, whose addresses registers hold
 
 
@@ -87,8 +88,8 @@ class _Taps:
         self.count = int(product(a.attr[1] for a in found.taps))
         self.width = self.lanes.attr[1]
         rows, self.vectors = (self.count, 1) if found.alone else choose_tile(
-            self.count, self.width, target, TILES,
-            addresses=lambda rows: rows + 2 * max(0, rows - NEAR_ROWS))
+            self.count, self.width, target, (*TILES, *((self.count, v) for v in MOST_VECTORS)),
+            addresses=self._addresses)
         self.rows = min(rows, self.count)
         self.tiles = -(-self.count // self.rows)
         self.panels = (self.width + (self.vectors * LANES - 1)) // (self.vectors * LANES)
@@ -97,6 +98,10 @@ class _Taps:
         self.outer = product(a.attr[1] for a in found.others)
         self.parts = Parts(self.pixels, CONTRACT_CHUNK, self.panels * self.tiles * self.outer,
                            NEAR_PARTS if self.tiles > 1 else 1)
+
+    def _addresses(self, rows: int) -> int:
+        """What the addresses of a tile's rows cost: those of all taps differ by known steps."""
+        return 0 if rows == self.count else rows + 2 * max(0, rows - NEAR_ROWS)
 
     def launches(self) -> list[Launch]:
         if not self.parts.several:
@@ -184,23 +189,47 @@ class _Taps:
         fixed = [(k, x) for k, x in limits if self.along not in x.form.terms]
         here = {**places, self.along: pixel}
         split, parts = parts_of(first, last, *whole(b, moved, self.along, self.axes.taps, places))
-        some = [Loop(pixel, a, z, self._pixel(here, asked)) for (a, z), asked in zip(
-            parts, (limits, fixed, limits), strict=True)]
-        if not moved:
-            split, some = [], [Loop(pixel, first, last, self._pixel(here, fixed))]
-        return [Loop(row, low // across, (high + across - 1) // across,
-                     [*start, *split, *some])]
+
+        def pixels(fixed: list) -> list:
+            """All of the row, which asks for the limits `fixed` at each of them."""
+            if not moved:
+                return [Loop(pixel, first, last, self._pixel(here, fixed))]
+            return [Loop(pixel, a, z, self._pixel(here, asked)) for (a, z), asked in zip(
+                parts, ([*fixed, *moved], fixed, [*fixed, *moved]), strict=True)]
+
+        body = [*start, *(split if moved else [])]
+        if fixed:
+            every = index_var("every")
+            body += [Set(every, scalar.cast(self._whole_row(fixed, places), dtypes.index)),
+                     When(every > 0, pixels([])), When(every < 1, pixels(fixed))]
+        else:
+            body += pixels([])
+        return [Loop(row, low // across, (high + across - 1) // across, body)]
+
+    def _whole_row(self, limits, places: dict[Expr, Expr]) -> Expr:
+        """Whether no tap leaves these limits, which the row's pixels share."""
+        b, found = self.b, lit(True, dtypes.bool_)
+        for k, limit in limits:
+            low, high = reach(limit, self.axes.taps)
+            at = index_at(b, k, limit, places)
+            found = scalar.and_(found, inside(
+                at + b.size(("least", k), low), at + b.size(("most", k), high),
+                b.size(("extent", k), limit.extent)))
+        return found
 
     def _pixel(self, at: dict[Expr, Expr], asked) -> list:
         """One pixel's multiply-adds, those taps only that are inside of the limits `asked`."""
         right = [expr.var(f"y{v}", self.acc, LANES) for v in range(self.vectors)]
         body: list = [Set(y, self._value(self.cotangent, at, v)) for v, y in enumerate(right)]
+        inner: dict[Expr, list] = {}    # taps that ask for the same
         for line, place in zip(self.registers, self.places, strict=True):
             here = at | place
             value = self._value(self.window, here, 0)
-            steps = [Set(c, scalar.fma(value, y, c) if self.acc.is_float else value * y + c)
-                     for c, y in zip(line, right, strict=True)]
-            body += [When(all_inside(self.b, asked, here), steps)] if asked else steps
+            inner.setdefault(all_inside(self.b, asked, here), []).extend(
+                Set(c, scalar.fma(value, y, c) if self.acc.is_float else value * y + c)
+                for c, y in zip(line, right, strict=True))
+        for there, steps in inner.items():
+            body += [When(there, steps)] if asked else steps
         return body
 
     def _value(self, side: Side, at: dict[Expr, Expr], v: int) -> Expr:
