@@ -49,7 +49,7 @@ def test_a_step_of_a_loop_is_shown_for_one_trip():
     x, w = lamella.ones((64, 256)), lamella.ones((256, 256))
     m = lamella.measure(lamella.compile(f), x, w)
     loop, = (s for s in m.report.plan.steps if type(s).__name__ == "Loop")
-    inner = [trips for _, s, trips in m.report._rows() if s is not loop and trips != 1]
+    inner = [trips for _, s, trips in m.report.rows() if s is not loop and trips != 1]
     assert inner and set(inner) == {50}
 
 
