@@ -37,6 +37,7 @@ from . import (
     search,
     softmax,
     sort,
+    spectra,
     transfer,
     update,
     window,
@@ -46,4 +47,4 @@ __all__ = ["activation", "attention", "bisect", "call", "composite", "contract",
            "convolution", "cumulative", "determinant", "effect", "foreign", "fourier", "index",
            "iota", "loss", "matrices", "move", "normalization", "notation", "pointwise",
            "pooling", "random", "recurrence", "reduce", "scan", "search", "softmax", "sort",
-           "transfer", "update", "window"]
+           "spectra", "transfer", "update", "window"]

@@ -9,7 +9,9 @@ from ..ir.node import Node
 from ..ir.types import TensorType
 from .contract import matmul
 from .foreign import Foreign
-from .matrices import SOLVE, eye_like, lapack_work, require_matrix, swapped
+from .lapack import lapack_work, require_matrix
+from .matrices import SOLVE
+from .matrix_algebra import eye_like, swapped
 from .move import reshape
 from .reduce import reduce
 

@@ -1,8 +1,7 @@
 """Factorizations and solutions of matrices: LAPACK's, by way of numpy.linalg, over leading axes.
 
 Derivatives: Giles, "An extended collection of matrix derivative results for forward and reverse
-mode algorithmic differentiation" (2008), unless a function names another source. They are written
-for the gradients that descend (cotangents conjugated); `_descending` makes transposes of them.
+mode algorithmic differentiation" (2008), unless a function names another source.
 """
 
 from __future__ import annotations
@@ -13,173 +12,34 @@ from functools import partial
 
 import numpy as np
 
-from ..base.dtypes import float64
-from ..base.errors import DTypeError, LamellaError, ShapeError
-from ..base.extents import Extent
-from ..ir.node import Node, items, literal, zeros_like
+from ..base.errors import LamellaError, ShapeError
+from ..ir.node import Node, literal, zeros_like
 from ..ir.op import one_of
 from ..ir.types import TensorType, TupleType, tensor
 from .contract import matmul
 from .foreign import Foreign
-from .iota import iota
-from .move import concat, reshape, slice_, transpose
-from .pointwise import apply, broadcast_to, cast
-from .reduce import reduce
-
-is_flag = one_of(True, False)
-
-# ---- small helpers over [..., m, n] -------------------------------------------------------------
-
-
-def swapped(x: Node) -> Node:
-    """The last two axes exchanged."""
-    n = x.type.rank
-    return transpose(x, (*range(n - 2), n - 1, n - 2))
-
-
-def conjugate(x: Node) -> Node:
-    """x conjugated; itself where it is real."""
-    return apply("conj", x) if x.dtype.is_complex else x
-
-
-def adjoint(x: Node) -> Node:
-    """The conjugate transpose."""
-    return conjugate(swapped(x))
-
-
-def as_kind(x: Node, like: Node) -> Node:
-    """A real x as a complex number where `like` is one."""
-    return cast(x, like.dtype)
-
-
-def product(*factors: Node) -> Node:
-    """The matrices multiplied from left to right."""
-    out = factors[0]
-    for f in factors[1:]:
-        out = matmul(out, f)
-    return out
-
-
-def _rows_and_columns(m: Extent, n: Extent) -> tuple[Node, Node]:
-    return iota((m, 1), 0), iota((1, n), 1)
-
-
-def on_diagonal(m: Extent, n: Extent) -> Node:
-    """A bool node [m, n]: the diagonal."""
-    return apply("eq", *_rows_and_columns(m, n))
-
-
-def kept(x: Node, condition: Node) -> Node:
-    """x where a condition over its last two axes holds, else 0."""
-    return apply("where", condition, x, literal(0, x.dtype))
-
-
-def triangle(x: Node, lower: bool, k: int = 0) -> Node:
-    """x on and below (or above) the k-th diagonal, else 0."""
-    rows, columns = _rows_and_columns(*x.shape[-2:])
-    return kept(x, columns <= rows + k if lower else rows + k <= columns)
-
-
-def diagonal(x: Node) -> Node:
-    """The diagonal of the last two axes, as the last axis: [..., min(m, n)]."""
-    m, n = x.shape[-2:]
-    wide = isinstance(m, int) and isinstance(n, int) and m < n
-    return reduce("sum", kept(x, on_diagonal(m, n)), (x.type.rank - (1 if wide else 2),))
-
-
-def as_diagonal(x: Node) -> Node:
-    """[..., n] as the diagonal of [..., n, n]."""
-    n = x.shape[-1]
-    return kept(broadcast_to(reshape(x, (*x.shape[:-1], 1, n)), (*x.shape[:-1], n, n)),
-                on_diagonal(n, n))
-
-
-def column(x: Node) -> Node:
-    """[..., n] as [..., n, 1]."""
-    return reshape(x, (*x.shape, 1))
-
-
-def row(x: Node) -> Node:
-    """[..., n] as [..., 1, n]."""
-    return reshape(x, (*x.shape[:-1], 1, x.shape[-1]))
-
-
-def eye_like(x: Node) -> Node:
-    """The identity in the shape of square matrices x."""
-    n = x.shape[-1]
-    one = apply("where", on_diagonal(n, n), literal(1, x.dtype), literal(0, x.dtype))
-    return broadcast_to(one, x.shape)
-
-
-def hermitian(x: Node) -> Node:
-    """(x + x^H) / 2."""
-    return (x + adjoint(x)) * 0.5
-
-
-def inverse_gaps(w: Node) -> Node:
-    """1 / (w[j] - w[i]) at [i, j], and 0 where they are equal: what is the same for every basis of
-    a space of equal values has no part there."""
-    gap = row(w) - column(w)
-    same = apply("eq", gap, literal(0, gap.dtype))
-    return apply("where", same, literal(0, gap.dtype),
-                 literal(1, gap.dtype) / apply("where", same, literal(1, gap.dtype), gap))
-
-
-# ---- types --------------------------------------------------------------------------------------
-
-def require_matrix(name: str, t: TensorType, square: bool = False) -> None:
-    """Raise unless t is [..., m, n] of float32, float64 or complex numbers."""
-    if not t.dtype.is_inexact or t.dtype.bits < 32:
-        raise DTypeError(f"{name}: takes float32, float64 or complex matrices, got {t.dtype}; cast "
-                         f"with astype")
-    if t.rank < 2:
-        raise ShapeError(f"{name}: takes matrices [..., m, n], got shape {t.shape}")
-    if square and t.shape[-1] != t.shape[-2]:
-        raise ShapeError(f"{name}: takes square matrices, got shape {t.shape}")
-
-
-def lapack_work(copies: int = 2) -> Callable:
-    """A bound on LAPACK's workspace: some copies of one matrix of each operand."""
-    def workspace(*types: TensorType, **options) -> Extent:
-        total: Extent = 4096
-        for t in types:
-            m, n = t.shape[-2:] if t.rank > 1 else (1, 1)
-            total = total + (m + 64) * (n + 64) * t.dtype.bytes * copies + t.bytes * 2
-        return total
-    return workspace
-
-
-def _several(f: Callable) -> Callable:
-    """A rule that takes all cotangents, zeros where there are none."""
-    def rule(node: Node, cotangents):
-        out = items(node)
-        return f(node, out, [zeros_like(o) if g is None else g
-                             for o, g in zip(out, cotangents, strict=True)])
-    return rule
-
-
-def _descending(rule: Callable) -> Callable:
-    """The transposed rule (node, out, cotangents) of one for gradients that descend."""
-    def transposed(node: Node, out, g):
-        given = [conjugate(x) for x in g] if isinstance(g, list) else conjugate(g)
-        return tuple(None if p is None else conjugate(p) for p in rule(node, out, given))
-    return transposed
-
-
-def _one(rule: Callable) -> Callable:
-    return lambda node, g: _descending(rule)(node, node, g)
-
-
-def _normal(*shape: int, seed: int = 0, dtype=np.float32) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal(shape)
-    return (x + 1j * rng.standard_normal(shape) if np.dtype(dtype).kind == "c" else x).astype(dtype)
-
-
-def _positive(*shape: int, dtype=np.float32) -> np.ndarray:
-    x = _normal(*shape, dtype=dtype)
-    return x @ np.conj(np.swapaxes(x, -1, -2)) + np.eye(shape[-1], dtype=dtype) * shape[-1]
-
+from .lapack import (
+    descending,
+    is_flag,
+    lapack_work,
+    normal,
+    positive,
+    require_matrix,
+    several,
+    single,
+)
+from .matrix_algebra import (
+    adjoint,
+    as_kind,
+    eye_like,
+    hermitian,
+    on_diagonal,
+    product,
+    swapped,
+    triangle,
+)
+from .move import concat, reshape, slice_
+from .pointwise import apply
 
 # ---- solutions ----------------------------------------------------------------------------------
 
@@ -203,10 +63,10 @@ def _solve_vjp(node: Node, g: Node):
 SOLVE = Foreign("solve", np.linalg.solve, _solve_rule("solve"), arity=2,
                 doc="X of A X = B.", vjp=_solve_vjp, batch="leading", threads=None,
                 workspace=lapack_work(),
-                samples=lambda: [({}, [_positive(5, 5), _normal(5, 3)]),
-                                 ({}, [_positive(2, 4, 4, dtype=np.complex64),
-                                       _normal(2, 4, 2, dtype=np.complex64)]),
-                                 ({}, [_normal(0, 0), _normal(0, 2)])])
+                samples=lambda: [({}, [positive(5, 5), normal(5, 3)]),
+                                 ({}, [positive(2, 4, 4, dtype=np.complex64),
+                                       normal(2, 4, 2, dtype=np.complex64)]),
+                                 ({}, [normal(0, 0), normal(0, 2)])])
 
 _BLOCK = 64
 
@@ -238,7 +98,7 @@ SOLVE_TRIANGULAR = Foreign(
     "solve_triangular", _solve_triangular, _solve_rule("solve_triangular"), arity=2,
     doc="X of A X = B for triangular A.", options={"lower": is_flag, "unit_diagonal": is_flag},
     vjp=_triangular_vjp, batch="leading", threads=None, workspace=lapack_work(3),
-    samples=lambda: [({"lower": low, "unit_diagonal": unit}, [_positive(5, 5), _normal(5, 3)])
+    samples=lambda: [({"lower": low, "unit_diagonal": unit}, [positive(5, 5), normal(5, 3)])
                      for low in (True, False) for unit in (True, False)])
 
 
@@ -261,7 +121,7 @@ def _slogdet_vjp(node: Node, out, g):
 
 
 SLOGDET = Foreign("slogdet", lambda a: tuple(np.linalg.slogdet(a)), _slogdet_rule,
-                  doc="(sign, log of the size) of the determinant.", vjp=_several(_slogdet_vjp),
+                  doc="(sign, log of the size) of the determinant.", vjp=several(_slogdet_vjp),
                   batch="leading", threads=None, workspace=lapack_work())
 
 
@@ -287,7 +147,8 @@ def _cholesky_vjp(node: Node, out: Node, g: Node):
 
 CHOLESKY = Foreign("cholesky", np.linalg.cholesky, _square_rule("cholesky"),
                    doc="L of A = L L^H, lower; reads the lower triangle.",
-                   vjp=_one(_cholesky_vjp), batch="leading", threads=None, workspace=lapack_work())
+                   vjp=single(_cholesky_vjp), batch="leading", threads=None,
+                   workspace=lapack_work())
 
 
 # ---- QR -----------------------------------------------------------------------------------------
@@ -329,105 +190,8 @@ def _qr_tall(q: Node, r: Node, gq: Node, gr: Node) -> Node:
 
 QR = Foreign("qr", lambda a, mode: tuple(np.linalg.qr(a, mode)), _qr_rule,
              doc="(Q, R) of A = Q R.", options={"mode": one_of("reduced", "complete")},
-             vjp=_several(_descending(_qr_vjp)), batch="leading", threads=None,
+             vjp=several(descending(_qr_vjp)), batch="leading", threads=None,
              workspace=lapack_work(3))
-
-
-# ---- eigenvalues --------------------------------------------------------------------------------
-
-def _eigh_rule(a: TensorType) -> TupleType:
-    require_matrix("eigh", a, square=True)
-    return TupleType((tensor(a.dtype.real, a.shape[:-1]), a))
-
-
-def _eigh_vjp(node: Node, out, g):
-    """V (diag(gw) + (V^H gV) / gaps) V^H; A is taken as Hermitian."""
-    (w, v), (gw, gv) = out, g
-    inner = matmul(adjoint(v), gv) * as_kind(inverse_gaps(w), v) + as_diagonal(as_kind(gw, v))
-    return (hermitian(product(v, inner, adjoint(v))),)
-
-
-EIGH = Foreign("eigh", lambda a: tuple(np.linalg.eigh(a)), _eigh_rule,
-               doc="(w, V) of Hermitian A = V diag(w) V^H, w ascending; reads the lower triangle.",
-               vjp=_several(_descending(_eigh_vjp)), batch="leading", threads=None,
-               workspace=lapack_work(4))
-
-
-def _eig_rule(a: TensorType) -> TupleType:
-    require_matrix("eig", a, square=True)
-    made = "complex128" if a.dtype.real is float64 else "complex64"
-    return TupleType((tensor(made, a.shape[:-1]), tensor(made, a.shape)))
-
-
-def _eig(a: np.ndarray):
-    w, v = np.linalg.eig(a)
-    kind = np.complex128 if a.dtype in (np.float64, np.complex128) else np.complex64
-    return w.astype(kind), v.astype(kind)
-
-
-def _eig_vjp(node: Node, out, g):
-    """V^-H (diag(gw) + (V^H gV - V^H V Re diag(V^H gV)) / conj(gaps)) V^H: vectors of length 1."""
-    a, (w, v), (gw, gv) = node.inputs[0], out, g
-    inner = matmul(adjoint(v), gv)
-    length = as_kind(apply("real", diagonal(inner)), v)
-    inner = inner - matmul(adjoint(v), v) * row(length)
-    inner = inner * conjugate(inverse_gaps(w)) + as_diagonal(gw)
-    found = SOLVE(adjoint(v), matmul(inner, adjoint(v)))
-    return (found if a.dtype.is_complex else apply("real", found),)
-
-
-EIG = Foreign("eig", _eig, _eig_rule, doc="(w, V) of A V = V diag(w), complex.",
-              vjp=_several(_descending(_eig_vjp)), batch="leading", threads=None,
-              workspace=lapack_work(6))
-
-
-# ---- singular values ----------------------------------------------------------------------------
-
-def _svd_rule(a: TensorType, full_matrices: bool) -> TupleType:
-    require_matrix("svd", a)
-    m, n = a.shape[-2:]
-    if not (isinstance(m, int) and isinstance(n, int)):
-        raise ShapeError(f"svd: needs fixed extents of the matrix, got {a.shape}")
-    k = min(m, n)
-    left, right = (m, n) if full_matrices else (k, k)
-    lead = a.shape[:-2]
-    return TupleType((tensor(a.dtype, (*lead, m, left)), tensor(a.dtype.real, (*lead, k)),
-                      tensor(a.dtype, (*lead, right, n))))
-
-
-def _svd_vjp(node: Node, out, g):
-    """Townsend, "Differentiating the singular value decomposition" (2016); complex numbers: Wan &
-    Zhang, "Automatic differentiation for complex valued SVD", arXiv 1909.02659 (2019)."""
-    (u, s, vh), (gu, gs, gvh) = out, g
-    m, n, k = u.shape[-2], vh.shape[-1], s.shape[-1]
-    if u.shape[-1] != k or vh.shape[-2] != k:
-        raise LamellaError("svd: the full matrices of one that is not square are not unique, and "
-                           "have no derivative; use full_matrices=False")
-    v, gv = adjoint(vh), adjoint(gvh)
-    size = as_kind(s, u)
-    gaps = as_kind(inverse_gaps(s * s), u)
-    left, right = matmul(adjoint(u), gu), matmul(adjoint(v), gv)
-    inner = (left - adjoint(left)) * gaps * row(size) + column(size) * (
-        (right - adjoint(right)) * gaps)
-    straight = as_kind(gs, u)
-    safe = apply("where", apply("eq", s, literal(0, s.dtype)), literal(1, s.dtype), s)
-    over = literal(1, u.dtype) / as_kind(safe, u)
-    if u.dtype.is_complex:
-        turned = apply("complex", literal(0, s.dtype, s.shape), apply("imag", diagonal(left)))
-        straight = straight + turned * over
-    found = product(u, inner + as_diagonal(straight), vh)
-    if m > k:
-        found = found + matmul((gu - matmul(u, left)) * row(over), vh)
-    if n > k:
-        rest = adjoint(gv - matmul(v, right))
-        found = found + matmul(u, column(over) * rest)
-    return (found,)
-
-
-SVD = Foreign("svd", lambda a, full_matrices: tuple(np.linalg.svd(a, full_matrices)), _svd_rule,
-              doc="(U, s, V^H) of A = U diag(s) V^H, s descending.",
-              options={"full_matrices": is_flag}, vjp=_several(_descending(_svd_vjp)),
-              batch="leading", threads=None, workspace=lapack_work(6))
 
 
 # ---- exponential --------------------------------------------------------------------------------
@@ -468,7 +232,7 @@ def _expm_vjp(node: Node, g: Node):
 
 EXPM = Foreign("expm", _expm, _square_rule("expm"), doc="The exponential of a matrix.",
                vjp=_expm_vjp, batch="leading", threads=None, workspace=lapack_work(16),
-               samples=lambda: [({}, [_normal(4, 4)]), ({}, [_normal(2, 3, 3) / 9])])
+               samples=lambda: [({}, [normal(4, 4)]), ({}, [normal(2, 3, 3) / 9])])
 
 
 # ---- pseudo-inverse -----------------------------------------------------------------------------
@@ -492,5 +256,5 @@ def _pinv_vjp(node: Node, p: Node, g: Node):
 
 PINV = Foreign("pinv", lambda a, rtol: np.linalg.pinv(a, rtol), _pinv_rule, arity=2,
                doc="The Moore-Penrose inverse; singular values up to rtol of the largest are 0.",
-               vjp=_one(_pinv_vjp), batch="leading", threads=None,
+               vjp=single(_pinv_vjp), batch="leading", threads=None,
                workspace=lapack_work(8))

@@ -1,8 +1,8 @@
 """`lamella.linalg`: the array API standard's extension (2024.12), and a few more functions.
 
 Factorizations and solutions are LAPACK's, called by way of numpy.linalg as host steps
-(ops/matrices.py, with the sources of their derivatives); the rest is made of our own ops. All take
-stacks of matrices [..., m, n] of float32, float64 or complex numbers.
+(ops/matrices.py and spectra.py, with the sources of their derivatives); the rest is made of our own
+ops. All take stacks of matrices [..., m, n] of float32, float64 or complex numbers.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from ...base import dtypes
 from ...base.dtypes import as_dtype
 from ...base.errors import LamellaError, ShapeError
 from ...ir.node import items
-from ...ops import matrices as ops
-from ...ops import move
+from ...ops import matrices, move, spectra
 from ...ops.determinant import DET
+from ...ops.lapack import require_matrix
+from ...ops.matrix_algebra import eye_like
 from ...ops.pointwise import broadcast_shapes, broadcast_to, normal_axis
 from ..arrays.array import Array, asarray, operands, wrap
 from ..arrays.kinds import floating
@@ -75,7 +76,7 @@ def cholesky(x, /, *, upper: bool = False) -> Array:
 
     Reads the lower triangle. ExecutionError where x is not positive definite.
     """
-    low = wrap(ops.CHOLESKY(asarray(x).node))
+    low = wrap(matrices.CHOLESKY(asarray(x).node))
     return conj(low).mT if upper else low
 
 
@@ -85,14 +86,14 @@ def qr(x, /, *, mode: str = "reduced") -> QR:
     k = min(m, n), or m where mode is "complete"."""
     if mode not in ("reduced", "complete"):
         raise error(LamellaError, f"qr: mode is 'reduced' or 'complete', got {mode!r}")
-    return QR(*_several(ops.QR(asarray(x).node, mode=mode)))
+    return QR(*_several(matrices.QR(asarray(x).node, mode=mode)))
 
 
 @located
 def svd(x, /, *, full_matrices: bool = True) -> SVD:
     """(U, S, Vh) of x = U diag(S) Vh, S descending; U and Vh square where `full_matrices`, else of
     min(m, n) columns and rows (which alone has derivatives where m and n differ)."""
-    return SVD(*_several(ops.SVD(asarray(x).node, full_matrices=bool(full_matrices))))
+    return SVD(*_several(spectra.SVD(asarray(x).node, full_matrices=bool(full_matrices))))
 
 
 def svdvals(x, /) -> Array:
@@ -103,7 +104,7 @@ def svdvals(x, /) -> Array:
 @located
 def eigh(x, /) -> Eigen:
     """(w, v) of Hermitian x = v diag(w) v^H, w ascending. Reads the lower triangle."""
-    return Eigen(*_several(ops.EIGH(asarray(x).node)))
+    return Eigen(*_several(spectra.EIGH(asarray(x).node)))
 
 
 def eigvalsh(x, /) -> Array:
@@ -114,7 +115,7 @@ def eigvalsh(x, /) -> Array:
 @located
 def eig(x, /) -> Eigen:
     """(w, v) of x v = v diag(w), both complex, columns of v of length 1; in no order."""
-    return Eigen(*_several(ops.EIG(asarray(x).node)))
+    return Eigen(*_several(spectra.EIG(asarray(x).node)))
 
 
 def eigvals(x, /) -> Array:
@@ -145,7 +146,7 @@ def _column(x: Array, vector: bool) -> Array:
 def solve(x1, x2, /) -> Array:
     """X of x1 X = x2: x1 [..., n, n]; x2 [..., n, k], or one vector [n]."""
     a, b, vector = _sides("solve", x1, x2)
-    return _column(wrap(ops.SOLVE(a.node, b.node)), vector)
+    return _column(wrap(matrices.SOLVE(a.node, b.node)), vector)
 
 
 @located
@@ -153,8 +154,8 @@ def solve_triangular(x1, x2, /, *, lower: bool = True, unit_diagonal: bool = Fal
     """X of x1 X = x2 for triangular x1, of which the other triangle is not read (nor the diagonal,
     where it is 1 by `unit_diagonal`)."""
     a, b, vector = _sides("solve_triangular", x1, x2)
-    found = ops.SOLVE_TRIANGULAR(a.node, b.node, lower=bool(lower),
-                                 unit_diagonal=bool(unit_diagonal))
+    found = matrices.SOLVE_TRIANGULAR(a.node, b.node, lower=bool(lower),
+                                      unit_diagonal=bool(unit_diagonal))
     return _column(wrap(found), vector)
 
 
@@ -162,8 +163,8 @@ def solve_triangular(x1, x2, /, *, lower: bool = True, unit_diagonal: bool = Fal
 def inv(x, /) -> Array:
     """The inverse of square matrices; ExecutionError where one is singular."""
     x = asarray(x)
-    ops.require_matrix("inv", x.node.type, square=True)
-    return wrap(ops.SOLVE(x.node, ops.eye_like(x.node)))
+    require_matrix("inv", x.node.type, square=True)
+    return wrap(matrices.SOLVE(x.node, eye_like(x.node)))
 
 
 @located
@@ -171,12 +172,12 @@ def pinv(x, /, *, rtol=None) -> Array:
     """The Moore-Penrose inverse; singular values up to rtol times the largest count as 0. rtol is
     max(m, n) eps by default; a number, or an array with one for each matrix."""
     x = asarray(x)
-    return wrap(ops.PINV(x.node, _rtol("pinv", x, rtol).node))
+    return wrap(matrices.PINV(x.node, _rtol("pinv", x, rtol).node))
 
 
 def _rtol(name: str, x: Array, rtol) -> Array:
     """One tolerance for each matrix."""
-    ops.require_matrix(name, x.node.type)
+    require_matrix(name, x.node.type)
     dtype = x.dtype.real
     if rtol is None:
         rtol = float(np.finfo(dtype.numpy).eps) * max(map(int, x.shape[-2:]))
@@ -195,7 +196,7 @@ def lstsq(x1, x2, /, *, rtol=None) -> Array:
 def slogdet(x, /) -> Slogdet:
     """(sign, log|det|) of square matrices; the sign is a complex number of length 1 where x is
     complex, and (0, -inf) stands for a determinant of 0."""
-    return Slogdet(*_several(ops.SLOGDET(asarray(x).node)))
+    return Slogdet(*_several(matrices.SLOGDET(asarray(x).node)))
 
 
 @located
@@ -207,7 +208,7 @@ def det(x, /) -> Array:
 @located
 def expm(x, /) -> Array:
     """The exponential of square matrices."""
-    return wrap(ops.EXPM(asarray(x).node))
+    return wrap(matrices.EXPM(asarray(x).node))
 
 
 @located
@@ -260,7 +261,7 @@ _OVER_SUMS = {1: -2, -1: -2, math.inf: -1, -math.inf: -1}   # the axis that is s
 def matrix_norm(x, /, *, keepdims: bool = False, ord="fro") -> Array:
     """A norm of matrices: "fro", "nuc", 1 and -1 (columns), inf and -inf (rows), 2 and -2."""
     x = asarray(x)
-    ops.require_matrix("matrix_norm", x.node.type)
+    require_matrix("matrix_norm", x.node.type)
     if ord == "fro":
         found = _root(_size(x).sum((-2, -1)))
     elif ord == "nuc":
