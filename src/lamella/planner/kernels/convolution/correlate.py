@@ -23,7 +23,7 @@ from ..packing import ZERO, Side
 from ..parts import Parts
 from ..rows import levels_of
 from ..tile import Span, Tree, epilogue
-from .direct import choose_tile
+from .register_tile import choose_tile
 from .windows import Window, all_inside, whole
 
 TILES = ((6, 4), (5, 4), (4, 4), (3, 4), (2, 4), (1, 4), (14, 2), (13, 2), (12, 2), (8, 2),

@@ -2,18 +2,15 @@
 
 The windows are read in place, one element for each pixel of the tile and position; the weights in
 packed panels. Taps that follow one another in memory (those of a window's row, channels last) are
-one run of positions. A tile may be a line of pixels along one axis: the same pixel of several
-images, or a piece of a column. Windows of those leave the image together, at every side or at two,
-which shortens the run. Where they do not leave it together, pixels are under masks, tap by tap if
-need be: those whose tap is outside take no part. The tile stays in registers over a block of
-positions, all tiles of a task over one block before the next, so that what they read of the panel
-stays near (Georganas et al., "Anatomy of high-performance deep learning convolutions on SIMD
+one run of positions. A tile's pixels follow one another or are a line along one axis (`lines.py`).
+Limits of the image that they leave together shorten the run; for others pixels are under masks, tap
+by tap if need be: those whose tap is outside take no part. The tile stays in registers over a block
+of positions, all tiles of a task over one block before the next, so that what they read of the
+panel stays near (Georganas et al., "Anatomy of high-performance deep learning convolutions on SIMD
 architectures", SC 2018).
 """
 
 from __future__ import annotations
-
-import numpy as np
 
 from ....base import dtypes
 from ....base.extents import Extent, lower, product, upper
@@ -27,37 +24,12 @@ from ..nest import Builder, Nest, accumulator, advance, decode
 from ..packing import ZERO, Packing, Side
 from ..rows import levels_of
 from ..tile import Span, Tree, cheap, direct_epilogue, epilogue
+from .lines import MASKS, Pixels, lay_tiles
 from .windows import Limit, Window, inside, part, reach
 
-TILES = ((6, 4), (5, 4), (4, 4), (8, 3), (8, 2), (6, 2), (8, 1), (6, 1), (4, 1))
-LINED = (*TILES, (7, 3), (7, 2), (7, 1), (12, 2), (12, 1), (14, 1), (16, 1))    # of a line
-MASKS = 8               # rows whose masks registers hold
-WAY = 4096             # bytes apart: in the same place of the first cache
-MASKED, LOOK = 8.0, 0.6 # positions whose time masks take, and a look whether a row is inside
 LEAST_TASKS = 16
 BLOCK = 1024            # positions of a panel that all tiles of a task run over together
 MOST_TILES = 32         # of a task
-FEW_PAIRS = 1 << 15     # of a pixel and a tap
-
-Limits = list[tuple[int, Limit]]
-
-
-def tile_cost(rows: Extent, columns: Extent, tile: tuple[int, int], addresses: int = 0) -> float:
-    """Of a product cut into tiles of (rows, vectors): wasted lanes, then instructions."""
-    m, n = max(1, upper(rows)), max(1, upper(columns))
-    r, v = tile
-    padded = -(-m // r) * r * -(-n // (v * LANES)) * v * LANES
-    # for each multiply-add, the loop's own with them
-    instructions = 1 + (r + v + 4 + addresses) / (r * v)
-    return padded * (max(1.7, instructions) + 0.1 * instructions)
-
-
-def choose_tile(rows: Extent, columns: Extent, target, tiles=TILES, share=lambda rows: 1.0,
-                addresses=lambda rows: 0) -> tuple[int, int]:
-    """(rows, vectors) of the register tile: few wasted lanes, then few instructions. `share` of a
-    tile's positions take part, `addresses` is what its rows' own ones cost."""
-    return min((t for t in tiles if t[0] * t[1] + t[1] + 1 <= target.room),
-               key=lambda t: tile_cost(rows, columns, t, addresses(t[0])) * share(t[0]))
 
 
 def schedule_convolution(nest: Nest, windows: Expr, buffers, fusion: Fusion,
@@ -89,73 +61,10 @@ class _Convolution:
         self.run = list(self.left.summed[-1][0]) if self.left.summed else []
         first = self.bound.index(self.run[0]) if self.run else len(self.bound)
         self.taps = [a for a in self.bound[:first] if a.attr[1] != 1]
-        self._lay_tiles(target)
-
-    # -- how tiles lie --
-
-    def _lay_tiles(self, target) -> None:
-        """Choose the tile, and the axis that it is a line of (None: the pixels as they follow):
-        limits that this does not move are left by its pixels together (`shared`)."""
-        limits = list(enumerate(self.left.limits))
-        self.line, self.shared, self.own = None, [], limits
-        share = self._share()
-        self.tile = choose_tile(self.m, self.n, target, share=share)
-        least = tile_cost(self.m, self.n, self.tile) * share(self.tile[0]) * self._slower(
-            self.tile[0], self.rows, limits)
-        for line in self.rows if limits else ():
-            own = [(k, x) for k, x in limits if line in x.form.terms]
-            shared = [(k, x) for k, x in limits if line not in x.form.terms]
-            for tile in self._lines(line, own, shared, target):
-                cost = tile_cost(self.m, self.n, tile) * share(tile[0] if own else 1) * \
-                    self._slower(tile[0], [line], own)
-                if cost < least:
-                    self.line, self.tile, self.shared, self.own = line, tile, shared, own
-                    least = cost
+        self.tile, self.line, self.shared, self.own = lay_tiles(
+            Pixels(self.left, self.rows, self.bound, self.run), self.n, target)
         if self.line is not None:
             self.rows = [*(a for a in self.rows if a is not self.line), self.line]
-
-    def _lines(self, line: Expr, own: Limits, shared: Limits, target) -> list[tuple[int, int]]:
-        """The tiles that can be pieces of that axis."""
-        extent, apart = line.attr[1], self.left.stride(line)
-        if not isinstance(extent, int) or not isinstance(apart, int) or \
-                any(a in x.form.terms for _, x in shared for a in self.run[1:]) or \
-                any(not isinstance(c, int) for _, x in shared for c in x.form.terms.values()):
-            return []
-        most = MASKS if apart * self.left.dtype.bytes % WAY == 0 else LANES
-        return [t for t in LINED if extent % t[0] == 0 and t[0] <= most and
-                t[0] * t[1] + t[1] + 1 <= target.room]
-
-    def _slower(self, rows: int, along: list[Expr], limits: Limits) -> float:
-        """By what limits of such tiles' own make it slower: the look whether a run is whole, and
-        the masks of tiles at the border."""
-        limited = {a for _, x in limits for a in x.form.terms}
-        wide = min((upper(a.attr[1]) for a in along if a in limited), default=0)
-        if not wide:
-            return 1.0
-        steps = product(a.attr[1] for a in self.run if a not in limited)
-        looks = LOOK * (2 if len(along) == 1 else rows)
-        return 1 + looks / max(1, upper(product(a.attr[1] for a in self.run))) + \
-            min(1, 2 * rows / wide) * MASKED / max(1, upper(steps))
-
-    def _share(self):
-        """share(rows): of all tiles of so many pixels and taps the share that has some pixel inside
-        of the image; the others are passed over. Of large images it is near to 1."""
-        axes = [[a for a in some if a in self.left.limited] for some in (self.rows, self.bound)]
-        pixels, taps = (product(a.attr[1] for a in some) for some in axes)
-        limits = self.left.limits
-        known = all(isinstance(e, int) for x in limits for e in (
-            pixels, taps, x.extent, x.form.constant, *x.form.terms.values()))
-        both = [*axes[0], *axes[1]]
-        if not known or not self.left.limited <= {*both} or \
-                not 0 < upper(pixels * taps) <= FEW_PAIRS:
-            return lambda rows: 1.0
-        at = dict(zip(both, np.ix_(*(np.arange(a.attr[1]) for a in both)), strict=True))
-        there = np.ones([a.attr[1] for a in both], bool)
-        for x in limits:
-            index = sum((at[a] * c for a, c in x.form.terms.items()), x.form.constant)
-            there &= (index >= 0) & (index < x.extent)
-        table = there.reshape(pixels, taps)
-        return lambda rows: float(np.logical_or.reduceat(table, range(0, pixels, rows)).mean())
 
     def launches(self) -> list[Launch]:
         self._pack()

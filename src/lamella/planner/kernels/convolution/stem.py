@@ -16,7 +16,7 @@ from ...plan import Launch
 from ..nest import Builder, Nest, accumulator, decode
 from ..packing import ZERO, Packing, Side
 from ..tile import Span, cheap, direct_epilogue, epilogue
-from .direct import choose_tile
+from .register_tile import choose_tile
 from .windows import Limit, Window, all_inside, parts_of, whole
 
 FEW = LANES // 2        # channels, below which rows are worth it

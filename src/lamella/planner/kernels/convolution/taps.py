@@ -24,7 +24,7 @@ from ..parts import Parts
 from ..tile import Span, epilogue
 from .correlate import TILES
 from .depthwise import MOST_TAPS
-from .direct import choose_tile
+from .register_tile import choose_tile
 from .windows import Window, all_inside, index_at, inside, parts_of, reach, whole
 
 NEAR_PARTS = 32         # where several tiles read the same pixels one after another

@@ -26,8 +26,8 @@ from ..nest import Builder, Nest, StridedRead, decode
 from ..packing import ZERO, Packing, Side, read_through, strides
 from ..panel import Target, lay_out
 from ..tile import Span, epilogue
-from .direct import TILES, choose_tile
 from .interpolation import F2, F4, F32, transformed
+from .register_tile import TILES, choose_tile
 from .winograd_tiles import SKEW, Tiles, table
 
 NEAR = 1 << 17          # elements of transformed tiles that a task keeps, about

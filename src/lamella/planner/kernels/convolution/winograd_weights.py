@@ -24,8 +24,8 @@ from ..packing import ZERO, Side
 from ..parts import Parts
 from ..rows import levels_of
 from ..tile import Span, Tree, epilogue
-from .direct import choose_tile
 from .interpolation import F2, F4, F32, transformed
+from .register_tile import choose_tile
 from .winograd_tiles import SKEW, Tiles, table
 
 TAPS = 9
