@@ -5,6 +5,7 @@ import pytest
 import lamella
 from lamella.codegen.target import ALL, AVX512
 from lamella.lang.loops import LANES
+from lamella.planner.build import build_plan
 from lamella.planner.kernels.tiling import (
     BEFORE,
     LEAST_TASKS,
@@ -92,3 +93,13 @@ def test_strides_that_crowd_the_second_cache_shorten_the_block():
 def test_results_of_many_bytes_are_written_in_wide_rows():
     t = choose_tiling(product(4096, 16, 4096), AVX512)
     assert t.rows <= 2 and t.vectors >= 7
+
+
+@pytest.mark.parametrize("m", [128, 2048])
+def test_tiles_share_the_lines_that_they_call_for(m):
+    """Of weights' next panel: were each to call for all, it would read two panels."""
+    program = lamella.trace(lambda a, b: a @ b, lamella.spec((m, 384)), lamella.spec((384, 1536)))
+    plan = build_plan(program, AVX512, fixed=frozenset([1]))
+    text = next(str(s.kernel) for s in plan.launches() if not s.lays_out)
+    _, start, positions = text.partition("serial k in")
+    assert start and positions.count("prefetch") == 1

@@ -243,7 +243,7 @@ class Contraction:
             sums += self._fetch_left(k)
         if self.written_out and self.tiling.streams:
             sums += self._fetch_ahead(k)
-        elif self.written_out and self.way == BEFORE and self.steady:
+        elif self.written_out and self.way == BEFORE and self._panels_far():
             sums += self._fetch_next(k)
         return [*before, *self._begun(), *begin, Loop(k, low, high, sums, "serial")]
 
@@ -408,13 +408,24 @@ class Contraction:
         return [Prefetch(name, at + v * LANES) for v in range(t.vectors)] \
             if side not in self.tables else []
 
+    def _panels_far(self) -> bool:
+        """Whether packed panels come from far away: weights, which other layers' drive out, and
+        what the caches do not hold."""
+        copy = (*self.batch_of(self.right), *self.bound, *self.columns)
+        size = upper(product(a.attr[1] for a in copy))
+        return self.steady or size * self.right.dtype.bytes > AWAY
+
     def _fetch_next(self, k: Expr) -> list:
-        """The place of position k in the next panel, called for: weights come from far away."""
+        """The next panel's lines at position k, shared among the tiles of rows: what each of them
+        called for would be read again and again from the second cache, which has to bring this
+        panel meanwhile."""
         side, b, t = self.right, self.b, self.tiling
         name = b.operand(side.read.base, side.read.offset, side.dtype)
         start = b.address(name, {a: side.stride(a) for a in self.batch_of(side)}, self.places)
         at = start + (self.panel + 1) * b.size((name, "panel"), self.panel_stride) + k * t.width
-        return [Prefetch(name, at + v * LANES) for v in range(t.vectors)]
+        each = -(-t.vectors // t.group)
+        turn = (self.i0 - self.row_span[0]) // t.rows % -(-t.vectors // each)
+        return [Prefetch(name, at + (turn * each + v) * LANES) for v in range(each)]
 
     # -- the epilogue --
 
