@@ -45,3 +45,17 @@ def linear(e: Expr) -> Linear | None:
             return None
         return b.scaled(a.constant) if not a.terms else a.scaled(b.constant)
     return a.plus(b if e.op.name == "add" else b.scaled(-1))
+
+
+def within(index: Linear, extent: Extent) -> bool:
+    """Whether the index is surely inside of 0..extent."""
+    low = high = index.constant
+    for a, c in index.terms.items():
+        if a.attr[1] == extent and c == 1 and index.constant == 0 and len(index.terms) == 1:
+            return True
+        if not (isinstance(c, int) and isinstance(a.attr[1], int)):
+            return False
+        span = (a.attr[1] - 1) * c
+        low, high = (low, high + span) if c > 0 else (low + span, high)
+    return isinstance(low, int) and isinstance(extent, int) and isinstance(high, int) \
+        and low >= 0 and high < extent

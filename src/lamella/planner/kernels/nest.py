@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from ...base import dtypes
 from ...base.dtypes import DType
 from ...base.extents import Extent, Shape, product
@@ -50,6 +52,17 @@ class Nest:
             return k
 
         self.bodies = unfold(group, number)
+        self._resolve()
+
+    def restated(self, bodies: list[Expr]) -> Nest:
+        """The same with other bodies over its operands."""
+        found = copy.copy(self)
+        found.bodies, found.reads = bodies, dict(self.reads)
+        found._resolve()
+        return found
+
+    def _resolve(self) -> None:
+        """Find the reads that step through their buffers."""
         for body in self.bodies:
             for e in expr.walk(body):
                 if e.op == "read" and e not in self.reads:

@@ -10,6 +10,7 @@ from ..groups.group import Fusion
 from ..plan import Step
 from . import product, reduction, rows
 from .nest import Nest
+from .residues import schedule_residues
 
 Template = Callable[..., Sequence[Step]]
 
@@ -24,7 +25,7 @@ class Templates(NamedTuple):
 
 
 def _rows(nest: Nest, buffers, fusion: Fusion, target) -> Sequence[Step]:
-    return [rows.schedule_rows(nest, buffers)]
+    return [schedule_residues(nest, buffers) or rows.schedule_rows(nest, buffers)]
 
 
 def _reduction(nest: Nest, buffers, fusion: Fusion, target) -> Sequence[Step]:

@@ -13,7 +13,7 @@ from math import gcd
 
 from ...base import dtypes
 from ...codegen.outline import Outline, Site
-from ...lang.expr import Expr
+from ...lang.expr import Expr, walk
 from ...lang.loops import LANES, Loop, lane_index
 from .trips import Unknown, value
 
@@ -47,16 +47,17 @@ class Stream:
 
     __slots__ = ("bases", "buffer", "loops", "offset", "past", "wide", "writes")
 
-    def __init__(self, sites: list[Site], env: Mapping[Expr, int]):
+    def __init__(self, sites: list[Site], env: Mapping[Expr, int], sets: Mapping[Expr, Expr]):
         first = sites[0]
         self.buffer, self.writes, self.loops = first.buffer, first.writes, first.loops
-        self.offset, self.wide = first.offset, any(s.wide for s in sites)
+        self.offset, self.wide = first.offset, any(
+            s.wide and lane_index() not in walk(s.offset) for s in sites)
         self.past = first.past
         start = {**env, **{loop.var: 0 for loop in self.loops}, lane_index(): 0}
         self.bases = Span(1, 0, 1)
         if len(sites) > 1:
             try:
-                places = [value(s.offset, start) for s in sites]
+                places = [value(s.offset, start, sets) for s in sites]
                 width: float = max(places) - min(places)
                 count = len(set(places))
             except Unknown:
@@ -75,7 +76,7 @@ class Touch:
         for s in outline.sites:
             key = s.buffer.name, s.writes, s.loops, s.past
             groups.setdefault(key, {}).setdefault(s.offset, s)
-        streams = [Stream([*g.values()], env) for g in groups.values()]
+        streams = [Stream([*g.values()], env, outline.sets) for g in groups.values()]
         self.streams = [s for s in streams if not s.past]
         self.outside = [s for s in streams if s.past]
         self.spans: dict[tuple, Span] = {}

@@ -4,13 +4,13 @@ A tile of pixels as they follow one another may go around the end of a row. So e
 address of its own, and where its window leaves the image, which others' do not, a mask.
 
 A tile may also be a line of pixels along one axis: the same pixel of several images, or a piece of
-a column. The line is what it is for two reasons. Its pixels lie equally far apart, so that one
-address serves the tile, and may be more of them. And a limit of the image that the axis does not
-move is left by all of them together: that shortens the run of positions for the tile as a whole,
-without a mask. The same pixel of several images has no other limits; the pixels of a piece of a
-column have those above and below, each its own. What a line asks for is an axis that the tile
-divides, steps that are known, and pixels that are not so far apart that all fall into one place of
-the first cache.
+a column or of a row. The line is what it is for two reasons. Its pixels lie equally far apart, so
+that one address serves the tile, and may be more of them. And a limit of the image that the axis
+does not move is left by all of them together: that shortens the run of positions for the tile as a
+whole, without a mask. The same pixel of several images has no other limits; the pixels of a piece
+of a column have those above and below, each its own, those of a row the ones beside. What a line
+asks for is an axis that the tile divides, steps that are known, and pixels that are not so far
+apart that all fall into one place of the first cache.
 
 Chosen is what costs the least: wasted lanes and instructions (`register_tile.py`), times the share
 of tiles with some pixel inside of the image, times what looks and masks at its border add.
@@ -32,7 +32,8 @@ from .windows import Limit, Window
 LINED = (*TILES, (7, 3), (7, 2), (7, 1), (12, 2), (12, 1), (14, 1), (16, 1))    # of a line
 MASKS = 8               # rows whose masks registers hold
 WAY = 4096              # bytes apart: in the same place of the first cache
-MASKED, LOOK = 8.0, 0.6     # positions whose time masks take, and a look whether a row is inside
+CROWDED = 1.05          # what tiles of such pixels take longer
+MASKED, LOOK = 4.0, 0.6     # positions whose time masks take, and a look whether a row is inside
 FEW_PAIRS = 1 << 15     # of a pixel and a tap
 
 Limits = list[tuple[int, Limit]]    # numbered
@@ -68,7 +69,7 @@ def lay_tiles(pixels: Pixels, columns: Extent, target) -> Laid:
         count = laid.tile[0]
         alone = laid.line is None or laid.own       # whether tiles may lie outside altogether
         return tile_cost(rows, columns, laid.tile) * share(count if alone else 1) * \
-            _slower(pixels, laid)
+            _slower(pixels, laid) * (CROWDED if _crowds(pixels.windows, laid.line) else 1)
 
     return min([plain, *_lines(pixels, limits, target)], key=cost)
 
@@ -84,10 +85,16 @@ def _lines(pixels: Pixels, limits: Limits, target) -> Iterator[Laid]:
                 any(a in x.form.terms for _, x in shared for a in run[1:]) or \
                 any(not isinstance(c, int) for _, x in shared for c in x.form.terms.values()):
             continue
-        most = MASKS if apart * windows.dtype.bytes % WAY == 0 else LANES
+        most = MASKS if _crowds(windows, line) else LANES
         for tile in LINED:
             if extent % tile[0] == 0 and tile[0] <= most and fits(tile, target):
                 yield Laid(tile, line, shared, own)
+
+
+def _crowds(windows: Window, line: Expr | None) -> bool:
+    """Whether a line's pixels lie in the same few sets of the first cache."""
+    apart = 0 if line is None else windows.stride(line)
+    return line is not None and isinstance(apart, int) and apart * windows.dtype.bytes % WAY == 0
 
 
 def _slower(pixels: Pixels, laid: Laid) -> float:

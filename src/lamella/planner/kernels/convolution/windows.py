@@ -13,7 +13,7 @@ from ....base.extents import Extent, upper
 from ....lang import scalar
 from ....lang.expr import Expr, lit
 from ....lang.loops import Set, index_var
-from ...groups.linear import Linear, linear
+from ...groups.linear import Linear, linear, within
 from ..nest import Builder, Nest, StridedRead
 from ..packing import Side
 
@@ -43,7 +43,7 @@ class Window(Side):
         self.start = total.constant
         self.limits = [] if e.attr[1] is None else [
             Limit(f, extent) for f, extent in zip(forms, node.shape, strict=True)
-            if f is not None and not _within(f, extent)]
+            if f is not None and not within(f, extent)]
 
     @property
     def limited(self) -> set[Expr]:
@@ -54,20 +54,6 @@ class Window(Side):
 def read_of(nest: Nest, e: Expr) -> StridedRead:
     """How a factor of a product steps through its buffer, whether or not it may leave it."""
     return nest.reads.get(e) or Window(nest, e, [], []).read
-
-
-def _within(index: Linear, extent: Extent) -> bool:
-    """Whether the index is surely inside of 0..extent."""
-    low = high = index.constant
-    for a, c in index.terms.items():
-        if a.attr[1] == extent and c == 1 and index.constant == 0 and len(index.terms) == 1:
-            return True
-        if not (isinstance(c, int) and isinstance(a.attr[1], int)):
-            return False
-        span = (a.attr[1] - 1) * c
-        low, high = (low, high + span) if c > 0 else (low + span, high)
-    return isinstance(low, int) and isinstance(extent, int) and isinstance(high, int) \
-        and low >= 0 and high < extent
 
 
 def windowed(nest: Nest) -> Expr | None:
