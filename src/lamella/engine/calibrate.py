@@ -64,7 +64,7 @@ def measure_profile() -> Profile:
     vector, add, units = _units()
     cycle = _loop(1, lambda r: [Set(r[0], scalar.fma(r[-1], r[-1], r[0]))]) / 4
     first, sizes = _caches()
-    levels = _levels(first, sizes, units, count)
+    levels = _levels(first, sizes, count)
     crowd = max(1.0, arithmetic(count) / vector) if count > 1 else 1.0
     launch, share, call = _calls(count)
     claim, handed = (_claim(count), _handed(count, sizes[0])) if count > 1 else (0.0, 0.0)
@@ -135,7 +135,7 @@ def _loop(chains: int, body: Callable, tasks: int = 1) -> float:
 def _once(length: int, body: list, accesses: int) -> float:
     """Nanoseconds of LANES elements of each access of a vector loop within the first cache."""
     count, rounds = length // accesses if accesses > 1 else length, 200
-    found = _least(_streaming(body, count), [1 << 16, 1 << 16], [count, rounds], 1)
+    found = _least(_streaming(body), [1 << 16, 1 << 16], [count, rounds], 1)
     return found / rounds / (count / LANES) / accesses
 
 
@@ -156,7 +156,7 @@ def _caches() -> tuple[float, list[float]]:
     return first, rest
 
 
-def _levels(first: float, sizes: list[float], units: dict[str, float], count: int) -> list[Level]:
+def _levels(first: float, sizes: list[float], count: int) -> list[Level]:
     """What a byte costs from each level, beyond what it costs from the one before."""
     looks = [first / 2, *(s / 2 for s in sizes[:-1]), min(sizes[-1] / 4, 8 << 20), FAR]
     read = [_stream(n, False, 1) for n in looks]
@@ -190,7 +190,7 @@ def _stream(size: float, writes: bool, tasks: int, past: bool = False) -> float:
         Set(x, x + load("x", place + _N * k, float32)) for k, x in enumerate(_registers(parts))]
     large, small = count * parts * tasks, LANES * 8 * tasks
     lengths = [small, large] if writes else [large, small]
-    found = _least(_streaming(body, count), lengths, [count, rounds], tasks)
+    found = _least(_streaming(body), lengths, [count, rounds], tasks)
     return found / rounds / (count * parts * 4)
 
 
@@ -210,7 +210,7 @@ def _columns(size: float, columns: int) -> float:
     return found / rounds / (count * parts * columns * 64)
 
 
-def _streaming(body: list, count: int) -> Kernel:
+def _streaming(body: list) -> Kernel:
     """`r` rounds of a vector loop over n elements, its sums kept."""
     sums = list(dict.fromkeys(s.var for s in body if isinstance(s, Set)))
     outer = Loop(index_var("round"), _ZERO, _R, [Loop(_J, _ZERO, _N, body, "vector")])

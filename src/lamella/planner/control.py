@@ -80,7 +80,7 @@ def _scan(node: Node, operands: list[Buffer], results: list[Buffer], region: Reg
         else:
             (early if own.given(end) else late).append(
                 Copy(end, window(whole, t), "copy", node.source))
-    carrying = _carrying(loop, carried, ends[:count], own, early)
+    carrying = _carrying(loop, carried, ends[:count], early)
     once, steps = _apart(steps, [*carried, *slices])
     loop.body = [*early, *steps, *late, *carrying]
     return [*once, *_begin(node, operands[n:n + count], carried), loop]
@@ -95,7 +95,7 @@ def _while(node: Node, operands: list[Buffer], results: list[Buffer], region: Re
     loop.head, (loop.flag,) = region(p["condition"], given, frozenset(), frozenset())
     steps, ends = region(p["body"], given, frozenset(range(n, len(given))), still)
     early: list[Step] = []
-    carrying = _carrying(loop, results, ends, _Own(given), early)
+    carrying = _carrying(loop, results, ends, early)
     once, steps = _apart(steps, results)
     loop.body = [*early, *steps, *carrying]
     return [*once, *_begin(node, operands[n:], results), loop]
@@ -146,7 +146,7 @@ def _begin(node: Node, first: Sequence[Buffer], carried: Sequence[Buffer]) -> li
     return [Copy(a, b, "first carry", node.source) for a, b in zip(first, carried, strict=True)]
 
 
-def _carrying(loop: Loop, carried: Sequence[Buffer], ends: Sequence[Buffer], own: _Own,
+def _carrying(loop: Loop, carried: Sequence[Buffer], ends: Sequence[Buffer],
               early: list[Step]) -> list[Step]:
     """The copies at a trip's end. A carry that becomes another one is put aside early, before a
     trip writes over it."""

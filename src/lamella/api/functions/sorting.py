@@ -117,7 +117,7 @@ def quantile(x, q, *, axis: int | None = None, keepdims: bool = False,
     place = (at.astype("float32") if at.dtype.bits < 32 else at) * last
     below = floor(place)
     part = (place - below).reshape(*at.shape, *(1,) * (rows.ndim - 1))
-    low, high = (_at(rows, below, last), _at(rows, below + 1, last))
+    low, high = (_at(rows, below), _at(rows, below + 1))
     y = _between(low, high, part, method)
     y = where(any_of(isnan(rows), axis=0), math.nan, y).astype(rows.dtype)
     if keepdims:
@@ -127,7 +127,7 @@ def quantile(x, q, *, axis: int | None = None, keepdims: bool = False,
     return y
 
 
-def _at(rows: Array, place: Array, last) -> Array:
+def _at(rows: Array, place: Array) -> Array:
     bounded = ix.cast(place.node, dtypes.int64)
     return wrap(ix.take(rows.node, bounded, 0))
 

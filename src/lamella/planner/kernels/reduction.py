@@ -39,7 +39,7 @@ def _flattened(nest: Nest, seed: Seed, body: Expr, bound: list[Expr], runs):
     element = body.args[0]
     if len(bound) == 1:
         element = expr.substitute(element, {bound[0]: single})
-        _rekey(nest, body.args[0], {bound[0]: single})
+        _rekey(nest, {bound[0]: single})
     flat = expr.make("reduce", (element,), (body.attr[0], (single,)), body.dtype)
     nest.bodies = [flat]
     nest.group.domain = (seed.definition.shape, extent)
@@ -52,7 +52,7 @@ def _flattened(nest: Nest, seed: Seed, body: Expr, bound: list[Expr], runs):
     return lambda buffers: schedule_rows(nest, buffers)
 
 
-def _rekey(nest: Nest, element: Expr, mapping: dict[Expr, Expr]) -> None:
+def _rekey(nest: Nest, mapping: dict[Expr, Expr]) -> None:
     """Reads of the element under its new axis names."""
     nest.reads = {expr.substitute(e, mapping): r for e, r in nest.reads.items()}
 

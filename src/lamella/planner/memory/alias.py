@@ -27,7 +27,7 @@ def share_bytes(plan: Plan) -> None:
         for whole, over in _slices_in_place(order, loop, begin, end):
             if whole.alias is None and over.alias is None and over.role == "temporary" and \
                     first[id(whole)] == begin and last[id(over)] == end:
-                _take(plan, whole, over, last)
+                _take(whole, over, last)
     for at, step in enumerate(order.leaves):
         if isinstance(step, Copy):
             _copy_in_place(plan, step, at, first, last)
@@ -114,7 +114,7 @@ def _may_die(plan: Plan, b: Buffer) -> bool:
     return b.role == "temporary" or (b.role == "argument" and b.index in plan.donated)
 
 
-def _take(plan: Plan, target: Buffer, source: Buffer, last: dict[int, int]) -> None:
+def _take(target: Buffer, source: Buffer, last: dict[int, int]) -> None:
     """target uses source's bytes from now on."""
     last[id(source.root)] = max(last[id(source.root)], last[id(target.root)])
     if target.role == "result" and source.root.role == "temporary":
@@ -128,7 +128,7 @@ def _copy_in_place(plan: Plan, step: Copy, at: int, first: dict[int, int],
     if target.alias is None and target.role not in ("argument", "file") \
             and _may_die(plan, source.root) and last[id(source.root)] == at \
             and source.root.bytes == target.bytes and first[id(target)] == at:
-        _take(plan, target, source.root, last)
+        _take(target, source.root, last)
 
 
 def _launch_in_place(plan: Plan, order: Order, at: int, first: dict[int, int],
@@ -148,7 +148,7 @@ def _launch_in_place(plan: Plan, order: Order, at: int, first: dict[int, int],
             if root.bytes == o.buffer.bytes and root.dtype.bits == o.buffer.dtype.bits and \
                     _same_places(step, n, k) and _read_once(step, root):
                 taken.add(id(root))
-                _take(plan, o.buffer, root, last)
+                _take(o.buffer, root, last)
                 break
 
 

@@ -88,7 +88,7 @@ def _charge(units: dict[str, float], op: str, rest: str, vector_bits: int) -> No
     """Add what one instruction keeps busy."""
     if op in _FREE or op == "asm":
         return
-    lanes, bits = _shape(op, rest)
+    lanes, bits = _shape(rest)
     wide = lanes > 1
     count = max(1, -(-lanes * bits // vector_bits)) if wide else 1
     if op in ("load", "masked.load"):
@@ -116,7 +116,7 @@ _STEPS = {"mul": 2, "roundeven": 2, "floor": 2, "ceil": 2, "trunc": 2, "sitofp":
           "maximum": 4, "minimum": 4}
 
 
-def _shape(op: str, rest: str) -> tuple[int, int]:
+def _shape(rest: str) -> tuple[int, int]:
     """(lanes, bits of a lane) of the operand that the instruction works on."""
     found = _TYPE.search(rest)
     if found is None:

@@ -94,11 +94,11 @@ def _way(forms: list[Linear], places: list[Expr], taps: list[Expr]) -> _Way:
 
 def schedule_depthwise(nest: Nest, windows: Expr, buffers, fusion: Fusion, target) -> list[Launch]:
     """The launches of a product of each channel alone, and of the maps behind it."""
-    return _Depthwise(nest, windows, buffers, fusion, target).launches()
+    return _Depthwise(nest, windows, buffers, fusion).launches()
 
 
 class _Depthwise:
-    def __init__(self, nest: Nest, windows: Expr, buffers, fusion: Fusion, target):
+    def __init__(self, nest: Nest, windows: Expr, buffers, fusion: Fusion):
         self.nest, self.buffers = nest, dict(buffers)
         self.access = dict(fusion.access)
         self.dot = nest.bodies[0]
