@@ -18,7 +18,7 @@ from ...ir.op import op_named
 from ...ops import contract, move
 from ...ops import reduce as red
 from ...ops.pointwise import apply, cast, normal_axis
-from . import indexing, values
+from . import assignment, indexing, values
 from .exchange import CPU, exported
 from .imports import DEFAULTS, RANKS, imported, is_number, number_node, number_rank, shares
 from .kinds import floating, powered, wide
@@ -150,7 +150,7 @@ class Array(Arithmetic):
 
     def __setitem__(self, key, v) -> None:
         v = cast(asarray(v, dtype=None if isinstance(v, Array) else self.dtype).node, self.dtype)
-        self.node = indexing.put(self.node, _index(key), v)
+        self.node = assignment.put(self.node, _index(key), v)
         register(self)
 
     def __len__(self) -> int:

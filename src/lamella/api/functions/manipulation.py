@@ -13,7 +13,7 @@ from ...ops.iota import iota
 from ...ops.loss import pick as pick_last
 from ...ops.pointwise import apply, cast, normal_axis
 from ...ops.pointwise import broadcast_to as repeat_to
-from ..arrays import indexing
+from ..arrays import indexing, keys
 from ..arrays.array import Array, asarray, wrap
 from ..arrays.shapes import as_shape, some_axes
 from ..arrays.values import error, unknown
@@ -239,7 +239,7 @@ def positions(name: str, indices, shape, axis: int) -> Array:
         return indices
     found = asarray(indices)
     if found.dtype.is_int and not unknown([found.node]):
-        indexing.checked(found.numpy(), shape, axis, name)
+        keys.checked(found.numpy(), shape, axis, name)
     return found
 
 

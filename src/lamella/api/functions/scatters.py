@@ -10,7 +10,7 @@ from ...ir.node import Node
 from ...ops import index as ix
 from ...ops import move
 from ...ops.pointwise import broadcast_to, normal_axis
-from ..arrays import indexing
+from ..arrays import keys
 from ..arrays.array import Array, asarray, wrap
 from ..arrays.values import error, located, unknown
 from .manipulation import positions
@@ -31,7 +31,7 @@ def _positions(name: str, indices, extent, axis: int, shape) -> Node:
     if not node.dtype.is_int:
         raise error(DTypeError, f"{name}: positions must be integers, got {node.type}; cast with "
                                 "astype")
-    return indexing.wrapped(node, extent, axis, shape)
+    return keys.wrapped(node, extent, axis, shape)
 
 
 def scatter(x, indices, updates, *, axis: int = 0, mode: str = "set") -> Array:
@@ -94,7 +94,7 @@ def _tuples(name: str, x: Array, indices, batch: int) -> Node:
                                 f"of shape {x.shape} with {batch} batch axes")
     if not isinstance(indices, Array) and i.dtype.is_int and not unknown([i.node]):
         for d in range(width):
-            indexing.checked(i.numpy()[..., d], x.shape, batch + d, name)
+            keys.checked(i.numpy()[..., d], x.shape, batch + d, name)
     parts = [_positions(name, i[..., d], x.shape[batch + d], batch + d, x.shape)
              for d in range(width)]
     if not parts:
