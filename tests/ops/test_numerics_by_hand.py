@@ -41,27 +41,28 @@ def fma(a, b, c):
     return np.where(inexact, word + outwards, word).view(np.float64).astype(f32)
 
 
-def tree(parts: list):
+def tree(parts: list, join=np.add):
     while len(parts) > 1:
-        parts = [parts[i] + parts[i + 1] if i + 1 < len(parts) else parts[i]
+        parts = [join(parts[i], parts[i + 1]) if i + 1 < len(parts) else parts[i]
                  for i in range(0, len(parts), 2)]
     return parts[0]
 
 
-def rule_r(x: np.ndarray) -> np.ndarray:
-    """The sum over axis 0."""
+def rule_r(x: np.ndarray, join=np.add, none=0) -> np.ndarray:
+    """The sum (or what else `join` makes) over axis 0."""
     def chunk(part):
-        lanes = [np.zeros(x.shape[1:], f32) for _ in range(16)]
-        for k, element in enumerate(part):
-            lanes[k % 16] = lanes[k % 16] + element
+        lanes = [np.full(x.shape[1:], none, x.dtype) for _ in range(16)]
+        for k in range(0, len(part), 16):
+            for n, element in enumerate(part[k:k + 16]):
+                lanes[n] = join(lanes[n], element)
         while len(lanes) > 1:
             half = len(lanes) // 2
-            lanes = [a + b for a, b in zip(lanes[:half], lanes[half:], strict=True)]
+            lanes = [join(a, b) for a, b in zip(lanes[:half], lanes[half:], strict=True)]
         return lanes[0]
 
     if len(x) == 0:
-        return np.zeros(x.shape[1:], f32)
-    return tree([chunk(x[c:c + 1024]) for c in range(0, len(x), 1024)])
+        return np.full(x.shape[1:], none, x.dtype)
+    return tree([chunk(x[c:c + 1024]) for c in range(0, len(x), 1024)], join)
 
 
 def rule_c(x: np.ndarray, join, none) -> np.ndarray:

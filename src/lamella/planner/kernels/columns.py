@@ -1,128 +1,236 @@
 """The column template: reductions over leading axes, vectorised over the axis that stays.
 
 A task is a block of columns of one outer index. Position k of the reduced axis adds into lane
-k mod SUM_LANES, so SUM_LANES registers stand for the lanes of each vector of columns.
+k mod SUM_LANES. A narrow block keeps the SUM_LANES sums of a vector of columns in registers. A wide
+one, a band, keeps them in scratch and goes over its rows from the first to the last column, so that
+memory is read in the order in which it lies: rows of a block of 128 bytes lie in a page each, and
+where they are a power of two apart they drive each other out of the caches.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...base import dtypes
-from ...base.extents import product, upper
+from ...base.extents import Extent, lower, product, upper
 from ...lang import expr, scalar
+from ...lang.definition import Definition
 from ...lang.expr import Expr, lit
-from ...lang.loops import LANES, Loop, Set, Store, When, index_var, trailing_zeros
+from ...lang.loops import LANES, Loop, Set, Store, When, index_var
 from ...lang.order import SUM_CHUNK, SUM_LANES
+from ..groups.access import stored
+from ..groups.group import Fusion, Group, Seed
 from ..plan import Launch
-from .nest import Builder, accumulator, decode, merged_axes, strides_of, widened
-from .rows import COMBINE, identity, levels_of
+from .nest import ZERO, Builder, Nest, accumulator, decode, merged_axes, strides_of, widened
+from .parts import LEAST_TASKS, Parts
+from .rows import schedule_map
+from .tree import COMBINE, Levels, identity, levels_of, tree_sum
 
-BLOCK = 32      # columns of one task
-
-
-def schedule_columns(nest, buffers, bound: Expr) -> Launch:
-    """The launch of one reduction over `bound`; the last kept axis becomes the vector axis."""
-    b = Builder(nest, buffers)
-    (seed, body), = nest.outputs()
-    monoid, element = body.attr[0], body.args[0]
-    axes = list(seed.definition.axes)
-    out = nest.access[id(seed.node)]
-    out_strides = strides_of(axes, seed.node.shape, out)
-    tables = [r.strides for r in nest.reads.values()] + [out_strides]
-    runs = merged_axes(axes, tables, nest.loose_axes([element]))
-    columns = runs[-1] if runs else (axes[-1:], 1, axes[-1])
-    outer = runs[:-1]
-
-    task, j = index_var("task"), index_var("j")
-    width = b.size(("columns",), columns[1])
-    blocks = (columns[1] + (BLOCK - 1)) // BLOCK
-    block_count = b.size(("blocks",), blocks)
-    places = decode(task // block_count, [(r[2], b.size(("run", i), r[1]))
-                                          for i, r in enumerate(outer)]) if outer else {}
-    places |= {a: lit(0, dtypes.index) for a in axes if a not in places}
-    places[columns[2]] = j
-    first = task % block_count * BLOCK
-    name = b.output(seed.node)
-    inner = _column(b, monoid, element, bound, places, j - first)
-    result = scalar.cast(expr.var("total", accumulator(element.dtype), LANES), seed.node.dtype)
-    store = Store(name, b.address(name, out_strides, places), result)
-    high = scalar.minimum(first + BLOCK, width)
-    tasks = product(r[1] for r in outer) * blocks
-    loop = Loop(task, lit(0, dtypes.index), b.size(("tasks",), tasks),
-                [Loop(j, first, high, [*inner, store], "vector")], "parallel")
-    step = b.launch("columns", [loop], tasks)
-    elements = product(a.attr[1] for a in axes) * bound.attr[1]
-    step.flops = elements * (1 + sum(not isinstance(e.op, str) and e.dtype.is_float
-                                     for e in expr.walk(element)))
-    return step
+BLOCK = 32          # columns of a block whose sums are registers
+BAND = 512          # and of one whose sums lie in scratch, at most: 32 KiB of them
+LEAST = 64          # columns and rows from which on there are bands
+TASKS = 8           # that a reduction should have, by narrower bands and by parts of its rows
+ROWS = 4            # rows that are added to a sum before it is stored again
+WORTH = 1 << 18     # elements that are worth a second launch
 
 
-def _column(b: Builder, monoid: str, element: Expr, bound: Expr, places, local: Expr) -> list:
-    """The statements that leave the reduction of one vector of columns in `total`."""
-    dtype = accumulator(element.dtype)
-    count = b.size(("reduced",), bound.attr[1])
-    ordered = monoid in ("sum", "prod") and dtype.is_inexact
-    total = expr.var("total", dtype, LANES)
-
-    def value(k: Expr) -> Expr:
-        return widened(b.lowered(element, {**places, bound: k}, {}))
-
-    if not ordered:
-        k = index_var("k")
-        step = Set(total, COMBINE[monoid](total, value(k)))
-        return [Set(total, identity(monoid, dtype)), Loop(k, lit(0, dtypes.index), count, [step])]
-    whole = isinstance(bound.attr[1], int) and bound.attr[1] % SUM_LANES == 0
-    if upper(bound.attr[1]) <= SUM_CHUNK:
-        return _chunk(monoid, dtype, value, (lit(0, dtypes.index), count), total, whole)
-    depth = b.size(("levels",), levels_of(bound.attr[1], SUM_CHUNK))
-    levels = b.scratch(dtype, depth * BLOCK)
-    c = index_var("c")
-    chunks = (count + (SUM_CHUNK - 1)) // SUM_CHUNK
-    part = expr.var("part", dtype, LANES)
-    span = c * SUM_CHUNK, scalar.minimum(c * SUM_CHUNK + SUM_CHUNK, count)
-    body = _chunk(monoid, dtype, value, span, part, whole)
-    body += _push(levels, c, monoid, part, local)
-    return [Set(total, identity(monoid, dtype)), Loop(c, lit(0, dtypes.index), chunks, body),
-            *_join(levels, depth, chunks, monoid, total, local)]
+def schedule_columns(nest, buffers, bound: Expr) -> list[Launch]:
+    """The launches of one reduction over `bound`; the last kept axis becomes the vector axis."""
+    return _Columns(nest, buffers, bound).launches()
 
 
-def _chunk(monoid: str, dtype, value, span: tuple[Expr, Expr], result: Expr, whole: bool) -> list:
-    """One chunk: SUM_LANES registers, then their tree; `whole` where it has no remainder."""
-    low, high = span
-    lanes = [expr.var(f"l{n}", dtype, LANES) for n in range(SUM_LANES)]
-    combine = COMBINE[monoid]
-    k = index_var("k")
-    full = high if whole else low + (high - low) // SUM_LANES * SUM_LANES
-    step = [Set(a, combine(a, value(k + n))) for n, a in enumerate(lanes)]
-    body: list = [Set(a, identity(monoid, dtype)) for a in lanes]
-    body.append(Loop(k, low, full, step, "serial", SUM_LANES))
-    body += [] if whole else [When(full + n < high, [Set(a, combine(a, value(full + n)))])
-                              for n, a in enumerate(lanes[:-1])]
-    while len(lanes) > 1:
-        half = len(lanes) // 2
-        lanes = [combine(x, y) for x, y in zip(lanes[:half], lanes[half:], strict=True)]
-    return [*body, Set(result, lanes[0])]
+class _Columns:
+    """A reduction over the axis `bound` while its kernels are written: of `width` columns by a
+    task, whose number in the block is `local`, and of one of the `parts` of its positions."""
 
+    def __init__(self, nest, buffers, bound: Expr):
+        self.nest, self.buffers, self.bound = nest, buffers, bound
+        self.b = Builder(nest, buffers)
+        (self.seed, body), = nest.outputs()
+        self.monoid, self.element = body.attr[0], body.args[0]
+        self.dtype = accumulator(self.element.dtype)
+        self.axes = list(self.seed.definition.axes)
+        self.strides = strides_of(self.axes, self.seed.node.shape, nest.access[id(self.seed.node)])
+        tables = [r.strides for r in nest.reads.values()] + [self.strides]
+        runs = merged_axes(self.axes, tables, nest.loose_axes([self.element]))
+        self.columns = runs[-1] if runs else (self.axes[-1:], 1, self.axes[-1])
+        self.outer = runs[:-1]
+        count = bound.attr[1]
+        self.size = product(a.attr[1] for a in (*self.axes, bound))
+        worth = lower(self.size) >= WORTH
+        self.width = self._width(max(1, upper(count) // SUM_CHUNK) if worth else 1)
+        tasks = self._tasks(self.width)
+        few = worth and upper(tasks) < TASKS
+        self.parts = Parts(count, SUM_CHUNK, tasks if few else LEAST_TASKS)
 
-def _push(levels: str, c: Expr, monoid: str, part: Expr, local: Expr) -> list:
-    level = index_var("level")
-    top = trailing_zeros(c + 1)
-    carry = expr.var("carry", part.dtype, LANES)
-    stored = expr.load(levels, level * BLOCK + local, part.dtype)
-    return [Set(carry, part),
-            Loop(level, lit(0, dtypes.index), top, [Set(carry, COMBINE[monoid](stored, carry))]),
-            Store(levels, top * BLOCK + local, carry)]
+    def _tasks(self, width: int) -> Extent:
+        blocks = (self.columns[1] + (width - 1)) // width
+        return product(r[1] for r in self.outer) * blocks
 
+    def _width(self, parts: int) -> int:
+        """The columns of a task, where positions may be cut into so many parts."""
+        if lower(self.columns[1]) < LEAST or lower(self.bound.attr[1]) < LEAST:
+            return BLOCK
+        width = BAND
+        while width > LEAST and upper(self._tasks(width)) * parts < TASKS:
+            width //= 2
+        return width
 
-def _join(levels: str, depth: Expr, count: Expr, monoid: str, total: Expr, local: Expr) -> list:
-    level = index_var("level")
-    first = trailing_zeros(scalar.maximum(count, 1))
-    present = scalar.ne((count >> level) & 1, 0)
+    def launches(self) -> list[Launch]:
+        if not self.parts.several:
+            return [self._launch(self._store)]
+        self.buffers, self.nest.access = dict(self.buffers), dict(self.nest.access)
+        self.b = Builder(self.nest, self.buffers)
+        self.node = self.parts.node(self.seed.node.shape, self.dtype, self.buffers,
+                                    self.nest.access)
+        return [self._launch(self._store_part), self._meeting()]
 
-    def stored(at: Expr) -> Expr:
-        return expr.load(levels, at * BLOCK + local, total.dtype)
+    def _launch(self, store: Callable[[Expr], Store]) -> Launch:
+        """The launch of all parts of all blocks of columns."""
+        b, task, width = self.b, index_var("task"), self.width
+        blocks = b.size(("blocks",), (self.columns[1] + (width - 1)) // width)
+        number, self.part = task // blocks, ZERO
+        if self.parts.several:
+            count = b.size(("parts",), self.parts.count)
+            number, self.part = number // count, number % count
+        self.places = decode(number, [(r[2], b.size(("run", i), r[1]))
+                                      for i, r in enumerate(self.outer)]) if self.outer else {}
+        self.places |= {a: ZERO for a in self.axes if a not in self.places}
+        self.first = task % blocks * width
+        self.j = self.places[self.columns[2]] = index_var("j")
+        self.local = self.j - self.first
+        self.high = scalar.minimum(self.first + width, b.size(("columns",), self.columns[1]))
+        total = expr.var("total", self.dtype, LANES)
+        sweep = self._in_registers if width == BLOCK else self._in_scratch
+        tasks = self._tasks(width) * self.parts.count
+        step = b.launch("columns", [Loop(task, ZERO, b.size(("tasks",), tasks),
+                                         sweep(total, store(total)), "parallel")], tasks)
+        step.flops = self.size * (1 + sum(not isinstance(e.op, str) and e.dtype.is_float
+                                          for e in expr.walk(self.element)))
+        return step
 
-    return [When(count > 0, [Set(total, stored(first))]),
-            Loop(level, first + 1, depth,
-                 [When(present, [Set(total, COMBINE[monoid](stored(level), total))])])]
+    def _store(self, total: Expr) -> Store:
+        name = self.b.output(self.seed.node)
+        return Store(name, self.b.address(name, self.strides, self.places),
+                     scalar.cast(total, self.seed.node.dtype))
 
+    def _store_part(self, total: Expr) -> Store:
+        name = self.b.operand(self.node, 0, self.dtype, writes=True)
+        step, *strides = stored(self.node).strides
+        at = self.b.address(name, dict(zip(self.axes, strides, strict=True)), self.places)
+        return Store(name, at + self.part * self.b.size((name, "part"), step), total)
 
+    def _meeting(self) -> Launch:
+        """The launch that joins the parts."""
+        node, shape = self.seed.node, self.seed.node.shape
+        axes = tuple(expr.axis(f"a{k}", n) for k, n in enumerate(shape))
+        total = tree_sum(lambda k: expr.read(0, (lit(k, dtypes.index), *axes), self.dtype),
+                         expr.size(self.parts.count), self.parts.count, COMBINE[self.monoid])
+        met = Definition((self.node.type,), axes, scalar.cast(total, node.dtype))
+        group = Group(Seed(node, "map", met, [self.node]), (shape[:-1], shape[-1]))
+        return schedule_map(Nest(group, Fusion([], self.nest.access, []), {id(node)}),
+                            self.buffers)
+
+    # -- what both ways have --
+
+    def _vector(self, body: list) -> Loop:
+        """The body for the columns of the block."""
+        return Loop(self.j, self.first, self.high, body, "vector")
+
+    def _value(self, k: Expr) -> Expr:
+        """The element at position k."""
+        return widened(self.b.lowered(self.element, {**self.places, self.bound: k}, {}))
+
+    def _joined(self, a: Expr, b: Expr) -> Expr:
+        return COMBINE[self.monoid](a, b)
+
+    def _identity(self) -> Expr:
+        return identity(self.monoid, self.dtype)
+
+    def _met(self, lanes: list[Expr]) -> Expr:
+        """The lanes as one: halves joined, the lower ones on the left."""
+        while len(lanes) > 1:
+            half = len(lanes) // 2
+            lanes = [self._joined(x, y) for x, y in zip(lanes[:half], lanes[half:], strict=True)]
+        return lanes[0]
+
+    @property
+    def _chunked(self) -> bool:
+        """Whether chunks of the task's positions meet in a tree."""
+        ordered = self.monoid in ("sum", "prod") and self.dtype.is_inexact
+        return ordered and self.parts.share > 1
+
+    def _tree(self, total: Expr) -> Levels:
+        """The tree of chunks, of which `total` is the last one's result and then that of all."""
+        depth = levels_of(self.parts.share, 1)
+        levels = self.b.scratch(self.dtype, lit(depth * self.width, dtypes.index))
+        return Levels(levels, depth, [total], lambda level, k: level * self.width + self.local,
+                      monoid=self.monoid)
+
+    # -- sums in registers --
+
+    def _in_registers(self, total: Expr, store: Store) -> list:
+        """One vector of columns after the other."""
+        if not self._chunked:
+            return [self._vector([*self._lanes(*self.parts.span(self.b, self.part), total), store])]
+        tree = self._tree(total)
+        chunks = self.parts.loop(self.b, self.part,
+                                 lambda low, high: self._lanes(low, high, total), tree.push)
+        joined = tree.joined(self.parts.number(self.b, self.part))
+        return [self._vector([chunks, *joined, store])]
+
+    def _lanes(self, low: Expr, high: Expr, total: Expr) -> list:
+        """The positions low..high: SUM_LANES registers, then their tree."""
+        lanes = [expr.var(f"l{n}", self.dtype, LANES) for n in range(SUM_LANES)]
+        extent, k = self.bound.attr[1], index_var("k")
+        whole = isinstance(extent, int) and extent % SUM_LANES == 0
+        full = high if whole else low + (high - low) // SUM_LANES * SUM_LANES
+
+        def add(lane: Expr, at: Expr) -> Set:
+            return Set(lane, self._joined(lane, self._value(at)))
+
+        return [*(Set(a, self._identity()) for a in lanes),
+                Loop(k, low, full, [add(a, k + n) for n, a in enumerate(lanes)], "serial",
+                     SUM_LANES),
+                *([] if whole else [When(full + n < high, [add(a, full + n)])
+                                    for n, a in enumerate(lanes[:-1])]),
+                Set(total, self._met(lanes))]
+
+    # -- sums in scratch --
+
+    def _in_scratch(self, total: Expr, store: Store) -> list:
+        """One row of the block after the other."""
+        self.sums = self.b.scratch(self.dtype, lit(SUM_LANES * self.width, dtypes.index))
+        met = Set(total, self._met([self._sum(lit(n, dtypes.index)) for n in range(SUM_LANES)]))
+        if not self._chunked:
+            return [*self._sweep(*self.parts.span(self.b, self.part)), self._vector([met, store])]
+        tree = self._tree(total)
+        chunks = self.parts.loop(self.b, self.part, self._sweep,
+                                 lambda c: [self._vector([met, *tree.push(c)])])
+        joined = tree.joined(self.parts.number(self.b, self.part))
+        return [chunks, self._vector([*joined, store])]
+
+    def _sum(self, n: Expr) -> Expr:
+        """Lane n of the columns."""
+        return expr.load(self.sums, n * self.width + self.local, self.dtype)
+
+    def _sweep(self, low: Expr, high: Expr) -> list:
+        """The lanes of the positions low..high, which begin anew."""
+        k, n = index_var("k"), index_var("n")
+        lanes, group = lit(SUM_LANES, dtypes.index), SUM_LANES * ROWS
+        groups = low + (high - low) // group * group
+        full = low + (high - low) // SUM_LANES * SUM_LANES
+
+        def stored(value: Expr) -> Loop:
+            return self._vector([Store(self.sums, n * self.width + self.local, value)])
+
+        def added(at: Expr, rows: int) -> Loop:
+            value = self._sum(n)
+            for r in range(rows):
+                value = self._joined(value, self._value(at + n + r * SUM_LANES))
+            return stored(value)
+
+        return [Loop(n, ZERO, lanes, [stored(self._identity())]),
+                Loop(k, low, groups, [Loop(n, ZERO, lanes, [added(k, ROWS)])], "serial", group),
+                Loop(k, groups, full, [Loop(n, ZERO, lanes, [added(k, 1)])], "serial", SUM_LANES),
+                Loop(n, ZERO, high - full, [added(full, 1)])]

@@ -25,9 +25,9 @@ from ..plan import Launch
 from .nest import Builder, Nest, accumulator, advance, decode, merged_axes
 from .packing import ZERO, Packing, Side, contiguous, read_through
 from .panel import Target, lay_out, pitch_of, slack
-from .rows import levels_of
-from .tile import Span, Tree, cheap, direct_epilogue, epilogue, fetches, started
+from .tile import Span, cheap, direct_epilogue, epilogue, fetches, started
 from .tiling import AWAY, BEFORE, LINE, PLACE, STREAM_AHEAD, TASK, TURNED, Product, choose_tiling
+from .tree import Tree, levels_of
 from .turned import turned_chain
 from .words import Form
 
@@ -225,7 +225,7 @@ class Contraction:
         return [Loop(c, ZERO, chunks, [
                     blocks(start, scalar.minimum(start + self.chunk, count)),
                     self._tiles([*load, *tree.push(c)])]),
-                self._tiles([*tree.joined(chunks, self.acc), *([] if direct else store), *ending])]
+                self._tiles([*tree.joined(chunks), *([] if direct else store), *ending])]
 
     def _chain(self, low: Expr, high: Expr, begin=()) -> list:
         """The tile's registers as sums over the positions low..high, from 0 or what `begin` sets

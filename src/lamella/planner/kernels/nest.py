@@ -11,7 +11,7 @@ from ...ir.node import Node
 from ...lang import expr
 from ...lang.expr import Expr
 from ...lang.loops import Buffer as KernelBuffer
-from ...lang.loops import Kernel, Set, index_var
+from ...lang.loops import Kernel, Set, Store, index_var
 from ...lang.scalar import cast, eq
 from ..groups.access import Access
 from ..groups.group import Fusion, Group, unfold
@@ -272,3 +272,12 @@ def accumulator(dtype: DType) -> DType:
 
 def widened(e: Expr) -> Expr:
     return cast(e, accumulator(e.dtype))
+
+
+def stores_after(pairs: list[tuple[str, Expr, Expr]], lanes: int) -> list:
+    """Stores (buffer, offset, value) with all values computed before the first of them."""
+    if len(pairs) == 1:
+        return [Store(*pairs[0])]
+    kept = [expr.var(f"o{k}", value.dtype, lanes) for k, (_, _, value) in enumerate(pairs)]
+    sets: list = [Set(v, value) for v, (_, _, value) in zip(kept, pairs, strict=True)]
+    return sets + [Store(n, at, v) for v, (n, at, _) in zip(kept, pairs, strict=True)]

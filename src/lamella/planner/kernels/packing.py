@@ -15,7 +15,7 @@ from ..groups.group import Fusion, Group, Seed
 from ..plan import Buffer, Launch
 from .nest import Builder, Nest, StridedRead, decode, merged_axes
 from .panel import Source, Target, lay_out
-from .rows import schedule_rows
+from .rows import schedule_map
 from .tiling import Layout
 from .words import WORD, Form, lay_out_words
 
@@ -161,7 +161,7 @@ class Packing:
         body = Definition(tuple(n.type for n in operands), tuple(axes), value)
         group = Group(Seed(node, "map", body, operands), (node.shape[:-1], node.shape[-1]))
         nest = Nest(group, Fusion([], self.access, []), {id(node)})
-        self.append(schedule_rows(nest, self.buffers), names)
+        self.append(schedule_map(nest, self.buffers), names)
         return node
 
     def buffer(self, dtype, axes: list[Expr], label: str) -> Node:

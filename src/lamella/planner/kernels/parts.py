@@ -15,8 +15,7 @@ from ...lang.loops import LANES, Loop, Set, index_var
 from ..groups.access import stored
 from ..plan import Buffer
 from .nest import ZERO, Builder
-from .rows import levels_of
-from .tile import Tree, tree_sum
+from .tree import Tree, levels_of, tree_sum
 
 LEAST_TASKS = 16
 
@@ -54,6 +53,12 @@ class Parts:
         stop = scalar.minimum(start + self.chunk, b.size(("positions",), self.positions))
         return Loop(c, ZERO, self.number(b, part), [*body(start, stop), *after(c)])
 
+    def span(self, b: Builder, part: Expr) -> tuple[Expr, Expr]:
+        """(start, stop) of the part's positions, where chunks do not matter."""
+        size, positions = self.share * self.chunk, b.size(("positions",), self.positions)
+        low = part * size
+        return low, scalar.minimum(low + size, positions) if self.several else positions
+
     def number(self, b: Builder, part: Expr) -> Expr:
         """The chunks of a part."""
         return scalar.minimum(b.size(("chunks",), self.chunks) - part * self.share,
@@ -70,10 +75,10 @@ class Parts:
         levels = b.scratch(acc, lit(depth * len(registers) * LANES, dtypes.index))
         tree = Tree(levels, ZERO, depth, registers)
         return [self.loop(b, part, lambda low, high: [*zero, *body(low, high)], tree.push),
-                *tree.joined(self.number(b, part), acc)]
+                *tree.joined(self.number(b, part))]
 
     def joined(self, b: Builder, name: str, at: Expr, step: Expr, dtype: dtypes.DType,
-               lanes: int = 1) -> Expr:
+               lanes: int = 1, join=scalar.add) -> Expr:
         """The results of all parts at `at`, as their tree; parts lie `step` apart."""
         return tree_sum(lambda k: expr.load(name, at + k * step, dtype, lanes),
-                        b.size(("parts",), self.count), self.count)
+                        b.size(("parts",), self.count), self.count, join)

@@ -10,7 +10,7 @@ from ..groups.group import Fusion, Group, Seed
 from ..plan import Buffer, Launch
 from .columns import schedule_columns
 from .nest import Nest, merged_axes
-from .rows import schedule_rows
+from .rows import schedule_map, schedule_rows
 
 
 def schedule_reduction(nest: Nest, buffers, fusion: Fusion) -> list[Launch]:
@@ -21,8 +21,7 @@ def schedule_reduction(nest: Nest, buffers, fusion: Fusion) -> list[Launch]:
     runs = merged_axes(bound, [r.strides for r in nest.reads.values()], loose)
     if len(runs) > 1 or (len(bound) > 1 and loose & set(bound)):
         return _packed(nest, buffers, fusion, seed, body)
-    inner = _flattened(nest, seed, body, bound, runs)
-    return [inner(buffers)]
+    return _flattened(nest, seed, body, bound, runs)(buffers)
 
 
 def _flattened(nest: Nest, seed: Seed, body: Expr, bound: list[Expr], runs):
@@ -82,7 +81,7 @@ def _packed(nest: Nest, buffers, fusion: Fusion, seed: Seed, body: Expr) -> list
     known = {**buffers, id(values): buffer}
     write = Seed(values, "map", Definition(seed.definition.operands, named, element), seed.reads)
     group = Group(write, (values.shape[:-1], values.shape[-1]))
-    first = schedule_rows(Nest(group, local, {id(values)}), known)
+    first = schedule_map(Nest(group, local, {id(values)}), known)
     count = product(a.attr[1] for a in body.attr[1])
     kept = seed.definition.axes
     inner = expr.axis(f"a{len(kept)}", count)
@@ -94,4 +93,4 @@ def _packed(nest: Nest, buffers, fusion: Fusion, seed: Seed, body: Expr) -> list
         "reduce", (read,), (body.attr[0], (inner,)), body.dtype)), [flat])
     group = Group(again, (seed.definition.shape, count))
     second = schedule_rows(Nest(group, local, {id(seed.node)}), known)
-    return [first, second]
+    return [first, *second]

@@ -17,8 +17,8 @@ from ...lang.expr import Expr, lit
 from ...lang.loops import LANES
 from ..groups.linear import linear, within
 from ..plan import Launch
-from .nest import Nest, strides_of
-from .rows import _Rows, stores_after
+from .nest import Nest, stores_after, strides_of
+from .rows import _Rows
 
 MOST = 16       # places written together
 MOST_STEPS = 1200   # operations of their expressions
@@ -26,8 +26,8 @@ COMPARED = {"eq": lambda a, b: a == b, "ne": lambda a, b: a != b, "lt": lambda a
             "le": lambda a, b: a <= b, "gt": lambda a, b: a > b, "ge": lambda a, b: a >= b}
 
 
-def schedule_residues(nest: Nest, buffers) -> Launch | None:
-    """The launch of a group of maps that ask for residues of their places along some axes but the
+def schedule_residues(nest: Nest, buffers) -> list[Launch] | None:
+    """The launches of a group of maps that ask for residues of their places along some axes but the
     last; None where no such axis is a whole number of periods long."""
     assert nest.group.domain is not None
     rows, inner = nest.group.domain
@@ -40,7 +40,7 @@ def schedule_residues(nest: Nest, buffers) -> Launch | None:
     steps = sum(len(expr.walk(body)) for _, body in outputs)
     if not periods or prod(periods.values()) > min(MOST, MOST_STEPS // steps):
         return None
-    return _Residues(nest, buffers, axes, periods).launch()
+    return _Residues(nest, buffers, axes, periods).launches()
 
 
 def _periods(bodies: list[Expr], axes: list[Expr]) -> dict[Expr, int]:

@@ -9,55 +9,41 @@ from __future__ import annotations
 
 import math
 
-from ...base import dtypes
-from ...base.dtypes import DType
+from ...base.dtypes import index
 from ...base.extents import Extent, lower, product, upper
+from ...ir.node import Node
 from ...lang import expr, scalar
 from ...lang.expr import Expr, free_axes, lit
-from ...lang.loops import (
-    LANES,
-    Loop,
-    Prefetch,
-    Set,
-    Store,
-    When,
-    index_var,
-    lane_tree,
-    trailing_zeros,
-)
+from ...lang.loops import LANES, Loop, Prefetch, Set, Store, index_var, lane_tree
 from ...lang.order import SUM_CHUNK
 from ..groups.defined import CHEAP
 from ..plan import Launch
-from .nest import Builder, Nest, accumulator, decode, merged_axes, strides_of, widened
+from .nest import (
+    ZERO,
+    Builder,
+    Nest,
+    accumulator,
+    decode,
+    merged_axes,
+    stores_after,
+    strides_of,
+    widened,
+)
+from .parts import LEAST_TASKS, Parts
+from .tree import COMBINE, Levels, identity, levels_of
 
+TASKS = 8               # rows below which parts of them are tasks
+WORTH = 1 << 18         # elements that are worth a second launch
 BLOCK = 8192            # elements of one task of a flat map
 KEEP = 16384            # longest row whose dear values are kept in scratch
 ROW_WORK = 8192         # elements that are worth claiming at a time
 AHEAD = range(4 << 10, 256 << 10)   # bytes of a row while which the next one is asked for
 LINE = 64
 
-COMBINE = {"sum": scalar.add, "prod": scalar.mul, "max": scalar.maximum, "min": scalar.minimum,
-           "any": scalar.or_, "all": scalar.and_}
 
-
-def identity(monoid: str, dtype: DType) -> Expr:
-    """The value that leaves any other unchanged."""
-    if monoid in ("any", "all"):
-        return lit(monoid == "all", dtypes.bool_)
-    if monoid in ("sum", "prod"):
-        return lit(1 if monoid == "prod" else 0, dtype)
-    sign = -1 if monoid == "max" else 1
-    if dtype.is_float:
-        return lit(sign * math.inf, dtype)
-    if dtype is dtypes.bool_:
-        return lit(monoid == "min", dtype)
-    low = 0 if dtype.kind == "uint" else -(2 ** (dtype.bits - 1))
-    return lit(low if monoid == "max" else low + 2 ** dtype.bits - 1, dtype)
-
-
-def levels_of(extent: Extent, chunk: int) -> int:
-    """Partial results that wait at once while so many positions are joined chunk by chunk."""
-    return max(1, -(-upper(extent) // chunk)).bit_length()
+def _lanes(register: Expr, element: Expr) -> Expr:
+    """The lanes in which a register's reduction gathers."""
+    return expr.var(f"{register.attr[0]}v", accumulator(element.dtype), LANES)
 
 
 def _elements(runs: list[tuple]) -> int:
@@ -65,14 +51,22 @@ def _elements(runs: list[tuple]) -> int:
     return math.prod(upper(extent) for _, extent, _ in runs)
 
 
-def schedule_rows(nest: Nest, buffers) -> Launch:
-    """The launch of a group of maps and of reductions over the innermost axis."""
-    return _Rows(nest, buffers).launch()
+def schedule_map(nest: Nest, buffers) -> Launch:
+    """The launch of a group of maps."""
+    launch, = schedule_rows(nest, buffers)
+    return launch
+
+
+def schedule_rows(nest: Nest, buffers) -> list[Launch]:
+    """The launches of a group of maps and of reductions over the innermost axis: one, but for few
+    long rows of which only sums are wanted, which are cut into parts."""
+    return _Rows(nest, buffers).launches()
 
 
 class _Rows:
     def __init__(self, nest: Nest, buffers):
-        self.nest, self.b = nest, Builder(nest, buffers)
+        self.nest, self.buffers = nest, buffers
+        self.b = Builder(nest, buffers)
         self.outputs = nest.outputs()
         assert nest.group.domain is not None
         rows, extent = nest.group.domain
@@ -117,15 +111,59 @@ class _Rows:
 
     # -- the kernel --
 
-    def launch(self) -> Launch:
+    def launches(self) -> list[Launch]:
         if not self.passes:
-            return self._map()
+            return [self._map()]
+        rows, width = product(a.attr[1] for a in self.row_axes), self.inner.attr[1]
+        if len(self.passes) == 1 and upper(rows) < TASKS and lower(rows * width) >= WORTH and \
+                not any(self._is_vector(s) for s, _ in self.outputs):
+            parts = Parts(width, SUM_CHUNK, rows)
+            if parts.several:
+                return self._in_parts(parts, rows)
+        return [self._each(self._row)]
+
+    def _each(self, body) -> Launch:
+        """`body(places)` for each row."""
         rows, task, places = self._rows(self.row_axes, {self.inner})
-        body = self._row(places)
         width = self.inner.attr[1]
         grain = max(1, ROW_WORK // max(1, width)) if isinstance(width, int) else 1
-        loop = Loop(task, lit(0, dtypes.index), self.b.size(("rows",), rows), body, "parallel")
+        loop = Loop(task, ZERO, self.b.size(("rows",), rows), body(places), "parallel")
         return self.b.launch("rows", [loop], rows, grain)
+
+    def _in_parts(self, parts: Parts, rows: Extent) -> list[Launch]:
+        """The sums of each part of each row, then their trees and what is computed of them."""
+        (group,), buffers = self.passes, dict(self.buffers)
+        self.nest.access = access = dict(self.nest.access)
+        nodes = [parts.node((rows,), accumulator(e.dtype), buffers, access) for _, _, e in group]
+        self.b = Builder(self.nest, buffers)
+        first = self._parts(parts, nodes)
+        self.b, self.memo = Builder(self.nest, buffers), {}
+        return [first, self._each(lambda places: self._meeting(parts, nodes, places))]
+
+    def _parts(self, parts: Parts, nodes: list[Node]) -> Launch:
+        """The registers of the one pass over each part, as they are added up."""
+        rows, row, places = self._rows(self.row_axes, {self.inner})
+        task, j = index_var("task"), index_var("j")
+        count, step = self.b.size(("parts",), parts.count), self.b.size(("rows",), rows)
+        part = task % count
+        group = [(expr.var(r.attr[0], n.dtype), monoid, e)
+                 for (r, monoid, e), n in zip(self.passes[0], nodes, strict=True)]
+        sweep = self._adding(group, {**places, self.inner: j})
+        body = [Set(row, task // count), *self._swept(group, sweep, j, parts, part), *(
+            Store(self.b.operand(n, 0, n.dtype, writes=True), part * step + row, r)
+            for n, (r, _, _) in zip(nodes, group, strict=True))]
+        tasks = rows * parts.count
+        loop = Loop(task, ZERO, self.b.size(("tasks",), tasks), body, "parallel")
+        return self.b.launch("rows", [loop], tasks)
+
+    def _meeting(self, parts: Parts, nodes: list[Node], places) -> list:
+        """A row's registers as the trees of its parts, and the outputs."""
+        step = self.b.size(("rows",), nodes[0].shape[1])
+        return [*(Set(r, scalar.cast(parts.joined(
+            self.b, self.b.operand(n, 0, n.dtype), index_var("row"), step, n.dtype,
+            join=COMBINE[monoid]), r.dtype))
+            for n, (r, monoid, _) in zip(nodes, self.passes[0], strict=True)),
+            *self._stores(places, lanes=1)]
 
     def _tables(self) -> list[dict[Expr, Extent]]:
         """Strides of every strided read and every stored output, for merging axes."""
@@ -147,8 +185,8 @@ class _Rows:
         counts = [(last, self.b.size(("run", k), e)) for k, (_, e, last) in enumerate(runs)]
         places = decode(task, counts)
         for run, _, last in runs:
-            places |= {a: lit(0, dtypes.index) for a in run if a is not last}
-        places |= {a: lit(0, dtypes.index) for a in axes if a not in places}
+            places |= {a: ZERO for a in run if a is not last}
+        places |= {a: ZERO for a in axes if a not in places}
         return product(e for _, e, _ in runs), task, places
 
     def _map(self) -> Launch:
@@ -163,15 +201,15 @@ class _Rows:
         inside = runs[-2:] if len(runs) > 2 and _elements(runs[-2:]) <= ROW_WORK else runs[-1:]
         within = {a for run, _, _ in inside for a in run}
         rows, task, places = self._rows([a for a in axes if a not in within], within)
-        places |= dict.fromkeys(within, lit(0, dtypes.index))
+        places |= dict.fromkeys(within, ZERO)
         loops = [(last, index_var(name), self.b.size((name,), extent))
                  for name, (_, extent, last) in zip(("i", "j")[-len(inside):], inside, strict=True)]
         places |= {last: var for last, var, _ in loops}
         body = self._stores(places)
         for (_, var, extent), kind in zip(reversed(loops), ("vector", "serial"), strict=False):
-            body = [Loop(var, lit(0, dtypes.index), extent, body, kind)]
+            body = [Loop(var, ZERO, extent, body, kind)]
         grain = max(1, ROW_WORK // max(1, _elements(inside)))
-        loop = Loop(task, lit(0, dtypes.index), self.b.size(("rows",), rows), body, "parallel")
+        loop = Loop(task, ZERO, self.b.size(("rows",), rows), body, "parallel")
         return self.b.launch("map", [loop], rows, grain)
 
     def _lies_along(self, axis: Expr) -> bool:
@@ -185,7 +223,7 @@ class _Rows:
         each line of an operand is read once."""
         within = {a for run in (across, along) for a in run[0]}
         rows, row, places = self._rows([a for a in axes if a not in within], within)
-        places |= dict.fromkeys(within, lit(0, dtypes.index))
+        places |= dict.fromkeys(within, ZERO)
         i, j, column, task = map(index_var, ("i", "j", "column", "task"))
         places |= {across[2]: i, along[2]: j}
         high, wide = self.b.size(("high",), across[1]), self.b.size(("wide",), along[1])
@@ -195,15 +233,15 @@ class _Rows:
         square = Loop(i, first, scalar.minimum(first + LANES, high), [
             Loop(j, column, scalar.minimum(column + LANES, wide), self._stores(places), "vector")])
         body = [Set(row, task // count),
-                Loop(column, lit(0, dtypes.index), wide, [square], "serial", LANES)]
-        loop = Loop(task, lit(0, dtypes.index), self.b.size(("tasks",), rows * blocks), body,
+                Loop(column, ZERO, wide, [square], "serial", LANES)]
+        loop = Loop(task, ZERO, self.b.size(("tasks",), rows * blocks), body,
                     "parallel")
         return self.b.launch("map", [loop], rows * blocks)
 
     def _flat(self, runs, axes) -> Launch:
         """One long axis, in blocks."""
         count: Extent = runs[0][1] if runs else 1
-        places = {a: lit(0, dtypes.index) for a in axes}
+        places = dict.fromkeys(axes, ZERO)
         task, j = index_var("block"), index_var("j")
         if runs:
             places[runs[0][2]] = j
@@ -211,7 +249,7 @@ class _Rows:
         high = scalar.minimum(task * BLOCK + BLOCK, n)
         body = [Loop(j, task * BLOCK, high, self._stores(places), "vector")]
         tasks = (count + (BLOCK - 1)) // BLOCK
-        loop = Loop(task, lit(0, dtypes.index), self.b.size(("tasks",), tasks), body, "parallel")
+        loop = Loop(task, ZERO, self.b.size(("tasks",), tasks), body, "parallel")
         return self.b.launch("map", [loop], tasks)
 
     def _row(self, places: dict[Expr, Expr]) -> list:
@@ -226,7 +264,7 @@ class _Rows:
         if vector:
             stores = self._keep_stores(len(self.passes), kept, places, j)
             stores = stores + self._stores(places, vector) + self._ahead(places)
-            body.append(Loop(j, lit(0, dtypes.index), self._width(), stores, "vector"))
+            body.append(Loop(j, ZERO, self._width(), stores, "vector"))
         rest = [k for k in range(len(self.outputs)) if k not in vector]
         return body + self._stores(places, rest, lanes=1)
 
@@ -254,20 +292,42 @@ class _Rows:
 
     def _pass(self, d: int, group, j: Expr, places, kept) -> list:
         """One sweep over the row, computing the registers of one depth."""
-        chunked = upper(self.inner.attr[1]) > SUM_CHUNK and any(
-            m in ("sum", "prod") and accumulator(b.dtype).is_inexact for _, m, b in group)
-        sets, accs = [], []
-        for register, monoid, e in group:
-            acc = expr.var(f"{register.attr[0]}v", accumulator(e.dtype), LANES)
-            value = widened(self.b.lowered(e, places, self.memo))
-            sets.append(Set(acc, COMBINE[monoid](acc, value)))
-            accs.append((register, monoid, acc))
+        sets = self._adding(group, places)
         sweep = self._keep_stores(d, kept, places, j) + sets + (self._ahead(places) if d else [])
-        if not chunked:
-            out: list = [Set(acc, identity(m, acc.dtype)) for _, m, acc in accs]
-            out.append(Loop(j, lit(0, dtypes.index), self._width(), sweep, "vector"))
-            return out + [Set(r, scalar.cast(lane_tree(m, acc), r.dtype)) for r, m, acc in accs]
-        return self._chunks(accs, sweep, j)
+        return self._swept(group, sweep, j, Parts(self.inner.attr[1], SUM_CHUNK, LEAST_TASKS), ZERO)
+
+    def _adding(self, group, places) -> list:
+        """An element joins what the lanes of each register of a pass have."""
+        return [Set(_lanes(r, e), COMBINE[monoid](
+            _lanes(r, e), widened(self.b.lowered(e, places, self.memo)))) for r, monoid, e in group]
+
+    def _swept(self, group, sweep: list, j: Expr, parts: Parts, part: Expr) -> list:
+        """The registers of a pass over a part of the row: of sums, chunks join as a tree."""
+        accs = [(r, monoid, _lanes(r, e)) for r, monoid, e in group]
+        ordered = [x for x in accs if x[1] in ("sum", "prod")]
+        begin = [Set(a, identity(m, a.dtype)) for _, m, a in accs]
+        if parts.share == 1 or not any(a.dtype.is_inexact for _, _, a in ordered):
+            return [*begin, Loop(j, *parts.span(self.b, part), sweep, "vector"),
+                    *(Set(r, scalar.cast(lane_tree(m, a), r.dtype)) for r, m, a in accs)]
+        depth = levels_of(parts.share, 1)
+        trees = [(r, m, a, Levels(self.b.scratch(a.dtype, lit(depth, index)), depth,
+                                  [expr.var(f"{r.attr[0]}c", a.dtype)], lambda level, k: level,
+                                  1, m)) for r, m, a in ordered]
+
+        def chunk(low: Expr, high: Expr) -> list:
+            return [*(Set(a, identity(m, a.dtype)) for _, m, a in ordered),
+                    Loop(j, low, high, sweep, "vector")]
+
+        def pushed(c: Expr) -> list:
+            return [s for r, m, a, tree in trees
+                    for s in (Set(tree.registers[0], lane_tree(m, a)), *tree.push(c))]
+
+        free = [x for x in accs if x not in ordered]
+        return [*begin, parts.loop(self.b, part, chunk, pushed),
+                *(s for r, m, a, tree in trees for s in (
+                    *tree.joined(parts.number(self.b, part)),
+                    Set(r, scalar.cast(tree.registers[0], r.dtype)))),
+                *(Set(r, scalar.cast(lane_tree(m, a), r.dtype)) for r, m, a in free)]
 
     def _ahead(self, places) -> list:
         """Prefetches of the next row, for a pass that finds its own row in the caches: memory works
@@ -284,25 +344,6 @@ class _Rows:
             for line in range(0, LANES * e.dtype.bytes, LINE):
                 out[name, at + line // e.dtype.bytes] = None
         return [Prefetch(*x) for x in out]
-
-    def _chunks(self, accs, sweep: list, j: Expr) -> list:
-        """The sweep in chunks whose results join as an aligned binary tree."""
-        c, width = index_var("c"), self._width()
-        count = (width + (SUM_CHUNK - 1)) // SUM_CHUNK
-        ordered = [(r, m, a) for r, m, a in accs if m in ("sum", "prod")]
-        free = [(r, m, a) for r, m, a in accs if m not in ("sum", "prod")]
-        depth = self.b.size(("levels",), levels_of(self.inner.attr[1], SUM_CHUNK))
-        levels = {r: self.b.scratch(a.dtype, depth) for r, _, a in ordered}
-        out: list = [Set(a, identity(m, a.dtype)) for _, m, a in free]
-        body: list = [Set(a, identity(m, a.dtype)) for _, m, a in ordered]
-        high = scalar.minimum(c * SUM_CHUNK + SUM_CHUNK, width)
-        body.append(Loop(j, c * SUM_CHUNK, high, sweep, "vector"))
-        for r, m, a in ordered:
-            body += push_level(levels[r], c, m, lane_tree(m, a), f"{r.attr[0]}c")
-        out.append(Loop(c, lit(0, dtypes.index), count, body, "serial"))
-        for r, m, a in ordered:
-            out += join_levels(levels[r], depth, count, m, r, a.dtype)
-        return out + [Set(r, scalar.cast(lane_tree(m, a), r.dtype)) for r, m, a in free]
 
     # -- dear values that several passes need --
 
@@ -359,37 +400,3 @@ class _Rows:
         """Drop memoised expressions, so that kept values are loaded from now on."""
         loads = {e: v for e, v in self.memo.items() if v.op == "load" and v.attr[0].startswith("t")}
         self.memo = loads
-
-
-def stores_after(pairs: list[tuple[str, Expr, Expr]], lanes: int) -> list:
-    """Stores (buffer, offset, value) with all values computed before the first of them."""
-    if len(pairs) == 1:
-        return [Store(*pairs[0])]
-    kept = [expr.var(f"o{k}", value.dtype, lanes) for k, (_, _, value) in enumerate(pairs)]
-    sets: list = [Set(v, value) for v, (_, _, value) in zip(kept, pairs, strict=True)]
-    return sets + [Store(n, at, v) for v, (n, at, _) in zip(kept, pairs, strict=True)]
-
-
-def push_level(levels: str, c: Expr, monoid: str, value: Expr, name: str) -> list:
-    """Join chunk c's result into the stack of partial results, as a binary counter would."""
-    dtype = value.dtype
-    carry, level = expr.var(name, dtype), index_var(f"{name}l")
-    top = trailing_zeros(c + 1)
-    return [Set(carry, value),
-            Loop(level, lit(0, dtypes.index), top,
-                 [Set(carry, COMBINE[monoid](expr.load(levels, level, dtype), carry))], "serial"),
-            Store(levels, top, carry)]
-
-
-def join_levels(levels: str, depth: Expr, count: Expr, monoid: str, result: Expr,
-                dtype: DType) -> list:
-    """The aligned tree's root from the stack of `depth` levels: right parts first, an absent part
-    skipped."""
-    total, level = expr.var(f"{result.attr[0]}t", dtype), index_var(f"{result.attr[0]}k")
-    first = trailing_zeros(scalar.maximum(count, 1))
-    present = scalar.ne((count >> level) & 1, 0)
-    part = COMBINE[monoid](expr.load(levels, level, dtype), total)
-    return [Set(total, identity(monoid, dtype)),
-            When(count > 0, [Set(total, expr.load(levels, first, dtype))]),
-            Loop(level, first + 1, depth, [When(present, [Set(total, part)])], "serial"),
-            Set(result, scalar.cast(total, result.dtype))]

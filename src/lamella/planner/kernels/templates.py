@@ -25,7 +25,7 @@ class Templates(NamedTuple):
 
 
 def _rows(nest: Nest, buffers, fusion: Fusion, target) -> Sequence[Step]:
-    return [schedule_residues(nest, buffers) or rows.schedule_rows(nest, buffers)]
+    return schedule_residues(nest, buffers) or rows.schedule_rows(nest, buffers)
 
 
 def _reduction(nest: Nest, buffers, fusion: Fusion, target) -> Sequence[Step]:

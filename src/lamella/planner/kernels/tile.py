@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from ...base import dtypes
-from ...base.extents import Extent, upper
 from ...lang import expr, scalar
 from ...lang.expr import Expr, lit
-from ...lang.loops import (
-    LANES,
-    Loop,
-    Prefetch,
-    Set,
-    Store,
-    When,
-    index_var,
-    lane_index,
-    trailing_zeros,
-)
-from .nest import Builder, StridedRead, decode, merged_axes, strides_of
-from .rows import levels_of, stores_after
+from ...lang.loops import LANES, Loop, Prefetch, Set, When, lane_index
+from .nest import Builder, StridedRead, decode, merged_axes, stores_after, strides_of
 
 ZERO = lit(0, dtypes.index)
 WRITTEN_OUT = 120       # vector operations that a tile's epilogue may have before it is a loop
@@ -134,54 +121,3 @@ def started(b: Builder, start: StridedRead, registers: list[list[Expr]],
                 for v, x in enumerate(line)]
         out += [When(rows.low + r < rows.high, sets)] if r else sets
     return out
-
-
-class Tree:
-    """Partial sums of a tile's chunks, joined as an aligned binary tree; the levels that wait lie
-    in scratch `levels` from the level `base` on."""
-
-    def __init__(self, levels: str, base: Expr, depth: int, registers: list[Expr]):
-        self.levels, self.base, self.depth, self.registers = levels, base, depth, registers
-
-    def _slot(self, level: Expr, k: int) -> Expr:
-        return (self.base + level) * (len(self.registers) * LANES) + k * LANES
-
-    def _load(self, level: Expr, k: int, x: Expr) -> Expr:
-        return expr.load(self.levels, self._slot(level, k), x.dtype, LANES)
-
-    def _add(self, level: Expr) -> list:
-        return [Set(x, self._load(level, k, x) + x) for k, x in enumerate(self.registers)]
-
-    def push(self, c: Expr) -> list:
-        """Chunk c's sums, in the registers, meet those that wait for them."""
-        level, top = index_var("level"), trailing_zeros(c + 1)
-        return [Loop(level, ZERO, top, self._add(level)),
-                *(Store(self.levels, self._slot(top, k), x) for k, x in enumerate(self.registers))]
-
-    def joined(self, chunks: Expr, acc) -> list:
-        """The registers as the sum over all chunks; zeros where there are none."""
-        level = index_var("level")
-        first = trailing_zeros(scalar.maximum(chunks, 1))
-        present = scalar.ne((chunks >> level) & 1, 0)
-        return [*(Set(x, lit(0, acc)) for x in self.registers),
-                When(chunks > 0, [Set(x, self._load(first, k, x))
-                                  for k, x in enumerate(self.registers)]),
-                Loop(level, first + 1, lit(self.depth, dtypes.index),
-                     [When(present, self._add(level))])]
-
-
-def tree_sum(read: Callable[[int], Expr], parts: Expr, count: Extent) -> Expr:
-    """The aligned binary tree over read(0), read(1), ...: `parts` of them, which is `count` as an
-    expression; an absent one leaves its left neighbour as it is."""
-    most = upper(count)
-
-    def node(first: int, level: int) -> Expr:
-        if level == 0:
-            return read(first)
-        left, middle = node(first, level - 1), first + (1 << (level - 1))
-        if middle >= most:
-            return left
-        both = left + node(middle, level - 1)
-        return both if isinstance(count, int) else scalar.where(parts > middle, both, left)
-
-    return node(0, levels_of(count, 1))

@@ -21,8 +21,8 @@ from ...plan import Launch
 from ..nest import Builder, Nest, accumulator, advance, decode
 from ..packing import ZERO, Side
 from ..parts import Parts
-from ..rows import levels_of
-from ..tile import Span, Tree, epilogue
+from ..tile import Span, epilogue
+from ..tree import Tree, levels_of
 from .register_tile import choose_tile
 from .windows import Window, all_inside, whole
 
@@ -187,7 +187,7 @@ class _Correlation:
         levels = b.scratch(self.acc, slots * (depth * size))
         tree = Tree(levels, number * depth, depth, flat)
         return [parts.loop(b, self.part, chunk, lambda c: [tiles([*load, *tree.push(c)])]),
-                tiles([*tree.joined(number_of_chunks, self.acc), *self._end(i0, tap, partial)])]
+                tiles([*tree.joined(number_of_chunks), *self._end(i0, tap, partial)])]
 
     def _start(self, side: Side, places: dict[Expr, Expr]) -> tuple[str, Expr]:
         """(the operand's name, where it begins at the places)."""

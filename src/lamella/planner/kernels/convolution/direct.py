@@ -22,8 +22,8 @@ from ...groups.group import Fusion
 from ...plan import Launch
 from ..nest import Builder, Nest, accumulator, advance, decode
 from ..packing import ZERO, Packing, Side
-from ..rows import levels_of
-from ..tile import Span, Tree, cheap, direct_epilogue, epilogue
+from ..tile import Span, cheap, direct_epilogue, epilogue
+from ..tree import Tree, levels_of
 from .lines import MASKS, Pixels, lay_tiles
 from .windows import Limit, Window, inside, part, reach
 
@@ -145,7 +145,7 @@ class _Convolution:
         levels = self.b.scratch(self.acc, held * (depth * size))
         tree = Tree(levels, number * depth, depth, flat)
         return [Loop(c, ZERO, chunks, [blocks, tiles([*load, *tree.push(c)])]),
-                tiles([*tree.joined(chunks, self.acc), *end])]
+                tiles([*tree.joined(chunks), *end])]
 
     # -- one tile over some positions --
 

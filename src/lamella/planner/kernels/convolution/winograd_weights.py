@@ -22,8 +22,8 @@ from ...plan import Launch
 from ..nest import Builder, Nest, decode
 from ..packing import ZERO, Side
 from ..parts import Parts
-from ..rows import levels_of
-from ..tile import Span, Tree, epilogue
+from ..tile import Span, epilogue
+from ..tree import Tree, levels_of
 from .interpolation import F2, F4, F32, transformed
 from .register_tile import choose_tile
 from .winograd_tiles import SKEW, Tiles, table
@@ -134,7 +134,7 @@ class _Weights:
 
         load = Set(x, expr.load(self.waiting, k * LANES, F32, LANES))
         return [self.parts.loop(b, self.part, chunk, lambda c: [each([load, *tree.push(c)])]),
-                each([*tree.joined(self.parts.number(b, self.part), F32),
+                each([*tree.joined(self.parts.number(b, self.part)),
                       Store(self.waiting, k * LANES, x)])]
 
     def _zeros(self) -> Loop:

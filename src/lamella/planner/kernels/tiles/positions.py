@@ -77,7 +77,7 @@ def numbers(b: Builder, task: Expr, inner: Extent) -> tuple[Expr, Expr]:
 
 def store_all(b: Builder, nest: Nest, values: list[Expr], places: dict[Expr, Expr]) -> list:
     """Stores of every output's value at its place; all are computed before the first store."""
-    from ..rows import stores_after
+    from ..nest import stores_after
     pairs = []
     for (seed, _), value in zip(nest.outputs(), values, strict=True):
         name = b.operand(seed.node, 0, seed.node.dtype, writes=True)

@@ -18,7 +18,7 @@ from ...groups.access import stored
 from ...groups.group import Fusion, Group, Seed
 from ...plan import Buffer, Launch
 from ..nest import Builder, Nest, accumulator, merged_axes, widened
-from ..rows import COMBINE, identity
+from ..tree import COMBINE, identity
 from .positions import ROW, SUMMED, TASK, ZERO, Positions, grid, numbers, power, store_all, tables
 from .rows import TILE
 

@@ -11,7 +11,7 @@ from ....lang.expr import Expr, free_axes
 from ....lang.loops import Loop, Set, fold, index_var
 from ...plan import Launch
 from ..nest import Builder, Nest, merged_axes, widened
-from ..rows import COMBINE, identity
+from ..tree import COMBINE, identity
 from .positions import COLUMN, ROW, TASK, ZERO, Positions, grid, numbers, power, store_all, tables
 
 TILE = 1024         # elements of a tile of maps
