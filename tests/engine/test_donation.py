@@ -3,11 +3,13 @@
 import gc
 import sys
 import threading
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 import lamella
+from lamella.base import events
 from lamella.base.errors import DonatedError, ExecutionError
 
 SIZES = (4, 1 << 19)    # blocks of a slab, and of their own
@@ -174,3 +176,73 @@ def test_two_threads_give_the_same_array():
         team = [threading.Thread(target=work, args=(s,)) for _ in range(2)]
         [t.start() for t in team], [t.join() for t in team]
         assert len(done) + len(refused) == 2 and done and all(d == [1.0] * 4 for d in done)
+
+
+def failing():
+    """A call over (s, t, u, x) that overwrites s before a host function which raises what stands in
+    the list, and t behind it; u's memory is not needed."""
+    raises = []
+
+    @lamella.foreign(result=lambda x: x, name=f"test.donation.{id(raises)}", pure=False)
+    def maybe(x):
+        for e in raises:
+            raise e
+        return x
+
+    def f(s, t, u, x):
+        a = s + 1.0
+        return a, t * 3.0 + maybe(a * 2.0), x.sum()
+
+    return lamella.compile(f, donate=("s", "t", "u")), raises
+
+
+def arrays():
+    return [lamella.asarray(np.full(4, k, "float32")) for k in range(4)]
+
+
+@pytest.mark.parametrize("way", ("first call", "later call", "recorded"))
+@pytest.mark.parametrize("error", (KeyError("no"), KeyboardInterrupt()))
+def test_what_a_failed_call_overwrote_says_so(way, error, tmp_path):
+    f, raises = failing()
+    if way != "first call":
+        for _ in range(2):
+            f(*arrays())
+        assert f.last[1].executable.signed
+    raises.append(error)
+    s, t, u, x = arrays()
+    recorded = events.recording(tmp_path / "trace.json") if way == "recorded" else nullcontext()
+    told = ExecutionError if isinstance(error, KeyError) else KeyboardInterrupt
+    with pytest.raises(told), recorded:
+        f(s, t, u, x)
+    for use in (s.numpy, (s + 1).numpy, lambda: f(s, t, u, x)):
+        with pytest.raises(DonatedError, match="the call failed when it was overwritten already"):
+            use()
+    raises.clear()
+    whole = [a.tolist() for a in (t, u, x)]
+    assert whole == [[k] * 4 for k in (1.0, 2.0, 3.0)]
+    s, t, total = f(lamella.zeros((4,)), t, u, x)
+    assert s.tolist() == [1.0] * 4 and t.tolist() == [5.0] * 4 and float(total) == 12.0
+
+
+@pytest.mark.parametrize("signed", (False, True))
+def test_what_a_loop_overwrites_is_lost_with_it(signed):
+    raises = []
+
+    @lamella.foreign(result=lambda x: x, name=f"test.donation.loop.{signed}", pure=False)
+    def third(x):
+        if raises and x[0] >= 3:
+            raise raises[0]
+        return x
+
+    f = lamella.compile(lambda s: lamella.fori_loop(0, 5, lambda k, c: third(c + 1.0) * 1.0, s),
+                        donate="s")
+    if signed:
+        for _ in range(2):
+            assert f(lamella.zeros((4,))).tolist() == [5.0] * 4
+    raises.append(KeyError("no"))
+    s = lamella.zeros((4,))
+    s.numpy()
+    with pytest.raises(ExecutionError, match="'no'"):
+        f(s)
+    with pytest.raises(DonatedError, match="failed"):
+        s.numpy()

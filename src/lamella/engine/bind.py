@@ -15,6 +15,7 @@ from ..runtime.available import require
 from ..runtime.table import Table
 from .host import host_call
 from .kernels import compile_kernels
+from .overwritten import overwritten
 
 ARENA = 0
 
@@ -24,11 +25,11 @@ class Bound:
 
     `table.run([arena, *arguments, *fresh results])`; `sources` says for each output which base it
     is, `fresh` the types of results that are allocated at each call; `one_to_one`: each of these is
-    one output.
+    one output. `written` gives for each argument the first native step that may write into it.
     """
 
     __slots__ = ("arena_bytes", "constant_bytes", "fresh", "fresh_bytes", "layout", "one_to_one",
-                 "origins", "outputs", "scratch_bytes", "table", "types")
+                 "origins", "outputs", "scratch_bytes", "table", "types", "written")
 
     def __init__(self, plan: Plan, env: Mapping[str, int], threads: int | None = None,
                  constants: Mapping[int, int] | None = None, layout: Layout | None = None,
@@ -57,11 +58,13 @@ class Bound:
         w = Writer(plan.steps, env, bases, fixed, self.layout, threads,
                    place_in_file(plan, env) if plan.transfers else None)
         self.scratch_bytes, self.origins = aligned(w.scratch), w.origins
+        self.written = overwritten(plan, w.begins)
         self.table = w.table(1 + len(plan.arguments) + len(self.fresh), folder)
 
 
 class Writer:
-    """Writes steps and the words that they read: `origins` gives each native step's own.
+    """Writes steps and the words that they read: `origins` gives each native step's own, `begins`
+    each step's first native one, by id.
 
     A buffer lies in the base that `bases` gives, or at the address that `fixed` gives, or in the
     arena, or (as `in_file` says) in the run's file.
@@ -77,6 +80,7 @@ class Writer:
         self.patches: list[tuple[int, int, int]] = []
         self.steps: list = []
         self.origins: list = []
+        self.begins: dict[int, int] = {}
         self.scratch = 0
         self.known: dict[tuple, int] = {}   # scratch, by kernel and sizes
         self.moving: dict[int, list[tuple[int, int]]] = {}  # of each open loop: (word, stride)
@@ -118,6 +122,7 @@ class Writer:
     def write(self, steps: list[Step]) -> None:
         """Add the steps, in order."""
         for s in steps:
+            self.begins[id(s)] = len(self.steps)
             if isinstance(s, Launch):
                 self.launch(s)
             elif isinstance(s, Parallel):

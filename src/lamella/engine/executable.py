@@ -70,18 +70,20 @@ class Executable:
                 solve(e, n, env)  # type: ignore[arg-type]
         return env
 
-    def __call__(self, values: Sequence[Value]) -> list[Value]:
-        """The results for these arguments; donated ones must not be used afterwards."""
+    def __call__(self, values: Sequence[Value], lost: set[int] | None = None) -> list[Value]:
+        """The results for these arguments; donated ones must not be used afterwards. Where the run
+        fails, `lost` is given the numbers of those that it may have written into."""
         b = self.only or self.bound(values)
         blocks = [allocate(n) for n in b.fresh_bytes]
         arena = lease(b.arena_bytes) if b.arena_bytes else None
         bases = [arena.address if arena else 0, *[v.address for v in values],
                  *[k.address for k in blocks]]
+        reached: list[int] = []
         try:
             if events.now:
-                run_recorded(self.plan.name, b, bases)
+                run_recorded(self.plan.name, b, bases, reached)
             else:
-                b.table.run(bases)
+                b.table.run(bases, reached)
         except TypeError:
             _check_donated(values)
             raise
@@ -90,6 +92,8 @@ class Executable:
         finally:
             if arena:
                 release(arena)
+            if lost is not None and reached:
+                lost |= {k for k, first in enumerate(b.written) if first <= reached[0]}
         owners = [None, *[v.owner for v in values], *blocks]
         return [Value(bases[base], owners[base], type) for base, type in b.outputs]
 
@@ -108,12 +112,13 @@ class Executable:
             sources = [base - 1 if base <= len(types) else len(types) - base
                        for base, _ in b.outputs]
             b.table.signature = Signature(Value, array, types, b.types, b.fresh_bytes, sources,
-                                          donated)
+                                          donated, b.written)
 
     def call(self, arrays: list, gone: Donated | None = None) -> list | None:
         """New arrays for these, made without Python code; None, and nothing is done, where that is
         not possible, or one of them has another type or no value, or is donated and something else
-        holds it. `gone` stands for donated ones from then on."""
+        holds it. `gone` stands for donated ones from then on; where the run fails, for those that
+        it may have written into."""
         b = self.only
         if not b or not self.signed or events.now:
             return None
@@ -125,8 +130,12 @@ class Executable:
                 return b.table.call(arrays, arena.address, gone)
             finally:
                 release(arena)
-        except StepFailed as e:
-            self._fail(b, e)
+        except BaseException as e:
+            if gone:
+                gone.failed = True
+            if isinstance(e, StepFailed):
+                self._fail(b, e)
+            raise
 
     def _fail(self, b: Bound, e: StepFailed) -> NoReturn:
         step = b.origins[e.step]

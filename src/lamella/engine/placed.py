@@ -80,21 +80,33 @@ class Placed:
     def __init__(self, program: Program, home: Device | None = None,
                  donated: frozenset[int] = frozenset(), fused: bool = True,
                  budget: Budget | None = None):
-        self.name = program.name
+        self.name, self.donated = program.name, donated
         self.route, self.plans = planned(program, home, donated, fused, budget)
         self.last = self.route.last_reads()
         arenas: dict[Device, Arena] = {}
         self.runs = {id(s): _Run(s, self.plans.get(id(s)), arenas, fused)
                      for s in self.route.stages}
 
-    def __call__(self, values: Sequence[Value]) -> list[Value]:
-        """The results for these arguments; donated ones must not be used afterwards."""
+    def __call__(self, values: Sequence[Value], lost: set[int] | None = None) -> list[Value]:
+        """The results for these arguments; donated ones must not be used afterwards. Where the run
+        fails, `lost` is given the numbers of those that a stage which began may have written into.
+        """
+        begun: list[Stage] = []
+        try:
+            return self._run(values, begun)
+        finally:
+            if lost is not None:
+                lost |= {s.reads[k] for s in begun if s.device is not cpu
+                         for k in _owned(self.route, s, self.donated)} & self.donated
+
+    def _run(self, values: Sequence[Value], begun: list[Stage]) -> list[Value]:
         homes = self.route.homes
         known: dict[int, Value] = {k: v.on(homes[k]) for k, v in enumerate(values)}
         for number, step in enumerate(self.route.steps):
             if isinstance(step, Transfer):
                 known[step.target] = known[step.source].on(step.device)
             else:
+                begun.append(step)
                 made = self.runs[id(step)]([known[k] for k in step.reads])
                 known |= zip(step.gives, made, strict=True)
             for k in step.reads:

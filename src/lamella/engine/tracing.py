@@ -11,13 +11,13 @@ from ..planner.plan import Host, Parallel
 from .bind import Bound
 
 
-def run_recorded(name: str, b: Bound, bases: Sequence[int]) -> None:
+def run_recorded(name: str, b: Bound, bases: Sequence[int], reached: list[int]) -> None:
     """Run the table, and record the run and the time of each step (of a loop all trips together).
-    Steps that call host functions state what they read and write."""
+    Steps that call host functions state what they read and write. `reached` is as `Table.run`'s."""
     b.table.timed = True
     began = time.perf_counter_ns()
     try:
-        b.table.run(bases)
+        b.table.run(bases, reached)
     finally:
         spent = time.perf_counter_ns() - began
         ticks = b.table.ticks()

@@ -97,15 +97,16 @@ class Value(Node):
 
 class Donated:
     """Stands where a value was before it was donated to the function `name`, called at `source`:
-    every use says so."""
+    every use says so. `failed`: the call did, when the memory was written into already."""
 
-    __slots__ = ("name", "source")
+    __slots__ = ("failed", "name", "source")
 
     def __init__(self, name: str, source: tuple[str, int]):
-        self.name, self.source = name, source
+        self.name, self.source, self.failed = name, source, False
 
     def refuse(self) -> None:
         """Raise the error that says where it went."""
+        then = "the call failed when it was overwritten already; make or load it again" \
+            if self.failed else "its memory reused; use the array that the call returned"
         raise DonatedError(f"this array was donated to {self.name} at {render(self.source)} and "
-                           "its memory reused; use the array that the call returned, or do not "
-                           "donate it")
+                           f"{then}, or do not donate it")

@@ -234,7 +234,7 @@ out:
 define ptr @call(ptr %self, ptr %args, i64 %count) {{
 entry:
   %b = call ptr @PyLong_AsVoidPtr(ptr %self)
-{fields("n_bases signature")}
+{fields("n_bases signature at")}
   %s = load ptr, ptr %p.signature
 {parts("inputs")}
 {slots("other")}
@@ -257,7 +257,7 @@ own:
   %taken = call i1 @take(ptr %s, ptr %in, ptr %gone)
   br i1 %taken, label %prepare, label %back
 back:
-  call void @end_taken(ptr %s, ptr %in, i1 true)
+  call void @end_taken(ptr %s, ptr %in, i1 true, i64 -1)
   br label %unusual
 unusual:
   call void @let_go(ptr %in, i64 %got)
@@ -272,13 +272,14 @@ prepare:
 go:
   %outcome = call i64 @run(ptr %b, ptr %addresses)
   %wrong = icmp ne i64 %outcome, {RUNNING}
-  call void @end_taken(ptr %s, ptr %in, i1 %wrong)
+  %reached = load i64, ptr %p.at
+  call void @end_taken(ptr %s, ptr %in, i1 %wrong, i64 %reached)
   call void @let_go(ptr %in, i64 %inputs)
   %r = call ptr @told(i64 %outcome, ptr %results)
   call void @Py_DecRef(ptr %results)
   ret ptr %r
 failed:
-  call void @end_taken(ptr %s, ptr %in, i1 true)
+  call void @end_taken(ptr %s, ptr %in, i1 true, i64 -1)
   call void @let_go(ptr %in, i64 %inputs)
   ret ptr null
 }}

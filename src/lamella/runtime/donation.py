@@ -3,7 +3,8 @@
 %in are three arrays with a word for each argument: its value, and of a donated one the owner and
 the number of the address that it had. %gone and None stand for these from then on, so that whoever
 looks at the value meanwhile or later is told. It is taken where nothing else holds its block and it
-is no argument twice; otherwise, or where the run fails, all is given back.
+is no argument twice; otherwise all is given back, and where a run fails, what no step had written
+into.
 """
 
 from __future__ import annotations
@@ -95,10 +96,11 @@ all:
 no:
   ret i1 false
 }}
-; End what was taken: back to the values, or for good.
-define internal void @end_taken(ptr %s, ptr %in, i1 %back) {{
+; End what was taken: for good, or back to the values where no step up to number %reached writes
+; into it.
+define internal void @end_taken(ptr %s, ptr %in, i1 %back, i64 %reached) {{
 entry:
-{parts("inputs")}
+{parts("inputs written")}
 {slots("value_address value_owner")}
   br label %look
 look:
@@ -113,7 +115,10 @@ one:
   br i1 %kept, label %next, label %taken
 taken:
   %number = load ptr, ptr %p.number
-  br i1 %back, label %give, label %drop
+{element("first", "written", "k", "i64")}
+  %whole = icmp sgt i64 %first, %reached
+  %returns = and i1 %back, %whole
+  br i1 %returns, label %give, label %drop
 give:
   call void @replace(ptr %v, i64 %value_address, ptr %number)
   call void @replace(ptr %v, i64 %value_owner, ptr %owner)

@@ -20,14 +20,15 @@ class Signature:
     """Types of the arguments and the results, bytes of new blocks; equal types must be one object.
 
     `sources` says for each result which argument's memory it has, -1 - k for new block k; `donated`
-    are the numbers of the arguments whose memory the call takes. `value`: the class of values
+    are the numbers of the arguments whose memory the call takes, `written` gives for each argument
+    the first step that may write into it. `value`: the class of values
     (`type`, `address`, `owner`), a subclass of that of nodes (`data`, a value). `array`: the class
     of arrays (`node`); None where values are given and wanted.
     """
 
     def __init__(self, value: type, array: type | None, inputs: Sequence[object],
                  outputs: Sequence[object], nbytes: Sequence[int], sources: Sequence[int],
-                 donated: Collection[int]):  # fmt: skip
+                 donated: Collection[int], written: Sequence[int]):  # fmt: skip
         _prepare(value)
         shelves = [pool.shelf_for(n) for n in nbytes]
         self._kept: list = [[*inputs], [*outputs], [home for _, home in shelves],
@@ -35,7 +36,7 @@ class Signature:
         *parts, refill = self._kept
         self._arrays = [np.array([*map(id, part), 0], np.int64) for part in parts]
         taken = [k in donated for k in range(len(inputs))]
-        self._arrays += [np.array([*part, 0], np.int64) for part in (sources, taken)]
+        self._arrays += [np.array([*part, 0], np.int64) for part in (sources, taken, written)]
         words = [id(array), offset(array, "node")] if array else [0, 0]    # as SIGNATURE says
         words += [len(inputs), len(outputs), *map(_address, self._arrays), id(refill)]
         self.words = np.array(words, np.int64)

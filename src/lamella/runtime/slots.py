@@ -9,9 +9,10 @@ from lamella.runtime.layout import words
 SLOTS = ("node_data", "value", "value_type", "value_address", "value_owner", "block", "large_block",
          "block_item", "block_home", "none", "other")  # fmt: skip
 # `sources` says of each result which argument's memory it has: -1 - k means new block k, whose
-# home and size are those of number k. `donated` says it of each argument.
+# home and size are those of number k. `donated` says it of each argument, and `written` which step
+# of the table is the first that may write into its memory.
 SIGNATURE = ("array", "array_node", "inputs", "outputs", "input_types", "output_types", "homes",
-             "sizes", "sources", "donated", "refill")  # fmt: skip
+             "sizes", "sources", "donated", "written", "refill")  # fmt: skip
 
 
 def slots(names: str) -> str:

@@ -24,6 +24,8 @@ from lamella.runtime.spill import SpillFile
 from lamella.runtime.steps import Step
 from lamella.runtime.walker import walker
 
+_AT = layout.BLOCK.index("at")
+
 
 class StepFailed(ExecutionError):
     """A kernel stored `code` into the status word; `step` is the launch (or first of its group)."""
@@ -73,16 +75,22 @@ class Table:
         bases = [b for _, b, _ in ordered]
         self.ends = np.searchsorted(bases, np.arange(self.n_bases + 1)).astype(np.int64)
 
-    def run(self, bases: Sequence[int]) -> None:
+    def run(self, bases: Sequence[int], reached: list[int] | None = None) -> None:
         """Run over these addresses; they must stay valid meanwhile.
 
         StepFailed when a kernel reports failure; what a host step or a signal handler raised
-        comes through as it is.
+        comes through as it is. Then `reached` is given the number of the step it was in.
         """
         lease = self._lease()
-        outcome = lease.walk(*bases)  # on an exception the lease is dropped: its image is stale
-        if outcome is not None:
-            self._fail(outcome, lease, len(bases))
+        lease.words[_AT] = -1
+        try:
+            outcome = lease.walk(*bases)  # on an exception the lease is dropped: a stale image
+            if outcome is not None:
+                self._fail(outcome, lease, len(bases))
+        except BaseException:
+            if reached is not None:
+                reached.append(lease.field("at"))
+            raise
         self._leases.append(lease)
 
     def call(self, arrays: list, arena: int, gone: object = None) -> list | None:

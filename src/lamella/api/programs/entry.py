@@ -34,10 +34,17 @@ class Entry:
             return [Array(v) for v in self.executable(values)]
         gone = self.taker()
         values = given_away(values, self.donated)
-        results = self.executable(values)
-        for k in self.donated:
-            values[k].owner = gone
-            values[k].address = None  # type: ignore[assignment]
+        lost: set[int] = set()
+        try:
+            results = self.executable(values, lost)
+            lost.update(self.donated)
+        except BaseException:
+            gone.failed = True
+            raise
+        finally:
+            for k in lost.intersection(self.donated):
+                values[k].owner = gone
+                values[k].address = None  # type: ignore[assignment]
         return [Array(v) for v in results]
 
     def taker(self) -> Donated:
