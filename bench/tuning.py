@@ -14,7 +14,8 @@ import json
 import math
 
 import lamella
-from lamella.engine.tune import Tuned, products, tuned
+from lamella.engine.tune import products, tuned
+from lamella.engine.tuned import Tuned
 from lamella.runtime.walker import set_threads
 
 from .matmul import Shape, operands, shapes

@@ -5,7 +5,7 @@ import pytest
 
 import lamella
 from lamella.base.errors import LamellaError
-from lamella.engine import cuts, tune
+from lamella.engine import cuts, tune, tuned
 from lamella.engine.executable import Executable
 from lamella.engine.kernels import target
 from lamella.planner.build import build_plan
@@ -20,7 +20,7 @@ def program(f, *shapes):
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(cuts, "default_folder", lambda: tmp_path)
+    monkeypatch.setattr(tuned, "default_folder", lambda: tmp_path)
     before = dict(target().tuned)
     target().tuned.clear()
     yield tmp_path
@@ -69,9 +69,9 @@ def test_the_fastest_is_remembered(own_folder):
 def test_a_file_is_read_back(own_folder):
     p = Product(1, 40, 33, 70, LEFT, RIGHT, ("packed before",), False, True)
     cut = tilings(p, target())[-1]
-    cuts.remember("some", {p: cut})
+    tuned.write("some", {p: cut})
     assert cuts.remembered("some") == {p: cut}
-    cuts.path("some").write_text("[[1]]")
+    tuned.path("some").write_text("[[1]]")
     assert cuts.remembered("some") == {}
 
 
@@ -81,6 +81,6 @@ def test_products_that_lie_otherwise_are_left_alone():
 
 
 def test_without_a_folder_there_is_an_error(monkeypatch):
-    monkeypatch.setattr(cuts, "default_folder", lambda: None)
+    monkeypatch.setattr(tuned, "default_folder", lambda: None)
     with pytest.raises(LamellaError, match="LAMELLA_CACHE"):
         tune.tune([])

@@ -8,7 +8,7 @@ from gpu.stand_in import Driver
 
 import lamella
 from lamella.base.devices import named
-from lamella.engine import stations, tiles, tune_device
+from lamella.engine import stations, tiles, tune_device, tuned
 from lamella.planner.kernels.tiles.contraction import Shape, candidates, choose_tile
 from lamella.runtime import cuda
 from lamella.runtime.device import NullDevice
@@ -33,7 +33,7 @@ def device(monkeypatch, tmp_path):
     found = Clock()
     monkeypatch.setattr(cuda, "device", lambda index: found)
     monkeypatch.setattr(stations, "_stations", {})
-    monkeypatch.setattr(tiles, "default_folder", lambda: tmp_path)
+    monkeypatch.setattr(tuned, "default_folder", lambda: tmp_path)
     monkeypatch.setattr(tune_device, "MOST", 5)
     return found
 
@@ -50,7 +50,7 @@ def test_the_fastest_tile_is_remembered_and_planned_with(device, monkeypatch):
     result, = tune_device.tune([_program()], gpu, said.append)
     at, shape = stations.station(gpu), Shape(512, 256, 1024, 1, 16)
     third = candidates(shape, at.target)[2]
-    assert result.shape == shape and result.found == third and result.better
+    assert result.product == shape and result.found == third and result.better
     assert result.tried == 5 and device.timed == 5 * tune_device.REPEATS and said
     assert choose_tile(shape, at.target) == third
     monkeypatch.setattr(stations, "_stations", {})      # as in another process
@@ -69,7 +69,7 @@ def test_nothing_is_kept_of_a_tuning_run_on_the_device(device):
 
 
 def test_a_file_that_cannot_be_read_is_none(device, tmp_path):
-    tiles.path(tiles.named(device)).write_text("[[1, 2]")
+    tuned.path(tiles.named(device)).write_text("[[1, 2]")
     assert tiles.remembered(tiles.named(device)) == {}
 
 

@@ -1,15 +1,12 @@
-"""The tiles of products that `lamella tune --device` found the fastest, and their file."""
+"""The tiles of products that `lamella tune --device` found the fastest on a device."""
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 
-from ..base.atomic import replace_text
 from ..planner.kernels.tiles.contraction import Shape, Tile
-from ..runtime.cache import default_folder
 from ..runtime.device import Device
+from .tuned import read
 
 
 def named(device: Device) -> str:
@@ -17,25 +14,6 @@ def named(device: Device) -> str:
     return f"sm_{device.arch}-{re.sub(r'[^A-Za-z0-9]+', '-', device.name)}"
 
 
-def path(name: str) -> Path | None:
-    """Where the tiles for devices of that name are kept; None where the cache is off."""
-    folder = default_folder()
-    return None if folder is None else folder / f"tuned-{name}.json"
-
-
 def remembered(name: str) -> dict[Shape, Tile]:
-    """What was found before; nothing where there is no file that can be read."""
-    file = path(name)
-    try:
-        rows = [] if file is None else json.loads(file.read_text())
-        return {Shape(*shape): Tile(*tile) for shape, tile in rows}
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
-def remember(name: str, found: dict[Shape, Tile]) -> None:
-    """Write the file, for the processes to come."""
-    file = path(name)
-    assert file is not None, "asked for only where there is a folder"
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    replace_text(file, json.dumps([[list(p), list(t)] for p, t in found.items()]))
+    """What was found for devices of that name."""
+    return read(name, lambda row: (Shape(*row[0]), Tile(*row[1])))

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..base.dtypes import float32
-from ..base.errors import LamellaError
 from ..base.extents import Extent, upper
 from ..ir.node import Node, placeholder
 from ..ir.program import Program
@@ -23,36 +22,12 @@ from ..ops.contract import matmul
 from ..ops.move import slice_, transpose
 from ..planner.build import build_plan
 from ..planner.kernels.tiling import Layout, Product, Tiling, cycles, tilings
-from . import cuts
 from .executable import Executable
 from .kernels import target
+from .tuned import SECONDS, Asked, Tuned, fastest
 from .value import Value
 
-SECONDS = 10.0          # for a product
-CLOSE = 1.02            # a cut replaces the planner's only where it is so much faster
 _CALLS = 0.02           # seconds of calls behind one figure
-
-
-class Tuned:
-    """What was found for one product: the seconds of the planner's cut and of the fastest."""
-
-    __slots__ = ("best", "chosen", "found", "product", "tried")
-
-    def __init__(self, product: Product, chosen: Tiling, times: dict[Tiling, float]):
-        self.product, self.tried = product, len(times)
-        self.found = min(times, key=times.__getitem__)
-        self.chosen, self.best = times[chosen], times[self.found]
-
-    @property
-    def better(self) -> bool:
-        """Whether the fastest is worth remembering."""
-        return self.chosen > CLOSE * self.best
-
-    def __str__(self) -> str:
-        p, t = self.product, self.found
-        shape = "x".join(str(e) for e in (p.batch, p.m, p.k, p.n))
-        return (f"{shape:<24} {1e6 * self.chosen:>10.1f} us {1e6 * self.best:>10.1f} us "
-                f"{self.chosen / self.best:>6.3f}  {t.rows}x{t.width}, right {t.right}")
 
 
 def tune(programs: Sequence[tuple[Program, frozenset[int]]], say: Callable[[str], None] = print,
@@ -60,20 +35,9 @@ def tune(programs: Sequence[tuple[Program, frozenset[int]]], say: Callable[[str]
     """Time the cuts of every product of these programs (each with the numbers of its inputs that
     never change), remember the fastest, and give what was found. LamellaError where there is no
     folder to remember them in."""
-    if cuts.path(target().name) is None:
-        raise LamellaError("tune: there is no folder to keep what is found in; set LAMELLA_CACHE "
-                           "to a folder")
-    known, found = dict(target().tuned), []
-    for product in dict.fromkeys(p for program in programs for p in products(*program)):
-        result = tuned(product, seconds)
-        if result is None:
-            continue
-        found.append(result)
-        say(str(result))
-        known.pop(product, None)
-        if result.better:
-            known[product] = result.found
-    cuts.remember(target().name, known)
+    known = dict(target().tuned)
+    found = fastest(target().name, known, (p for program in programs for p in products(*program)),
+                    lambda p: tuned(p, seconds), say)
     target().tuned.clear()
     target().tuned.update(known)
     return found
@@ -81,21 +45,9 @@ def tune(programs: Sequence[tuple[Program, frozenset[int]]], say: Callable[[str]
 
 def products(program: Program, fixed: frozenset[int] = frozenset()) -> list[Product]:
     """The products that a program's plan has to cut, those whose sizes are known."""
-    seen = _Asked()
+    seen = Asked()
     build_plan(program, target().with_tuned(seen), frozenset(), fixed)
     return [p for p in seen.products if all(isinstance(e, int) for e in p[:4])]
-
-
-class _Asked(dict):
-    """A table of cuts that is empty, and notes what was looked up."""
-
-    def __init__(self):
-        super().__init__()
-        self.products: dict[Product, None] = {}
-
-    def get(self, key, default=None):
-        self.products[key] = None
-        return default
 
 
 def tuned(p: Product, seconds: float = SECONDS) -> Tuned | None:
@@ -122,7 +74,7 @@ def tuned(p: Product, seconds: float = SECONDS) -> Tuned | None:
     for _ in range(3):                  # in turns: another process may have slowed some of them
         for t in dict.fromkeys([order[0], *near]):
             times[t] = min(times[t], _least(calls[t]))
-    return Tuned(p, order[0], times)
+    return Tuned(p, order[0], times, lambda t: f"{t.rows}x{t.width}, right {t.right}")
 
 
 def _program(p: Product) -> Program | None:

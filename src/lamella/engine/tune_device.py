@@ -15,7 +15,6 @@ import numpy as np
 
 from ..base.devices import Device
 from ..base.dtypes import bfloat16, float8_e4m3fn, float32
-from ..base.errors import LamellaError
 from ..ir.node import placeholder
 from ..ir.program import Program
 from ..ir.types import tensor
@@ -26,80 +25,34 @@ from ..planner.kernels.tiles.contraction import Shape, Tile, candidates
 from . import tiles
 from .device import DeviceExecutable, upload
 from .stations import Station, station
-from .tune import CLOSE, SECONDS
+from .tuned import SECONDS, Asked, Tuned, fastest
 
 RUNS, REPEATS = 20, 5   # of each tile: in one graph, and how often that is timed
 MOST = 24           # tiles of one product, the likely ones first
 
 
-class TunedTile:
-    """What was found for one product: the seconds of the model's tile and of the fastest."""
-
-    __slots__ = ("best", "chosen", "found", "shape", "tried")
-
-    def __init__(self, shape: Shape, first: Tile, times: dict[Tile, float]):
-        self.shape, self.tried = shape, len(times)
-        self.found = min(times, key=times.__getitem__)
-        self.chosen, self.best = times[first], times[self.found]
-
-    @property
-    def better(self) -> bool:
-        """Whether the fastest is worth remembering."""
-        return self.chosen > CLOSE * self.best
-
-    def __str__(self) -> str:
-        s, t = self.shape, self.found
-        ratio = self.chosen / self.best if self.best else 1.0
-        return (f"{f'{s.batch}x{s.m}x{s.k}x{s.n}':<24} {1e6 * self.chosen:>10.1f} us "
-                f"{1e6 * self.best:>10.1f} us {ratio:>6.3f}  {t.rows}x{t.columns}, "
-                f"{t.parts} parts")
-
-
 def tune(programs: Sequence[Program], device: Device, say: Callable[[str], None] = print,
-         seconds: float = SECONDS) -> list[TunedTile]:
+         seconds: float = SECONDS) -> list[Tuned]:
     """Time the tiles of every product of these programs on the device, so many seconds for each,
     remember the fastest, and give what was found. LamellaError where there is no folder to remember
     them in."""
     at = station(device)
-    name = tiles.named(at.runtime)
-    if tiles.path(name) is None:
-        raise LamellaError("tune: there is no folder to keep what is found in; set LAMELLA_CACHE "
-                           "to a folder")
-    known, found = dict(at.target.tuned), []
-    for shape in dict.fromkeys(s for program in programs for s in shapes(program, at)):
-        result = tuned(shape, at, seconds)
-        if result is None:
-            continue
-        found.append(result)
-        say(str(result))
-        known.pop(shape, None)
-        if result.better:
-            known[shape] = result.found
-    tiles.remember(name, known)
+    known = dict(at.target.tuned)
+    found = fastest(tiles.named(at.runtime), known,
+                    (s for program in programs for s in shapes(program, at)),
+                    lambda s: tuned(s, at, seconds), say)
     at.target = at.target.with_tuned(known)
     return found
 
 
 def shapes(program: Program, at: Station) -> list[Shape]:
     """The products of a program's plan whose factors are loaded as they are."""
-    seen = _Asked()
+    seen = Asked()
     build_plan(program, at.target.with_tuned(seen))
-    return [s for s in seen.shapes if not s.computed]
+    return [s for s in seen.products if not s.computed]
 
 
-class _Asked(dict):
-    """A table of tiles that is empty, and notes what was looked up."""
-
-    def __init__(self):
-        super().__init__()
-        self.shapes: dict[Shape, None] = {}
-
-    def get(self, key, default=None):
-        self.shapes[key] = None
-        return default
-
-
-def tuned(shape: Shape, at: Station, seconds: float = SECONDS) -> TunedTile | None:
+def tuned(shape: Shape, at: Station, seconds: float = SECONDS) -> Tuned | None:
     """The seconds of the tiles of one product, until the time is up; None where no program of one
     matrix product asks for it."""
     dtype = {8: float8_e4m3fn, 16: bfloat16, 32: float32}[shape.bits]
@@ -119,7 +72,7 @@ def tuned(shape: Shape, at: Station, seconds: float = SECONDS) -> TunedTile | No
         times[tile] = _least(program, at, {shape: tile}, arrays)
         if time.perf_counter() > end:
             break
-    return TunedTile(shape, first, times)
+    return Tuned(shape, first, times, lambda t: f"{t.rows}x{t.columns}, {t.parts} parts")
 
 
 def _least(program: Program, at: Station, chosen: dict[Shape, Tile],
