@@ -5,7 +5,7 @@
     run = lamella.compile(work.step, donate=work.donate)
     *held, loss = run(*work.held, *work.inputs)
 
-    python -m bench.zoo [MODEL ...]               measured times of a step and of an inference
+    python -m bench.zoo [--seconds 2] [MODEL ...]     measured times of a step and of an inference
 
 A step is forward, backward and update; model, optimizer state and running statistics are donated.
 At the sizes given here it takes some 5 to 300 ms on two cores.
@@ -13,9 +13,9 @@ At the sizes given here it takes some 5 to 300 ms on two cores.
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -248,5 +248,9 @@ def _least(run: Callable, seconds: float) -> float:
 
 
 if __name__ == "__main__":
-    for chosen in sys.argv[1:] or WORKS:
-        print(json.dumps(measured(chosen)), flush=True)
+    parser = argparse.ArgumentParser(prog="python -m bench.zoo")
+    parser.add_argument("models", nargs="*", default=list(WORKS))
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    given = parser.parse_args()
+    for chosen in given.models:
+        print(json.dumps(measured(chosen, given.seconds)), flush=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 
 import lamella
-from bench import zoo
+from bench import zoo, zoo_peers
 
 SMALL = {
     "mlp": {"batch": 16, "width": 16, "layers": 2}, "lenet": {"batch": 8, "width": 2},
@@ -46,3 +47,40 @@ def test_a_model_learns(name):
 def test_an_unknown_size_is_refused():
     with pytest.raises(ValueError, match="gpt takes batch, length"):
         zoo.work("gpt", depth=3)
+
+
+def test_the_zoo_beside_pytorch(monkeypatch, capsys):
+    """Each system in turn, least of its rounds; the ratio is to the better of the peers."""
+    times = iter([4.0, 9.0, 8.0, 3.0, 7.0, 6.0])
+
+    def measured(command, environment, limit):
+        if command[-1] == "dlrm" and "compile" in command:
+            return {"error": "not compiled"}
+        ms = next(times)
+        return {"model": command[-1], "step_ms": ms, "infer_ms": ms / 2}
+
+    monkeypatch.setattr(zoo_peers, "measured", measured)
+    zoo_peers.main(["lenet", "--rounds", "2"])
+    out = capsys.readouterr().out.splitlines()
+    assert "lamella 3.00  eager 7.00  compile 6.00  x2.00" in out[1]
+    assert json.loads(out[-1])["geomean"] == {"step_ms": 2.0, "infer_ms": 2.0}
+    times = iter([4.0, 8.0])
+    zoo_peers.main(["dlrm", "--rounds", "1"])
+    out = capsys.readouterr().out.splitlines()
+    assert "compile not compiled  x2.00" in out[1]
+    with pytest.raises(SystemExit):
+        zoo_peers.main(["alexnet"])
+
+
+def test_pytorch_has_the_same_models():
+    pytest.importorskip("torch")
+    from bench import torch_zoo
+    assert torch_zoo.WORKS.keys() == zoo.WORKS.keys()
+    for name in ("lenet", "dlrm"):
+        ours = zoo.work(name)
+        model, loss, inputs, _ = torch_zoo.WORKS[name]()
+        assert math.prod(inputs[0].shape) == math.prod(ours.inputs[0].shape)
+        leaves = lamella.tree.leaves(ours.held[0])
+        assert sum(p.numel() for p in model.parameters()) == sum(
+            math.prod(a.shape) for a in leaves)
+        assert math.isfinite(loss(model, *inputs).item())
