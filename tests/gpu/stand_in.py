@@ -27,6 +27,7 @@ class Driver:
     CUresult = CUresult
     CUdevice_attribute = SimpleNamespace(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR="major",
                                          CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR="minor")
+    CUfunc_cache = SimpleNamespace(CU_FUNC_CACHE_PREFER_SHARED="prefer")
     CUfunction_attribute = SimpleNamespace(
         CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES="shared")
     CUstream_flags = SimpleNamespace(CU_STREAM_NON_BLOCKING=1)
@@ -51,7 +52,7 @@ class Driver:
                        "cuEventCreate": ["event"], "cuEventElapsedTime": [2.0],
                        "cuDeviceGetName": [b"Stand-in\0\0"], "cuModuleLoadData": ["module"],
                        "cuModuleGetFunction": ["function"], "cuStreamEndCapture": ["graph"],
-                       "cuGraphInstantiate": ["ready"]}.get(name, [])
+                       "cuGraphInstantiate": ["ready"], "cuMemGetInfo": [100, 200]}.get(name, [])
             return self.fails.get(name, OK), *results
 
         return call

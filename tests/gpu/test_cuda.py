@@ -82,3 +82,22 @@ def test_without_what_it_needs_a_device_is_refused_with_the_remedy():
 def test_the_processor_is_a_device_too():
     f = lamella.compile(lambda x: x + 1.0, device="cpu")
     assert float(f(lamella.ones(()))) == 2.0
+
+
+def test_an_error_while_a_graph_is_recorded_is_the_one_that_is_raised(driver):
+    device = cuda.Cuda(0)
+
+    def work():
+        driver.fails["cuStreamEndCapture"] = CUresult.CUDA_ERROR_LAUNCH_FAILED
+        raise ValueError("the reason")
+
+    with pytest.raises(ValueError, match="the reason"):
+        device.record(work)
+    assert driver.called("cuStreamEndCapture")
+
+
+def test_after_an_error_of_the_device_nothing_is_said_at_the_end_of_events(driver, recwarn):
+    event = cuda.Event("stream")
+    driver.fails["cuEventDestroy"] = CUresult.CUDA_ERROR_LAUNCH_FAILED
+    event.__del__()
+    assert cuda.Cuda(0).room() == 100

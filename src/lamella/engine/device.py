@@ -99,24 +99,33 @@ class DeviceExecutable:
         self.plan, self.device, self.replays = plan, device, replays
         self.blocks = blocks or Blocks(device)
         self.arena = arena or Arena(self.blocks)
-        self.bound: dict[tuple, _Bound] = {}
+        self.bound: dict[tuple, Binding] = {}
 
     def run(self, shapes: Sequence[tuple], arguments: Sequence[DeviceBlock]
             ) -> list[tuple[DeviceBlock, int, TensorType]]:
         """Queue the steps over arguments of these shapes: for each result the block that it lies
         in, its address and its type."""
+        env = self.sizes(shapes)
+        with self.blocks.turn:
+            return self.binding(env).run(self.blocks, self.arena, arguments)
+
+    def sizes(self, shapes: Sequence[tuple]) -> dict[str, int]:
+        """The values of the plan's symbols for arguments of these shapes."""
         env: dict[str, int] = {}
         for t, shape in zip(self.plan.program.input_types, shapes, strict=True):
             for e, n in zip(t.shape, shape, strict=True):
                 solve(e, n, env)
+        return env
+
+    def binding(self, env: Mapping[str, int]) -> Binding:
+        """The plan for these values of its symbols, its kernels loaded."""
+        self.device.enter()
         key = tuple(sorted(env.items()))
-        with self.blocks.turn:
-            self.device.enter()
-            bound = self.bound.get(key)
-            if bound is None:
-                bound = self.bound[key] = _Bound(self.plan, env, self.device)
-                bound.replayed &= self.replays
-            return bound.run(self.blocks, self.arena, arguments)
+        bound = self.bound.get(key)
+        if bound is None:
+            bound = self.bound[key] = Binding(self.plan, env, self.device)
+            bound.replayed &= self.replays
+        return bound
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The results for NumPy arrays, as NumPy arrays."""
@@ -150,7 +159,7 @@ def download(device: Device, address: int, t: TensorType) -> np.ndarray:
 
 def codes_of(plan: Plan, env: Mapping[str, int]) -> list[Code]:
     """The distinct kernels of a plan, as a device is given them."""
-    return list(_Bound(plan, env, NullDevice()).codes)
+    return list(Binding(plan, env, NullDevice()).codes)
 
 
 def every_step(steps: Sequence[Step]) -> Iterator[Step]:
@@ -161,7 +170,13 @@ def every_step(steps: Sequence[Step]) -> Iterator[Step]:
             yield from every_step(inner)
 
 
-class _Bound:
+def recordable(steps: Sequence[Step]) -> bool:
+    """Whether no step waits for the host, so that a graph can have all of them."""
+    return not any(isinstance(s, Host | Branch) or (isinstance(s, Loop) and s.trips is None)
+                   for s in every_step(steps))
+
+
+class Binding:
     """A plan for one value of each symbol."""
 
     def __init__(self, plan: Plan, env: Mapping[str, int], device: Device):
@@ -184,8 +199,7 @@ class _Bound:
         self._prepare([*plan.prologue, *plan.steps])
         self.outputs = [(self._place(b), self._type(node.type)) for b, node in
                         zip(plan.results, plan.program.outputs, strict=True)]
-        self.replayed = not any(isinstance(s, Host | Branch) or (
-            isinstance(s, Loop) and s.trips is None) for s in every_step(plan.steps))
+        self.replayed = recordable(plan.steps)
         self.constants: list[DeviceBlock] = []
         self.graphs: OrderedDict[tuple, Callable[[], None]] = OrderedDict()
         self.seen: OrderedDict[tuple, None] = OrderedDict()
@@ -268,11 +282,11 @@ class _Bound:
         key = tuple(self.addresses)
         graph = self.graphs.get(key)
         if graph is None and self.replayed and key in self.seen:
-            graph = self.graphs[key] = blocks.record(self._all)
+            graph = self.graphs[key] = blocks.record(self.all)
             if len(self.graphs) > GRAPHS:
                 self.graphs.popitem(last=False)
         if graph is None:
-            self._all()
+            self.all()
             self.seen[key] = None
             if len(self.seen) > OFTEN:
                 self.seen.popitem(last=False)
@@ -280,8 +294,9 @@ class _Bound:
             self.graphs.move_to_end(key)
             graph()
 
-    def _all(self) -> None:
-        self._steps(self.plan.steps)
+    def all(self, steps: Sequence[Step] | None = None) -> None:
+        """Queue these steps, all of them where none are named, over the last call's addresses."""
+        self._steps(self.plan.steps if steps is None else steps)
         if self.under_way:      # what comes may take the same bytes
             self.device.after(self.under_way[-1].ticket)
             self.under_way = []

@@ -22,6 +22,8 @@ from ..planner.stages import Route, Stage, Transfer, route
 from . import kernels
 from .device import Arena, DeviceExecutable
 from .executable import Executable
+from .measure import Measurement
+from .measure_device import measure
 from .plans import executable
 from .profile import profile
 from .stations import station
@@ -123,6 +125,16 @@ class Placed:
     def report(self, threads: int) -> Report | StagedReport:
         """What a call needs, of programs with symbols at their bounds."""
         return _told(self.name, self.route, self.plans, threads)
+
+    def measure(self, values: Sequence[Value]) -> Measurement:
+        """Bytes and times of a call over copies of these values; UnsupportedError where the program
+        is not of one GPU alone."""
+        if len(self.route.steps) != 1 or not self.plans:
+            raise UnsupportedError(f"measure: {self.name} runs on several devices; name one with "
+                                   "device=, or measure its parts")
+        stage, = self.route.stages
+        there = [values[k].on(stage.device).copy() for k in stage.reads]
+        return measure(self.runs[id(stage)].run, there)
 
     def sign(self, kind: type | None = None, donated: Collection[int] = ()) -> None:
         """There is no shorter way for calls with arrays of that kind."""

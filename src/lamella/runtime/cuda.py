@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -59,6 +60,13 @@ def _call(name: str, *arguments: Any) -> Any:
     return results[0] if len(results) == 1 else tuple(results)
 
 
+def _drop(name: str, *arguments: Any) -> None:
+    """Give something back at its end: after an error of the device, and while the process ends,
+    every function fails, which is nobody's news any more."""
+    with suppress(Exception):
+        _call(name, *arguments)
+
+
 class Kernel:
     """A loaded kernel: the driver's function, its threads, shared bytes and parameters' types.
     Beyond those of the text, Triton's functions have parameters for memory that it does not need
@@ -74,6 +82,8 @@ class Kernel:
         kinds = [_WORDS.get(kind, ctypes.c_void_p) for _, kind in code.types]
         self.types = (*kinds, *[ctypes.c_void_p] * (binary.parameters - len(kinds)))
         if self.shared > SHARED:
+            prefer = driver.CUfunc_cache.CU_FUNC_CACHE_PREFER_SHARED
+            _call("cuFuncSetCacheConfig", self.function, prefer)
             attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
             _call("cuFuncSetAttribute", self.function, attribute, self.shared)
 
@@ -159,6 +169,10 @@ class Cuda:
         self.enter()
         self.staging.download(data, source)
 
+    def room(self) -> int:
+        self.enter()
+        return int(_call("cuMemGetInfo")[0])
+
     def wait(self) -> None:
         """Wait for the queue; errors of work that was queued before are reported here."""
         _call("cuStreamSynchronize", self.stream)
@@ -178,8 +192,11 @@ class Cuda:
         _call("cuStreamBeginCapture", self.stream, mode)
         try:
             work()
-        finally:
-            graph = _call("cuStreamEndCapture", self.stream)
+        except BaseException:   # ends the capture; what it reports would hide the reason
+            with suppress(ExecutionError):
+                _drop("cuGraphDestroy", _call("cuStreamEndCapture", self.stream))
+            raise
+        graph = _call("cuStreamEndCapture", self.stream)
         try:
             return Graph(_call("cuGraphInstantiate", graph, 0), self.stream)
         finally:
@@ -198,7 +215,7 @@ class Event:
         _call("cuEventRecord", self.handle, stream)
 
     def __del__(self):
-        _call("cuEventDestroy", self.handle)
+        _drop("cuEventDestroy", self.handle)
 
 
 class Graph:
@@ -213,7 +230,7 @@ class Graph:
         _call("cuGraphLaunch", self.ready, self.stream)
 
     def __del__(self):
-        _call("cuGraphExecDestroy", self.ready)
+        _drop("cuGraphExecDestroy", self.ready)
 
 
 class _Staging:

@@ -85,6 +85,9 @@ class Device(Protocol):
     def after(self, ticket: Any) -> None:
         """Work that is queued from now on begins after that copy (and all before it)."""
 
+    def room(self) -> int:
+        """Bytes that can still be allocated, by whatever process."""
+
     def seconds(self, work: Callable[[], None]) -> float:
         """How long the device takes for what `work` queues."""
 
@@ -228,6 +231,9 @@ class NullDevice:
     def download(self, data: np.ndarray, source: int) -> None:
         self._read(source, data.nbytes, "download")
         data[...] = np.zeros(1, data.dtype)
+
+    def room(self) -> int:
+        return (1 << 40) - sum(map(len, self.memory.known.values()))
 
     def seconds(self, work: Callable[[], None]) -> float:
         work()

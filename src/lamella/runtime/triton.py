@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..base.errors import MissingExtra
+from ..base.errors import MissingExtra, UnsupportedError
 
 OLDEST, NEWEST = (3, 6), (3, 9)     # minor versions that are supported
 
@@ -67,8 +67,12 @@ def assemble(text: str, name: str, types: Sequence[tuple[str, str]], aligned: Se
     source = ASTSource(function(text, name), dict(types), {}, attributes)
     options = {"num_warps": warps, "num_stages": stages, "enable_fp_fusion": False}
     found = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
-    return Binary(found.metadata.name, found.asm["cubin"], warps * 32, found.metadata.shared,
-                  found.asm["ptx"])
+    wanted = [getattr(found.metadata, f"{kind}_scratch_size", 0) for kind in ("global", "profile")]
+    if any(wanted) or getattr(found.metadata, "num_ctas", 1) != 1:
+        raise UnsupportedError(f"{name}: Triton {triton.__version__} asks for memory of its own "
+                               f"{wanted} or a cluster, which kernels are launched without")
+    return Binary(found.metadata.name, found.asm["cubin"], found.metadata.num_warps * 32,
+                  found.metadata.shared, found.asm["ptx"])
 
 
 class Usage(NamedTuple):
