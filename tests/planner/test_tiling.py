@@ -103,3 +103,11 @@ def test_tiles_share_the_lines_that_they_call_for(m):
     text = next(str(s.kernel) for s in plan.launches() if not s.lays_out)
     _, start, positions = text.partition("serial k in")
     assert start and positions.count("prefetch") == 1
+
+
+def test_rows_in_strips_are_laid_out_once():
+    """1024 cubed, its left operand transposed: a task has all columns, so that no other one lays
+    out the same rows again."""
+    p = product(1024, 1024, 1024, Layout(1, 1024, 4))
+    packed = [t for t in tilings(p, AVX512) if t.packed and t.block >= 1024 and t.rows > 2]
+    assert packed and all(t.panels * t.width >= 1024 for t in packed)

@@ -15,6 +15,7 @@ from ...lang.loops import LANES
 from ...lang.order import CONTRACT_CHUNK
 
 LEAST_TASKS, FEW_TASKS = 16, 4  # of a product, where it has so much work
+WIDER = 16              # times as many columns as rows of a task, where it lays out its rows
 TASK_WORK = 1 << 21     # operations that are worth a task of their own
 READ_ROWS = 24          # rows whose operations take as long as reading the right operand
 BLOCK, NEAR_BLOCK = 1024, 256   # positions that all tiles of a task run over together, at most
@@ -28,8 +29,8 @@ TURNED = "turned in registers"
 LATENCY = 4             # cycles until a sum can be added to again
 CORE_RATE = 64          # bytes a cycle from the second cache: what lies side by side,
 STRIDED_RATE = 40       # what lies a stride apart,
-LINE_RATE = 24          # and whole lines, of which one element is used
-THIRD_RATE, THIRD_LATE = 20, 0.8    # the same, and cycles more, where strides crowd the second one
+LINE_RATE = 20          # and lines of which little is used, or that strides have driven out of it,
+CROWDED = 0.8           # with so many cycles more
 BLEND = 0.03            # the part of such cycles that arithmetic does not hide
 LOADED = 0.08           # cycles of each load that arithmetic on single elements does not hide
 LATE = 1.0              # cycles until an element of another page of memory is there
@@ -37,8 +38,7 @@ AWAY, AWAY_LATE = 8 << 20, 10.0     # more where an operand has so many bytes, f
 AWAY_ROW = 15.0         # cycles for a tile's row of such a result: it lies in a page of its own
 MASKS, MASKED = 7, 0.5  # masks that registers hold; cycles to bring another one
 LINE, PAGE, WAYS, CORE_WAYS = 64, 4096, 8, 16
-END = 2.5               # cycles for a vector of results
-WAIT = 3.0              # cycles for one whose sums wait while others run over a block
+WAIT = 3.0              # cycles for a vector of sums that wait while others run over a block
 STORED = 0.3            # cycles for an element that goes through memory or the second cache
 LAUNCH = 2000           # cycles of a step of its own
 COPY, TURN, GATHER = 0.2, 0.46, 2.0     # cycles to lay out an element: side by side, turned, apart
@@ -166,7 +166,7 @@ def cycles(p: Product, t: Tiling, target) -> float:
     far = _left_far(p.left, t, deep, target) + _right_far(p.right, t, deep, target)
     late, masks, loads = 0.0, MASKED * max(0, t.vectors - MASKS), t.rows + vectors
     if not t.packed and p.left.along != 1:
-        late += LATE * _new_page(p.left) + THIRD_LATE * p.left.crowds(deep, target)
+        late += LATE * _new_page(p.left) + CROWDED * p.left.crowds(deep, target)
     if t.right == PLACE:
         away = k * n * p.right.itemsize > AWAY
         late += (LATE + AWAY_LATE * away / t.group) * _new_page(p.right) + masks
@@ -177,7 +177,7 @@ def cycles(p: Product, t: Tiling, target) -> float:
         position = SQUARE
     position += far * BLEND + loads * LOADED * (not p.must_pack) + late
     blocks = -(-k // t.block)
-    ends = t.rows * (vectors * (END + (WAIT * blocks if blocks > 1 else 0)) + masks)
+    ends = t.rows * (vectors * WAIT * blocks * (blocks > 1) + masks)
     if 4 * m * n * max(1, upper(p.batch)) > AWAY and not p.must_pack:
         ends += t.rows * AWAY_ROW
     rows, panels = -(-m // t.rows), -(-n // t.width)
@@ -200,7 +200,7 @@ def _left_far(x: Layout, t: Tiling, deep: int, target) -> float:
     if t.packed:
         return t.rows * x.itemsize / CORE_RATE
     if x.along != 1:
-        rate = THIRD_RATE if x.crowds(deep, target) else STRIDED_RATE
+        rate = LINE_RATE if x.crowds(deep, target) else STRIDED_RATE
         return LINE * (1 + (t.rows - 1) // LANES) / rate
     return t.rows * LINE / LINE_RATE if x.collides(x.step, t.rows, target.near_bytes) else 0.0
 
@@ -209,7 +209,7 @@ def _right_far(x: Layout, t: Tiling, deep: int, target) -> float:
     """As `_left_far`, of the panel's elements."""
     wide = t.width * x.itemsize
     if t.right == PLACE and x.along != t.width and x.collides(x.along, deep, target.near_bytes):
-        return wide / (THIRD_RATE if x.crowds(deep, target) else STRIDED_RATE)
+        return wide / (LINE_RATE if x.crowds(deep, target) else STRIDED_RATE)
     return wide / CORE_RATE if deep * wide > 0.75 * target.near_bytes else 0.0
 
 
@@ -240,7 +240,7 @@ def _tasks(p: Product, rows: int, vectors: int, packed: bool, right: str, block:
             group * wide * work > TASK_WORK * (1 + p.must_pack):
         if p.must_pack and group * rows > WORD_ROWS:    # rows in words are laid out only once
             group = -(-group // 2)
-        elif wide >= 2 * least and group * rows <= wide * width // (4 if packed else 1):
+        elif wide >= 2 * least and group * rows <= wide * width // (WIDER if packed else 1):
             wide = -(-wide // 2)
         elif group > 1:
             group = -(-group // 2)
