@@ -2,9 +2,14 @@
 
     python -m bench.predict [MODEL ...]            one JSON line for each step and inference
     python -m bench.predict --choose MODEL [SIZE=N,N,... ...]
-                                                   twenty sizes of a model (all batches with all
-                                                   widths, or as given): has the one of which the
-                                                   most operations a second are predicted them?
+                                                   twenty configurations of a model (all batches
+                                                   with all widths, or as given): has the one of
+                                                   which the most operations a second are predicted
+                                                   them?
+
+Beside a model's sizes a configuration may have `memory` (a budget in percent of the peak without
+one, for which values are computed again and regions in parts), `checkpoint` (0 or 1: the forward
+half is computed again) and `micro` (how many equal parts of the batch, one after another).
 
 Run `lamella calibrate` first; no model takes part in that. `error` is predicted / measured - 1 of
 the least time of a run. Rounds of measurements go over all models in turns, so that what a
@@ -22,12 +27,14 @@ from typing import Any
 
 import lamella
 from lamella.api.programs.compiled import Compiled
+from lamella.base.errors import BudgetError
 from lamella.engine.profile import profile
 
 from . import zoo
 
 ROUNDS = 4      # measurements of each, of twenty runs; of twenty sizes half as many
 SIZES = {"batch": "4,8,16,32,64", "width": "64,96,128,192"}
+OWN = "memory", "checkpoint", "micro"     # a configuration's that are no sizes of the model
 
 
 class Cell:
@@ -70,21 +77,40 @@ def measured(cells: list[Cell], rounds: int = ROUNDS) -> list[dict[str, Any]]:
 
 
 def choose(name: str, *given: str) -> dict[str, Any]:
-    """Of some sizes the operations a second of the one that is predicted fastest, beside those of
-    the fastest measured."""
-    named = SIZES | dict(size.split("=") for size in given)
-    sizes, work = [], []
+    """Of some configurations the operations a second of the one that is predicted fastest, beside
+    those of the fastest measured. Counted are the operations of the plain step of those sizes."""
+    asked = dict(size.split("=") for size in given)
+    named = asked if asked.keys() & {*OWN} else SIZES | asked
+    found, work = [], []
     for chosen in itertools.product(*(map(int, text.split(",")) for text in named.values())):
-        w = zoo.work(name, **dict(zip(named, chosen, strict=True)))
-        held = zoo.evaluated(w.held)
-        sizes.append(Cell(name, ", ".join(f"{k} {n}" for k, n in zip(named, chosen, strict=True)),
-                          lamella.compile(w.step, donate=w.donate), (*held, *w.inputs)))
-        work.append(sizes[-1].report.flops)
-    found = [(line["predicted_ms"] / n, line["measured_ms"] / n, line["kind"])
-             for line, n in zip(measured(sizes, ROUNDS // 2), work, strict=True)]
-    taken, best = min(found), min(found, key=lambda f: f[1])
-    return {"model": name, "chosen": taken[2], "fastest": best[2],
+        options = dict(zip(named, chosen, strict=True))
+        cell, flops = configured(name, options)
+        if cell is not None:
+            found.append(cell)
+            work.append(flops)
+    lines = [(line["predicted_ms"] / n, line["measured_ms"] / n, line["kind"])
+             for line, n in zip(measured(found, ROUNDS // 2), work, strict=True)]
+    taken, best = min(lines), min(lines, key=lambda f: f[1])
+    return {"model": name, "configurations": len(lines), "chosen": taken[2], "fastest": best[2],
             "slower_by": round(taken[1] / best[1] - 1, 3)}
+
+
+def configured(name: str, options: dict[str, int]) -> tuple[Cell | None, int]:
+    """The step of these sizes and ways to run it (None where no plan keeps the budget), and the
+    operations of the plain one."""
+    w = zoo.work(name, **{k: n for k, n in options.items() if k not in OWN})
+    args = (*zoo.evaluated(w.held), *w.inputs)
+    plain = lamella.plan(lamella.compile(w.step, donate=w.donate), *args)
+    percent = options.get("memory", 100)
+    step = w.stepping(bool(options.get("checkpoint", 0)), options.get("micro", 1))
+    run = lamella.compile(step, donate=w.donate,
+                          memory=None if percent == 100 else plain.peak * percent // 100)
+    kind = ", ".join(f"{k} {n}" for k, n in options.items())
+    try:
+        return Cell(name, kind, run, args), plain.flops
+    except BudgetError as e:
+        print(json.dumps({"model": name, "kind": kind, "none": str(e).splitlines()[0]}), flush=True)
+        return None, plain.flops
 
 
 def main(arguments: list[str]) -> None:

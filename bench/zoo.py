@@ -46,12 +46,43 @@ class Work:
 
     def step(self, model, state, running, *inputs):
         """One step of training."""
+        grads, running, loss = self._gradients(model, running, inputs)
+        model, state = self.opt.update(model, grads, state)
+        return model, state, running, loss
+
+    def _gradients(self, model, running, inputs, checkpoint: bool = False):
         def objective(model):
             return self._loss(model, running, *inputs)
 
-        (loss, running), grads = lamella.value_and_grad(objective, has_aux=True)(model)
-        model, state = self.opt.update(model, grads, state)
-        return model, state, running, loss
+        run = lamella.checkpoint(objective) if checkpoint else objective
+        (loss, running), grads = lamella.value_and_grad(run, has_aux=True)(model)
+        return grads, running, loss
+
+    def stepping(self, checkpoint: bool = False, micro: int = 1) -> Callable:
+        """The step whose backward half computes the forward one again, where `checkpoint` says so,
+        and whose gradients are the mean of those of so many equal parts of the batch, one after
+        the other."""
+        batch = max(x.shape[0] for x in self.inputs if x.shape)
+
+        def step(model, state, running, *inputs):
+            def part(carry, own):
+                running, sums = carry
+                taken = [own.get(k, x) for k, x in enumerate(inputs)]
+                grads, running, loss = self._gradients(model, running, taken, checkpoint)
+                return (running, lamella.tree.map(lambda a, b: a + b, sums, grads)), loss
+
+            if micro == 1:
+                grads, running, loss = self._gradients(model, running, inputs, checkpoint)
+            else:
+                parts = {k: x.reshape(micro, batch // micro, *x.shape[1:])
+                         for k, x in enumerate(inputs) if x.shape[:1] == (batch,)}  # no key is one
+                zeros = lamella.tree.map(lamella.zeros_like, model)
+                (running, sums), losses = lamella.scan(part, (running, zeros), parts)
+                grads, loss = lamella.tree.map(lambda g: g / micro, sums), losses.mean()
+            model, state = self.opt.update(model, grads, state)
+            return model, state, running, loss
+
+        return step
 
     def infer(self, model, running, *inputs):
         """One forward run."""

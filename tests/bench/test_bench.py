@@ -64,6 +64,18 @@ def test_the_price_of_the_fixed_order():
     assert all(r["differs"] < 1e-5 for r in rows[1:])
 
 
+def test_the_fastest_of_some_configurations_is_chosen():
+    out = run("bench.predict", "--choose", "mlp", "batch=16", "width=16,32", "layers=2",
+              "memory=100,90,1", "micro=1,2").splitlines()
+    *lines, found = map(json.loads, out)
+    kinds = [line["kind"] for line in lines if "error" in line]
+    assert found["configurations"] == len(kinds) >= 4 and {found["chosen"], found["fastest"]} <= {
+        *kinds}
+    refused = [line["kind"] for line in lines if "none" in line]
+    assert "batch 16, width 16, layers 2, memory 1, micro 1" in refused
+    assert found["slower_by"] >= 0
+
+
 def test_overhead_prints_figures():
     parts = "call,latency,node,uncompiled,memory,sizes,size"
     out = run("bench.overhead", "--quick", "--only", parts)

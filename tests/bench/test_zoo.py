@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 
 import lamella
@@ -42,6 +43,18 @@ def test_a_model_learns(name):
     assert all(map(math.isfinite, losses)) and losses[-1] < losses[0], losses
     given = *held, *work.inputs
     assert lamella.measure(run, *given).peak == lamella.plan(run, *given).peak
+
+
+@pytest.mark.parametrize("name", ("lenet", "gpt", "lstm"))
+def test_ways_to_take_a_step_agree(name):
+    work = zoo.work(name, **SMALL[name])
+    plain = [a.numpy() for a in lamella.tree.leaves(work.step(*work.held, *work.inputs))]
+    for checkpoint, micro in ((True, 1), (False, 2), (True, 2)):
+        run = lamella.compile(work.stepping(checkpoint, micro))
+        found = [a.numpy() for a in lamella.tree.leaves(run(*work.held, *work.inputs))]
+        for a, b in zip(plain, found, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+            assert micro > 1 or a.tobytes() == b.tobytes()
 
 
 def test_an_unknown_size_is_refused():
