@@ -3,8 +3,14 @@ says what goes there."""
 
 import os
 import random
+import resource
+import signal
+import subprocess
+import sys
 import threading
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +29,7 @@ from planner.training_steps import conv_net, copied, deep_mlp
 
 import lamella
 from lamella.base import events
-from lamella.base.errors import BudgetError, ExecutionError, UnsupportedError
+from lamella.base.errors import BudgetError, DonatedError, ExecutionError, UnsupportedError
 from lamella.engine import plans
 from lamella.planner import build
 from lamella.planner.memory import units
@@ -35,6 +41,8 @@ from lamella.planner.memory.recompute import with_repeats
 from lamella.planner.memory.runs import Runs
 from lamella.planner.memory.search import Search
 from lamella.planner.saved import from_bytes, to_bytes
+
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -216,6 +224,93 @@ def test_a_failure_names_the_step_and_what_the_system_said(tmp_path):
     with pytest.raises(ExecutionError, match=rf"spill tanh failed in {tmp_path}: Bad file.*\.py:"):
         g(*args)
     g(*args)    # with a lease of its own
+
+
+def stateful(folder):
+    """A step that overwrites a state and has values that rest in a file there; its arguments; and
+    its results."""
+    def step(held, x, w):
+        return held + x, chain(x, w)
+
+    _, (x, w) = resting()
+    args = numbers(256, 256, seed=2), x, w
+    g = lamella.compile(step, donate="held", spill=folder)
+    budget = min(p.peak for p in lamella.memory_curve(g, *args) if p.moved)
+    return g.within(budget), args, [np.array(a) for a in step(*args)]
+
+
+@contextmanager
+def files_of_at_most(size: int):
+    """No file of this process may be larger, as if the disk were full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("signed", (False, True))
+def test_a_state_outlives_a_full_disk(signed, tmp_path):
+    g, args, expected = stateful(tmp_path)
+    if signed:
+        g(*copied(args))
+        g.last[1].executable.only.table._leases.clear()
+    held = copied(args)
+    with files_of_at_most(64), pytest.raises(ExecutionError, match="no room for a file"):
+        g(*held)
+    assert all(same_bits(np.array(a), b) for a, b in zip(g(*held), expected, strict=True))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("flags", (os.O_RDONLY, os.O_WRONLY))   # what ends is writing, or reading
+def test_a_state_that_a_failing_disk_left_half_new_says_so(flags, tmp_path):
+    g, args, expected = stateful(tmp_path)
+    g(*copied(args))
+    held = copied(args)
+    null = os.open(os.devnull, flags)
+    os.dup2(null, g.last[1].executable.only.table._leases[-1].file.descriptor)
+    os.close(null)
+    with pytest.raises(ExecutionError, match=f"{tmp_path}: Bad file descriptor"):
+        g(*held)
+    try:
+        assert same_bits(np.array(held[0]), np.array(args[0]))
+    except DonatedError as e:
+        assert "the call failed when it was overwritten already" in str(e)
+    assert all(same_bits(np.array(a), b) for a, b in zip(g(*copied(args)), expected, strict=True))
+
+
+KILLED = """
+import sys
+from lamella.planner.memory import units
+from planner.test_spill import copied, stateful
+
+units._LEAST = 64
+g, args, _ = stateful(sys.argv[1])
+state, _ = g(*copied(args))
+print("ready", flush=True)
+while True:
+    state, _ = g(state, *args[1:])
+"""
+
+
+@pytest.mark.parametrize("end", (signal.SIGINT, signal.SIGKILL))
+def test_processes_that_are_ended_leave_no_file(end, tmp_path):
+    path = os.pathsep.join([*map(str, (TESTS, TESTS.parent / "src"))])
+    crew = [subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             preexec_fn=lambda: signal.signal(signal.SIGINT,
+                                                              signal.default_int_handler),
+                             env={**os.environ, "PYTHONPATH": path}) for _ in range(2)]
+    for p in crew:
+        assert p.stdout.readline() == "ready\n"
+    for p in crew:
+        p.send_signal(end)
+    for p in crew:
+        error = p.communicate(timeout=60)[1]
+        assert p.returncode in (-end, 1)    # Python ends by the signal, or with its traceback
+        assert ("KeyboardInterrupt" in error) == (end == signal.SIGINT), error
+    assert not list(tmp_path.iterdir())
 
 
 def test_values_of_another_device_rest_in_no_folder(monkeypatch):
