@@ -143,7 +143,7 @@ def test_below_the_bound_is_refused_at_once(monkeypatch):
     bound = min(bound_of(d) for d in drafts(deep_mlp) if not in_parts(d) and not any(
         getattr(s, "again", False) for s in d.steps))
     monkeypatch.setattr("lamella.planner.memory.budget.front", None)
-    with pytest.raises(BudgetError, match=rf"no plan .* less than .*\({bound} bytes\), where .*"
+    with pytest.raises(BudgetError, match=rf"No plan .* less than .*\({bound} bytes\), where .*"
                                           r"\.py:\d+.* batch"):
         lamella.plan(compiled(f), *args, memory=bound - 1)
 

@@ -73,7 +73,7 @@ def test_columns_of_16_bits_are_summed_in_float32(shape):
 def test_columns_of_columns_with_maps_before():
     x, m = drawn((3, 2100, 96)), drawn((3, 2100, 1), seed=1)
     y = np.stack([rule_r(a) for a in x * x * m])
-    assert agree(lambda x, m: (x * x * m).sum(axis=1), [y], x, m) == ["columns", "map"]
+    assert agree(lambda x, m: (x * x * m).sum(axis=1), [y], x, m) == ["columns", "columns"]
     agree(lambda x, m: (x * m).sum(axis=(0, 1)), [rule_r((x * m).reshape(-1, 96))], x, m)
     k = np.arange(2100, dtype="float32")[:, None]
     agree(lambda x, m: (x * lamella.arange(2100).reshape(2100, 1)).sum(axis=1) + m[:, 0],

@@ -225,7 +225,8 @@ def leaps(f, *args) -> dict[str, float]:
 
 
 def test_rows_that_lie_a_power_of_two_apart_are_crowded():
-    crowded, apart = (leaps(lambda x: x.sum(0), spec(1024, n))["argument"] for n in (512, 528))
+    crowded, apart = (leaps(lambda x: x[:, :48].sum(0), spec(1024, n))["argument"]
+                      for n in (512, 528))
     assert crowded > 2 > 4 * apart
     assert leaps(lambda x: x.sum(1), spec(1024, 512))["argument"] == 0
 

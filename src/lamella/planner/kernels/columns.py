@@ -14,17 +14,14 @@ from collections.abc import Callable
 from ...base import dtypes
 from ...base.extents import Extent, lower, product, upper
 from ...lang import expr, scalar
-from ...lang.definition import Definition
 from ...lang.expr import Expr, lit
 from ...lang.loops import LANES, Loop, Set, Store, When, index_var
 from ...lang.order import SUM_CHUNK, SUM_LANES
 from ..groups.access import stored
-from ..groups.group import Fusion, Group, Seed
 from ..plan import Launch
-from .nest import ZERO, Builder, Nest, accumulator, decode, merged_axes, strides_of, widened
+from .nest import ZERO, Builder, accumulator, decode, merged_axes, strides_of, widened
 from .parts import LEAST_TASKS, Parts
-from .rows import schedule_map
-from .tree import COMBINE, Levels, identity, levels_of, tree_sum
+from .tree import COMBINE, Levels, identity, levels_of
 
 BLOCK = 32          # columns of a block whose sums are registers
 BAND = 512          # and of one whose sums lie in scratch, at most: 32 KiB of them
@@ -45,7 +42,6 @@ class _Columns:
 
     def __init__(self, nest, buffers, bound: Expr):
         self.nest, self.buffers, self.bound = nest, buffers, bound
-        self.b = Builder(nest, buffers)
         (self.seed, body), = nest.outputs()
         self.monoid, self.element = body.attr[0], body.args[0]
         self.dtype = accumulator(self.element.dtype)
@@ -78,58 +74,71 @@ class _Columns:
 
     def launches(self) -> list[Launch]:
         if not self.parts.several:
-            return [self._launch(self._store)]
+            return [self._launch(self.width, 1, self._whole)]
         self.buffers, self.nest.access = dict(self.buffers), dict(self.nest.access)
-        self.b = Builder(self.nest, self.buffers)
         self.node = self.parts.node(self.seed.node.shape, self.dtype, self.buffers,
                                     self.nest.access)
-        return [self._launch(self._store_part), self._meeting()]
+        return [self._launch(self.width, self.parts.count, self._part),
+                self._launch(BLOCK, 1, self._meeting)]
 
-    def _launch(self, store: Callable[[Expr], Store]) -> Launch:
-        """The launch of all parts of all blocks of columns."""
-        b, task, width = self.b, index_var("task"), self.width
+    def _launch(self, width: int, parts: Extent, body: Callable[[Expr], list]) -> Launch:
+        """The launch of `body(total)`, which stores the result of a vector of columns, for all
+        blocks of so many columns and all parts."""
+        self.b, task = Builder(self.nest, self.buffers), index_var("task")
+        b, self.wide = self.b, lit(BLOCK, dtypes.index)
+        if width != BLOCK:
+            self.wide = b.size(("width",), width)
         blocks = b.size(("blocks",), (self.columns[1] + (width - 1)) // width)
         number, self.part = task // blocks, ZERO
-        if self.parts.several:
-            count = b.size(("parts",), self.parts.count)
+        if parts != 1:
+            count = b.size(("parts",), parts)
             number, self.part = number // count, number % count
         self.places = decode(number, [(r[2], b.size(("run", i), r[1]))
                                       for i, r in enumerate(self.outer)]) if self.outer else {}
         self.places |= {a: ZERO for a in self.axes if a not in self.places}
-        self.first = task % blocks * width
+        self.first = task % blocks * self.wide
         self.j = self.places[self.columns[2]] = index_var("j")
         self.local = self.j - self.first
-        self.high = scalar.minimum(self.first + width, b.size(("columns",), self.columns[1]))
-        total = expr.var("total", self.dtype, LANES)
-        sweep = self._in_registers if width == BLOCK else self._in_scratch
-        tasks = self._tasks(width) * self.parts.count
-        step = b.launch("columns", [Loop(task, ZERO, b.size(("tasks",), tasks),
-                                         sweep(total, store(total)), "parallel")], tasks)
+        self.high = scalar.minimum(self.first + self.wide, b.size(("columns",), self.columns[1]))
+        tasks = self._tasks(width) * parts
+        done = body(expr.var("total", self.dtype, LANES))
+        step = b.launch("columns", [
+            Loop(task, ZERO, b.size(("tasks",), tasks), done, "parallel")], tasks)
         step.flops = self.size * (1 + sum(not isinstance(e.op, str) and e.dtype.is_float
                                           for e in expr.walk(self.element)))
         return step
+
+    def _swept(self, total: Expr, store: Store) -> list:
+        """The positions of the part."""
+        sweep = self._in_registers if self.width == BLOCK else self._in_scratch
+        return sweep(total, store)
+
+    def _whole(self, total: Expr) -> list:
+        return self._swept(total, self._store(total))
+
+    def _part(self, total: Expr) -> list:
+        name = self.b.operand(self.node, 0, self.dtype, writes=True)
+        return self._swept(total, Store(name, self._at(name, self.part), total))
+
+    def _meeting(self, total: Expr) -> list:
+        """The parts joined."""
+        name = self.b.operand(self.node, 0, self.dtype)
+        tree = self._levels(self.b.size(("levels",), levels_of(self.parts.count, 1)), total)
+        part = index_var("part")
+        joined = tree.of(part, self.b.size(("parts",), self.parts.count), [
+            Set(total, expr.load(name, self._at(name, part), self.dtype))])
+        return [self._vector([*joined, self._store(total)])]
+
+    def _at(self, name: str, part: Expr) -> Expr:
+        """The place of a column in the results of a part."""
+        step, *strides = stored(self.node).strides
+        at = self.b.address(name, dict(zip(self.axes, strides, strict=True)), self.places)
+        return at + part * self.b.size((name, "part"), step)
 
     def _store(self, total: Expr) -> Store:
         name = self.b.output(self.seed.node)
         return Store(name, self.b.address(name, self.strides, self.places),
                      scalar.cast(total, self.seed.node.dtype))
-
-    def _store_part(self, total: Expr) -> Store:
-        name = self.b.operand(self.node, 0, self.dtype, writes=True)
-        step, *strides = stored(self.node).strides
-        at = self.b.address(name, dict(zip(self.axes, strides, strict=True)), self.places)
-        return Store(name, at + self.part * self.b.size((name, "part"), step), total)
-
-    def _meeting(self) -> Launch:
-        """The launch that joins the parts."""
-        node, shape = self.seed.node, self.seed.node.shape
-        axes = tuple(expr.axis(f"a{k}", n) for k, n in enumerate(shape))
-        total = tree_sum(lambda k: expr.read(0, (lit(k, dtypes.index), *axes), self.dtype),
-                         expr.size(self.parts.count), self.parts.count, COMBINE[self.monoid])
-        met = Definition((self.node.type,), axes, scalar.cast(total, node.dtype))
-        group = Group(Seed(node, "map", met, [self.node]), (shape[:-1], shape[-1]))
-        return schedule_map(Nest(group, Fusion([], self.nest.access, []), {id(node)}),
-                            self.buffers)
 
     # -- what both ways have --
 
@@ -158,13 +167,15 @@ class _Columns:
     def _chunked(self) -> bool:
         """Whether chunks of the task's positions meet in a tree."""
         ordered = self.monoid in ("sum", "prod") and self.dtype.is_inexact
-        return ordered and self.parts.share > 1
+        return ordered and upper(self.bound.attr[1]) > SUM_CHUNK
 
     def _tree(self, total: Expr) -> Levels:
         """The tree of chunks, of which `total` is the last one's result and then that of all."""
-        depth = levels_of(self.parts.share, 1)
-        levels = self.b.scratch(self.dtype, lit(depth * self.width, dtypes.index))
-        return Levels(levels, depth, [total], lambda level, k: level * self.width + self.local,
+        return self._levels(self.parts.levels(self.b), total)
+
+    def _levels(self, depth: Expr, total: Expr) -> Levels:
+        levels = self.b.scratch(self.dtype, depth * self.wide)
+        return Levels(levels, depth, [total], lambda level, k: level * self.wide + self.local,
                       monoid=self.monoid)
 
     # -- sums in registers --
@@ -200,7 +211,7 @@ class _Columns:
 
     def _in_scratch(self, total: Expr, store: Store) -> list:
         """One row of the block after the other."""
-        self.sums = self.b.scratch(self.dtype, lit(SUM_LANES * self.width, dtypes.index))
+        self.sums = self.b.scratch(self.dtype, self.wide * SUM_LANES)
         met = Set(total, self._met([self._sum(lit(n, dtypes.index)) for n in range(SUM_LANES)]))
         if not self._chunked:
             return [*self._sweep(*self.parts.span(self.b, self.part)), self._vector([met, store])]
@@ -212,7 +223,7 @@ class _Columns:
 
     def _sum(self, n: Expr) -> Expr:
         """Lane n of the columns."""
-        return expr.load(self.sums, n * self.width + self.local, self.dtype)
+        return expr.load(self.sums, n * self.wide + self.local, self.dtype)
 
     def _sweep(self, low: Expr, high: Expr) -> list:
         """The lanes of the positions low..high, which begin anew."""
@@ -222,7 +233,7 @@ class _Columns:
         full = low + (high - low) // SUM_LANES * SUM_LANES
 
         def stored(value: Expr) -> Loop:
-            return self._vector([Store(self.sums, n * self.width + self.local, value)])
+            return self._vector([Store(self.sums, n * self.wide + self.local, value)])
 
         def added(at: Expr, rows: int) -> Loop:
             value = self._sum(n)

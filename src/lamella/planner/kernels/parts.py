@@ -49,20 +49,33 @@ class Parts:
              after: Callable[[Expr], list]) -> Loop:
         """`body(start, stop)` for the positions of each chunk of the part, then `after(number)`."""
         c = index_var("chunk")
-        start = (part * self.share + c) * self.chunk
+        start = (part * self._size(b) if self.several else ZERO) + c * self.chunk
         stop = scalar.minimum(start + self.chunk, b.size(("positions",), self.positions))
         return Loop(c, ZERO, self.number(b, part), [*body(start, stop), *after(c)])
 
     def span(self, b: Builder, part: Expr) -> tuple[Expr, Expr]:
         """(start, stop) of the part's positions, where chunks do not matter."""
-        size, positions = self.share * self.chunk, b.size(("positions",), self.positions)
-        low = part * size
-        return low, scalar.minimum(low + size, positions) if self.several else positions
+        positions = b.size(("positions",), self.positions)
+        if not self.several:
+            return ZERO, positions
+        low = part * self._size(b)
+        return low, scalar.minimum(low + self._size(b), positions)
+
+    def _size(self, b: Builder) -> Expr:
+        """The positions of a whole part."""
+        return b.size(("part",), self.share * self.chunk)
 
     def number(self, b: Builder, part: Expr) -> Expr:
         """The chunks of a part."""
-        return scalar.minimum(b.size(("chunks",), self.chunks) - part * self.share,
-                              lit(self.share, dtypes.index))
+        chunks = b.size(("chunks",), self.chunks)
+        if not self.several:
+            return chunks
+        share = self._size(b) // self.chunk
+        return scalar.minimum(chunks - part * share, share)
+
+    def levels(self, b: Builder) -> Expr:
+        """How many partial results of a part may wait at once."""
+        return b.size(("levels",), levels_of(2 * self.share, 1))    # 1 would be a kernel's own
 
     def summed(self, b: Builder, part: Expr, registers: list[Expr],
                body: Callable[[Expr, Expr], list]) -> list:
@@ -78,7 +91,7 @@ class Parts:
                 *tree.joined(self.number(b, part))]
 
     def joined(self, b: Builder, name: str, at: Expr, step: Expr, dtype: dtypes.DType,
-               lanes: int = 1, join=scalar.add) -> Expr:
+               lanes: int = 1) -> Expr:
         """The results of all parts at `at`, as their tree; parts lie `step` apart."""
         return tree_sum(lambda k: expr.load(name, at + k * step, dtype, lanes),
-                        b.size(("parts",), self.count), self.count, join)
+                        b.size(("parts",), self.count), self.count)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 
-from ...base.dtypes import index
+from ...base.dtypes import DType
 from ...base.extents import Extent, lower, product, upper
 from ...ir.node import Node
 from ...lang import expr, scalar
-from ...lang.expr import Expr, free_axes, lit
+from ...lang.expr import Expr, free_axes
 from ...lang.loops import LANES, Loop, Prefetch, Set, Store, index_var, lane_tree
 from ...lang.order import SUM_CHUNK
 from ..groups.defined import CHEAP
@@ -158,12 +158,16 @@ class _Rows:
 
     def _meeting(self, parts: Parts, nodes: list[Node], places) -> list:
         """A row's registers as the trees of its parts, and the outputs."""
-        step = self.b.size(("rows",), nodes[0].shape[1])
-        return [*(Set(r, scalar.cast(parts.joined(
-            self.b, self.b.operand(n, 0, n.dtype), index_var("row"), step, n.dtype,
-            join=COMBINE[monoid]), r.dtype))
-            for n, (r, monoid, _) in zip(nodes, self.passes[0], strict=True)),
-            *self._stores(places, lanes=1)]
+        step, body = self.b.size(("rows",), nodes[0].shape[1]), []
+        depth = self.b.size(("levels",), levels_of(parts.count, 1))
+        for n, (r, monoid, _) in zip(nodes, self.passes[0], strict=True):
+            name = self.b.operand(n, 0, n.dtype)
+            tree, part = self._levels(r, monoid, n.dtype, depth), index_var("part")
+            total, = tree.registers
+            found = expr.load(name, part * step + index_var("row"), n.dtype)
+            body += [*tree.of(part, self.b.size(("parts",), parts.count), [Set(total, found)]),
+                     Set(r, scalar.cast(total, r.dtype))]
+        return [*body, *self._stores(places, lanes=1)]
 
     def _tables(self) -> list[dict[Expr, Extent]]:
         """Strides of every strided read and every stored output, for merging axes."""
@@ -309,10 +313,8 @@ class _Rows:
         if parts.share == 1 or not any(a.dtype.is_inexact for _, _, a in ordered):
             return [*begin, Loop(j, *parts.span(self.b, part), sweep, "vector"),
                     *(Set(r, scalar.cast(lane_tree(m, a), r.dtype)) for r, m, a in accs)]
-        depth = levels_of(parts.share, 1)
-        trees = [(r, m, a, Levels(self.b.scratch(a.dtype, lit(depth, index)), depth,
-                                  [expr.var(f"{r.attr[0]}c", a.dtype)], lambda level, k: level,
-                                  1, m)) for r, m, a in ordered]
+        depth = parts.levels(self.b)
+        trees = [(r, m, a, self._levels(r, m, a.dtype, depth)) for r, m, a in ordered]
 
         def chunk(low: Expr, high: Expr) -> list:
             return [*(Set(a, identity(m, a.dtype)) for _, m, a in ordered),
@@ -328,6 +330,12 @@ class _Rows:
                     *tree.joined(parts.number(self.b, part)),
                     Set(r, scalar.cast(tree.registers[0], r.dtype)))),
                 *(Set(r, scalar.cast(lane_tree(m, a), r.dtype)) for r, m, a in free)]
+
+    def _levels(self, register: Expr, monoid: str, dtype: DType, depth: Expr) -> Levels:
+        """The tree in which the results of chunks join, as a register of its own."""
+        total = expr.var(f"{register.attr[0]}c", dtype)
+        return Levels(self.b.scratch(dtype, depth), depth, [total], lambda level, k: level,
+                      monoid=monoid)
 
     def _ahead(self, places) -> list:
         """Prefetches of the next row, for a pass that finds its own row in the caches: memory works

@@ -42,7 +42,7 @@ class Levels:
     """Registers of a chunk's results, and those of chunks before it, which wait in scratch
     `levels`: register k of a level at `place(level, k)`. There are `depth` levels."""
 
-    def __init__(self, levels: str, depth: int, registers: list[Expr],
+    def __init__(self, levels: str, depth: Expr, registers: list[Expr],
                  place: Callable[[Expr, int], Expr], lanes: int = 1, monoid: str = "sum"):
         self.levels, self.depth, self.registers = levels, depth, registers
         self.place, self.lanes, self.monoid = place, lanes, monoid
@@ -72,8 +72,11 @@ class Levels:
         return [*(Set(x, identity(self.monoid, x.dtype)) for x in self.registers),
                 When(chunks > 0, [Set(x, self._load(first, k, x))
                                   for k, x in enumerate(self.registers)]),
-                Loop(level, first + 1, lit(self.depth, dtypes.index),
-                     [When(present, self._add(level))])]
+                Loop(level, first + 1, self.depth, [When(present, self._add(level))])]
+
+    def of(self, c: Expr, count: Expr, result: list) -> list:
+        """The registers as the results of `count` chunks; `result` puts those of c into them."""
+        return [Loop(c, ZERO, count, [*result, *self.push(c)]), *self.joined(count)]
 
 
 class Tree(Levels):
@@ -81,11 +84,11 @@ class Tree(Levels):
 
     def __init__(self, levels: str, base: Expr, depth: int, registers: list[Expr]):
         size = len(registers) * LANES
-        super().__init__(levels, depth, registers,
+        super().__init__(levels, lit(depth, dtypes.index), registers,
                          lambda level, k: (base + level) * size + k * LANES, LANES)
 
 
-def tree_sum(read: Callable[[int], Expr], parts: Expr, count: Extent, join=scalar.add) -> Expr:
+def tree_sum(read: Callable[[int], Expr], parts: Expr, count: Extent) -> Expr:
     """The aligned binary tree over read(0), read(1), ...: `parts` of them, which is `count` as an
     expression; an absent one leaves its left neighbour as it is."""
     most = upper(count)
@@ -96,7 +99,7 @@ def tree_sum(read: Callable[[int], Expr], parts: Expr, count: Extent, join=scala
         left, middle = node(first, level - 1), first + (1 << (level - 1))
         if middle >= most:
             return left
-        both = join(left, node(middle, level - 1))
+        both = left + node(middle, level - 1)
         return both if isinstance(count, int) else scalar.where(parts > middle, both, left)
 
     return node(0, levels_of(count, 1))
