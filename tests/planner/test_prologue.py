@@ -20,8 +20,8 @@ def test_captured_weights_are_packed_once(monkeypatch):
     expected = np.array(given(x, w))
     runs = []
     before = table.Table.run
-    monkeypatch.setattr(table.Table, "run",
-                        lambda self, bases: (runs.append(len(self.steps)), before(self, bases))[1])
+    monkeypatch.setattr(table.Table, "run", lambda self, *given: (
+        runs.append(len(self.steps)), before(self, *given))[1])
     for _ in range(3):
         assert np.array_equal(np.array(captured(x)), expected)
     assert runs == [1, 1, 1, 1]   # the prologue, then the product alone
