@@ -166,6 +166,8 @@ class Maker(Steps, Control):
         if y is not None and self.chance(0.8):
             return y
         shape = tuple(1 if self.chance(0.3) else e for e in x.shape)[self.pick(0, 0, 1):]
+        if _count(shape) > MOST:    # x is itself one element, many times
+            shape = (1,) * len(shape)
         return self.new_input(shape, x.dtype)
 
     def binary(self) -> None:
