@@ -12,6 +12,7 @@ from lamella.runtime import walker
 from lamella.runtime.cores import cores, quota
 from lamella.runtime.steps import Host, Launch
 from lamella.runtime.table import StepFailed, Table
+from lamella.runtime.team import MAX_CHUNKS
 
 
 def _native_threads() -> int:
@@ -62,6 +63,49 @@ def test_workers_share_the_work(kernels, words):
         assert len(set(out.array)) == 2
     finally:
         walker.set_threads(before)
+
+
+def test_a_thread_begins_with_a_range_of_its_own(kernels, words):
+    """The first half of the tasks is the leader's, the second the worker's: so it is each time, and
+    what a thread wrote it finds in its own cache. Only the end of a range is taken by the other."""
+    if cores() < 2:
+        pytest.skip("one core")
+    before, out = walker.threads(), words(400)
+    walker.set_threads(2)
+    table = Table([Launch(kernels["share"], 0, 400)], [0], [(0, 0, 0)], 1, 64)
+    try:
+        end = time.monotonic() + 10
+        shared = 0
+        while shared < 20 and time.monotonic() < end:
+            table.run([out.address])
+            if len(set(out.array)) == 2:
+                shared += 1
+                leader, worker = out.array[0], out.array[200]
+                assert leader != worker
+                first, second = list(out.array[:200] == worker), list(out.array[200:] == leader)
+                assert first == sorted(first) and second == sorted(second)
+                assert not (any(first) and any(second))
+        assert shared
+    finally:
+        walker.set_threads(before)
+
+
+@pytest.mark.parametrize("grain", [1, 3])
+def test_more_tasks_than_the_ranges_have_chunks(kernels, words, threads, grain):
+    count = MAX_CHUNKS * grain * 2 + 5
+    out = words(count)
+    table = Table([Launch(kernels["mark"], 0, count, grain)] * 3, [0], [(0, 0, 0)], 1)
+    table.run([out.address])
+    assert (out.array == 3).all()
+
+
+def test_launches_of_more_chunks_together_than_the_ranges_have(kernels, words, threads):
+    """They are shared out one after the other."""
+    out = words(MAX_CHUNKS)
+    table = Table([Launch(kernels["mark"], 0, MAX_CHUNKS, independent=True)] * 2, [0],
+                  [(0, 0, 0)], 1)
+    table.run([out.address])
+    assert (out.array == 2).all()
 
 
 def test_idle_workers_sleep(kernels, words, threads):

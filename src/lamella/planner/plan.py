@@ -110,8 +110,8 @@ class Launch:
         return min(tasks, PROGRAMS) if self.kernel.scratch else tasks
 
     def claims(self, env: Mapping[str, int], threads: int) -> tuple[int, int]:
-        """(tasks, how many are claimed at a time) for the values of symbols: with a claim goes the
-        line that counts them from core to core, so no thread gets more than some CHUNKS."""
+        """(tasks, how many are claimed at a time) for the values of symbols: no thread claims more
+        often than some CHUNKS times."""
         tasks = evaluate(self.tasks, env)
         return tasks, max(1, evaluate(self.grain, env), tasks // (CHUNKS * threads))
 

@@ -50,7 +50,7 @@ class Packed:
 
     def launch(self, index: int, s: Launch) -> list[int]:
         self._check_word(index, s.at)
-        grain = max(1, s.tasks if s.serial else s.grain)
+        grain = max(1, s.tasks if s.serial else s.grain, -(-s.tasks // MAX_CHUNKS))
         chunks = -(-s.tasks // grain)
         return [layout.LAUNCH, s.fn, s.at, s.tasks, grain, chunks, index + 1, chunks]
 
@@ -114,11 +114,10 @@ class Packed:
             after = row + width
             step = self.steps[index]
             joined = getattr(step, "independent", False) and index + 1 not in targets
-            if joined and self.words[after] == layout.LAUNCH:
-                self.words[row + 5] += self.words[after + 5]
+            chunks = self.words[row + 5] + self.words[after + 5]
+            if joined and self.words[after] == layout.LAUNCH and chunks <= MAX_CHUNKS:
+                self.words[row + 5] = chunks
                 self.words[row + 6] = self.words[after + 6]
-            if self.words[row + 5] > MAX_CHUNKS:
-                raise ValueError(f"step {index} has too many chunks; raise its grain")
             self.parallel |= self.words[row + 5] > 1
 
 
