@@ -16,7 +16,6 @@ import json
 import math
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -24,27 +23,10 @@ import lamella
 from lamella.runtime.walker import set_threads
 
 from .peak import Peak
+from .product import Shape
 
 ROUNDS = 3              # of turns
 PAUSE = 0.05            # seconds between turns of several threads
-
-
-class Shape(NamedTuple):
-    """[batch, m, k] by [batch, k, n]; `layout`: which operands lie transposed."""
-
-    batch: int
-    m: int
-    k: int
-    n: int
-    layout: str = "nn"
-
-    @property
-    def flops(self) -> int:
-        return 2 * self.batch * self.m * self.n * self.k
-
-    def __str__(self) -> str:
-        batch = f"{self.batch}x" if self.batch > 1 else ""
-        return f"{batch}{self.m}x{self.k}x{self.n} {self.layout}"
 
 
 def shapes() -> list[Shape]:
@@ -75,10 +57,7 @@ def shapes() -> list[Shape]:
 def operands(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
     """The two operands as they lie in memory."""
     rng = np.random.default_rng(0)
-    a = (shape.k, shape.m) if shape.layout[0] == "t" else (shape.m, shape.k)
-    b = (shape.n, shape.k) if shape.layout[1] == "t" else (shape.k, shape.n)
-    batch = (shape.batch,) if shape.batch > 1 else ()
-    return tuple(rng.standard_normal(batch + s, "float32") for s in (a, b))  # type: ignore
+    return tuple(rng.standard_normal(s, "float32") for s in shape.operands)  # type: ignore
 
 
 def calls(shape: Shape) -> dict[str, Callable[[], object]]:

@@ -81,7 +81,7 @@ class Convolved(nn.Module):
 
     def __call__(self, x, state, train: bool):
         y, norm = self.norm(self.conv(x), state["norm"], train=train)
-        return y, {**state, "norm": norm}
+        return y.astype(x.dtype), {**state, "norm": norm}
 
 
 class Residual(nn.Module):
