@@ -286,8 +286,8 @@ def device(small: bool) -> Iterator[Row]:
 
     def facts() -> dict:
         runtime = at().runtime
-        return {"name": runtime.name, "capability": runtime.arch, "room": runtime.room(),
-                "context": getattr(runtime, "context_bytes", 0)}
+        return {"name": runtime.name, "capability": runtime.arch, "bytes": runtime.bytes,
+                "room": runtime.room(), "context": runtime.context_bytes}
 
     def kernels() -> dict:
         return verdict(worst(lamella.compile(f, device=GPU)(x, y), lamella.compile(f)(x, y)), 1e-4)

@@ -50,7 +50,8 @@ class Driver:
             results = {"cuDeviceGetCount": [self.devices], "cuDeviceGet": arguments,
                        "cuDevicePrimaryCtxRetain": ["context"], "cuStreamCreate": ["stream"],
                        "cuEventCreate": ["event"], "cuEventElapsedTime": [2.0],
-                       "cuDeviceGetName": [b"Stand-in\0\0"], "cuModuleLoadData": ["module"],
+                       "cuDeviceGetName": [b"Stand-in\0\0"],
+                       "cuDeviceGetPCIBusId": [b"0000:01:00.0\0"], "cuModuleLoadData": ["module"],
                        "cuModuleGetFunction": ["function"], "cuStreamEndCapture": ["graph"],
                        "cuGraphInstantiate": ["ready"], "cuMemGetInfo": [100, 200]}.get(name, [])
             return self.fails.get(name, OK), *results

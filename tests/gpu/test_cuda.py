@@ -8,7 +8,7 @@ from gpu.stand_in import CUresult, Driver
 
 import lamella
 from lamella.base.errors import AllocationError, ExecutionError, MissingExtra, UnsupportedError
-from lamella.runtime import cuda
+from lamella.runtime import cuda, nvml
 from lamella.runtime.device import Code, Span
 from lamella.runtime.triton import Binary
 
@@ -57,6 +57,27 @@ def test_a_record_is_one_graph(driver):
     assert names.count("cuGraphInstantiate") == 1 and names.count("cuGraphLaunch") == 3
     assert names.index("cuStreamBeginCapture") < names.index("cuLaunchKernel") < \
         names.index("cuStreamEndCapture")
+
+
+def test_what_the_context_takes_is_known(driver, monkeypatch):
+    """By the management library, as only it can say what is free before there is a context."""
+    rooms = iter([5000, 3000])
+
+    class Library:
+        def nvmlDeviceGetHandleByPciBusId_v2(self, bus, device):
+            assert bus == b"0000:01:00.0" and bool(driver.called("cuDevicePrimaryCtxRetain")) == \
+                bool(driver.called("cuStreamCreate"))
+            return 0
+
+        def nvmlDeviceGetMemoryInfo(self, device, memory):
+            memory._obj.free = next(rooms)
+            return 0
+
+    monkeypatch.setattr(nvml, "_library", Library)
+    device = cuda.Cuda(0)
+    assert (device.context_bytes, device.bytes) == (2000, 200)
+    monkeypatch.setattr(nvml, "_library", lambda: None)
+    assert cuda.Cuda(0).context_bytes == 0
 
 
 def test_errors_of_the_driver_are_the_user_s(driver):

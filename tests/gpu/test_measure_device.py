@@ -58,6 +58,11 @@ def test_a_run_on_a_device_touches_what_is_planned(device):
     steps = planned.plan.steps
     assert found.seconds == pytest.approx(1e-3 * len(steps))
     assert found.code == 4096 * device.kernels
+    device.context_bytes = 300 << 20
+    again = lamella.measure(run, *given)
+    assert again.context == 300 << 20 and again.peak == found.peak and found.context == 0
+    assert "context 300.00 MiB" in str(again) and "context" not in str(planned)
+    assert "context        300.00 MiB   beside the peak" in str(lamella.plan(run, *given))
     spent = [found.report.spent([s]) for s in found.report.plan.steps]
     assert spent == pytest.approx([1e-3] * len(steps))
     assert "planned" in str(found) and "measured" in str(found.report)

@@ -133,10 +133,11 @@ def verify(source: Source, change: Change = None, memory: Memory = "", spill: Sp
 
 
 @app.command()
-def calibrate() -> None:
+def calibrate(device: Annotated[str, typer.Option(help="Measure this GPU, such as cuda:0.")] = ""
+              ) -> None:
     """Measure this machine for a few seconds, so that predicted times are its own."""
-    from ..engine.calibrate import calibrate as run
-    typer.echo(run())
+    from .explaining import calibrate as run
+    run(typer.echo, device)
 
 
 @app.command()

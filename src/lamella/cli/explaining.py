@@ -61,6 +61,13 @@ def tune(source: str, changes: Sequence[str], say: Say, seconds: float, on: str 
     say(f"{len(found)} products timed, {better} of them remembered with another cut")
 
 
+def calibrate(say: Say, on: str = "") -> None:
+    """Measure this machine, or the device `on`, and write the profile that times follow from."""
+    from ..engine import calibrate, calibrate_device
+    gpu = compute_device("calibrate", on or None)
+    say(calibrate.calibrate() if gpu is cpu else calibrate_device.calibrate(gpu))
+
+
 def draw_curve(source: str, changes: Sequence[str], say: Say, as_json: bool = False,
                fast: bool = False, spill: str = "") -> None:
     """Print time against memory: the plans that memory budgets choose from, by falling peak."""

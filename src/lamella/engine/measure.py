@@ -23,16 +23,18 @@ class Measurement:
     """Bytes by class as in a plan's `Memory`, found by painting; `seconds` the least of the runs.
 
     temporaries: up to the last byte touched in a painted arena. scratch: up to the last byte that
-    the busiest thread touched, for each thread. `code`: machine code, beside the peak. `report`:
+    the busiest thread touched, for each thread. `code`: machine code, beside the peak; `context`:
+    bytes of a GPU's driver for this process, beside it too (0 where that is not known). `report`:
     the plan that ran, with the least time of each of its steps beside the predicted one.
     """
 
-    __slots__ = ("arguments", "code", "constants", "report", "results", "scratch", "seconds",
-                 "temporaries")
+    __slots__ = ("arguments", "code", "constants", "context", "report", "results", "scratch",
+                 "seconds", "temporaries")
 
     arguments: int
     code: int
     constants: int
+    context: int
     report: Report
     results: int
     scratch: int
@@ -47,7 +49,8 @@ class Measurement:
         return (f"measured {bytes_text(self.peak)} (planned {bytes_text(self.report.peak)}), "
                 f"{time_text(self.seconds)} (predicted {time_text(self.report.seconds)}, "
                 f"{self.report.seconds / self.seconds - 1:+.0%}), "
-                f"code {bytes_text(self.code)} (predicted {bytes_text(self.report.code)})")
+                f"code {bytes_text(self.code)} (predicted {bytes_text(self.report.code)})"
+                f"{f', context {bytes_text(self.context)}' if self.context else ''}")
 
 
 def measure(executable: Executable, values: Sequence[Value], runs: int = 20) -> Measurement:
@@ -57,6 +60,7 @@ def measure(executable: Executable, values: Sequence[Value], runs: int = 20) -> 
     m = Measurement()
     m.arguments = sum(v.type.bytes for v in values)  # type: ignore[misc]
     m.constants = b.constant_bytes
+    m.context = 0
     m.code = code_bytes([s.kernel for s in executable.plan.launches()])
     fresh = [Value.empty(t) for t in b.fresh]
     m.results = sum(aligned(t.bytes) for t in b.fresh)  # type: ignore[misc,arg-type]

@@ -8,11 +8,11 @@ import numpy as np
 
 from ..planner.memory.place import aligned
 from ..planner.plan import Step
-from ..planner.pricing.roofline import by_capability
 from ..planner.report import Report
 from ..runtime.device import ALIGN, Device
 from .device import Binding, DeviceExecutable, recordable
 from .measure import Measurement
+from .rates import rates
 from .value import Value
 
 PAINT = 0xC3
@@ -42,7 +42,8 @@ def measure(run: DeviceExecutable, values: Sequence[Value]) -> Measurement:
         m.seconds = _least(run, bound, run.plan.steps)
         spent = {id(s): _least(run, bound, [s]) for s in run.plan.steps}
         del kept, block
-    m.report = Report(run.plan, by_capability(device.arch), 1, env, spent, m.seconds)
+    m.context = device.context_bytes
+    m.report = Report(run.plan, rates(device), 1, env, spent, m.seconds)
     return m
 
 

@@ -15,7 +15,6 @@ from ..ir.program import Program
 from ..planner.build import build_plan
 from ..planner.memory.budget import Budget
 from ..planner.plan import Plan
-from ..planner.pricing.roofline import by_capability
 from ..planner.report import Report
 from ..planner.staged import StagedReport
 from ..planner.stages import Route, Stage, Transfer, route
@@ -26,6 +25,7 @@ from .measure import Measurement
 from .measure_device import measure
 from .plans import executable
 from .profile import profile
+from .rates import rates
 from .stations import station
 from .value import Value
 
@@ -68,8 +68,8 @@ def _told(name: str, found: Route, plans: dict[int, Plan], threads: int,
             plan = build_plan(s.program, kernels.target(), threads=threads)
             reports[id(s)] = Report(plan, profile(), threads, env)
         else:
-            rates = by_capability(station(s.device).runtime.arch)
-            reports[id(s)], link = Report(plans[id(s)], rates, 1, env), rates.link
+            known = rates(station(s.device).runtime)
+            reports[id(s)], link = Report(plans[id(s)], known, 1, env), known.link
     if len(found.steps) == 1 and reports:
         return next(iter(reports.values()))
     return StagedReport(name, found, reports, link, env)

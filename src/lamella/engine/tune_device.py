@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..base.devices import Device
-from ..base.dtypes import bfloat16, float8_e4m3fn, float32
+from ..base.dtypes import DType, bfloat16, float8_e4m3fn, float32
 from ..ir.node import placeholder
 from ..ir.program import Program
 from ..ir.types import tensor
@@ -56,27 +56,40 @@ def tuned(shape: Shape, at: Station, seconds: float = SECONDS) -> Tuned | None:
     """The seconds of the tiles of one product, until the time is up; None where no program of one
     matrix product asks for it."""
     dtype = {8: float8_e4m3fn, 16: bfloat16, 32: float32}[shape.bits]
+    program, arrays = product(shape, dtype)
+    if shapes(program, at) != [shape]:
+        return None
+    times = of_tiles(shape, program, at, arrays, seconds)
+    return Tuned(shape, next(iter(times)), times,
+                 lambda t: f"{t.rows}x{t.columns}, {t.parts} parts")
+
+
+def product(shape: Shape, dtype: DType) -> tuple[Program, list[np.ndarray]]:
+    """The product of packed matrices of a dtype, and matrices for it."""
     lead = () if shape.batch == 1 else (shape.batch,)
     inputs = [placeholder(tensor(dtype, (*lead, *rest)))
               for rest in ((shape.m, shape.k), (shape.k, shape.n))]
     wide = [cast(n, float32) if shape.bits == 8 else n for n in inputs]
-    program = Program(inputs, [matmul(*wide)], "product")
-    if shapes(program, at) != [shape]:
-        return None
     rng = np.random.default_rng(0)      # zeros would be multiplied with less power, so faster
-    arrays = [rng.standard_normal(n.shape, np.float32).astype(dtype.numpy) for n in inputs]
+    return Program(inputs, [matmul(*wide)], "product"), [
+        rng.standard_normal(n.shape, np.float32).astype(dtype.numpy) for n in inputs]
+
+
+def of_tiles(shape: Shape, program: Program, at: Station, arrays: list[np.ndarray],
+             seconds: float) -> dict[Tile, float]:
+    """The seconds of a run by tile, the planner's first, the likely ones behind it until the time
+    is up."""
     times: dict[Tile, float] = {}
-    first, *others = candidates(shape, at.target)[:MOST]
     end = time.perf_counter() + seconds
-    for tile in (first, *others):
-        times[tile] = _least(program, at, {shape: tile}, arrays)
+    for tile in candidates(shape, at.target)[:MOST]:
+        times[tile] = least(program, at, {shape: tile}, arrays)
         if time.perf_counter() > end:
             break
-    return Tuned(shape, first, times, lambda t: f"{t.rows}x{t.columns}, {t.parts} parts")
+    return times
 
 
-def _least(program: Program, at: Station, chosen: dict[Shape, Tile],
-           arrays: list[np.ndarray]) -> float:
+def least(program: Program, at: Station, chosen: dict[Shape, Tile],
+          arrays: list[np.ndarray]) -> float:
     """The least seconds of a run with these tiles: of many in one recorded graph, so that nothing
     waits for the host."""
     run = DeviceExecutable(build_plan(program, at.target.with_tuned(chosen)), at.runtime, at.blocks,

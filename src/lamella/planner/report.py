@@ -48,6 +48,9 @@ class Report(Figures):
         if self.code:
             lines.append(_line("code", bytes_text(self.code),
                                f"about, beside the peak: {self._launches()} kernels"))
+        if isinstance(self.profile, Roofline) and self.profile.context:
+            lines.append(_line("context", bytes_text(self.profile.context),
+                               "beside the peak: the driver's, once for a process"))
         if isinstance(self.profile, Roofline) and m.peak > self.profile.memory:
             lines.append(_line("", "", f"the device has {bytes_text(int(self.profile.memory))}: "
                                "the peak does not fit"))

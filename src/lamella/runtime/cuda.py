@@ -17,6 +17,7 @@ import numpy as np
 
 from ..base import knobs
 from ..base.errors import AllocationError, ExecutionError, MissingExtra, UnsupportedError
+from . import nvml
 from .device import Code, Span
 from .triton import Binary, assemble
 
@@ -102,11 +103,15 @@ class Cuda:
             kind.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR))
         self.arch = 10 * major + minor
         self.name = _call("cuDeviceGetName", 128, self.number).split(b"\0")[0].decode()
+        bus = _call("cuDeviceGetPCIBusId", 32, self.number).split(b"\0")[0]
+        before = nvml.room(bus)
         self.context = _call("cuDevicePrimaryCtxRetain", self.number)
         self.enter()
         self.stream = _call("cuStreamCreate", driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
         self.copies = _call("cuStreamCreate", driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
         self.staging = _Staging(self.stream)
+        self.bytes, after = int(_call("cuMemGetInfo")[1]), nvml.room(bus)
+        self.context_bytes = 0 if before is None or after is None else max(0, before - after)
 
     def enter(self) -> None:
         _call("cuCtxSetCurrent", self.context)

@@ -43,6 +43,8 @@ class Device(Protocol):
 
     arch: int
     name: str
+    bytes: int              # of its memory
+    context_bytes: int      # that the driver took for this process; 0 where that is not known
 
     def enter(self) -> None:
         """What this thread queues goes to this device from now on."""
@@ -138,6 +140,7 @@ class NullDevice:
 
     def __init__(self, arch: int = 90):
         self.arch, self.name = arch, "null"
+        self.bytes, self.context_bytes = 1 << 40, 0
         self.memory = Allocations()
         self.pinned = Allocations(1 << 40)
         self.under_way: list[tuple[int, int, bool]] = []    # of each copy: bytes, whether written
@@ -233,7 +236,7 @@ class NullDevice:
         data[...] = np.zeros(1, data.dtype)
 
     def room(self) -> int:
-        return (1 << 40) - sum(map(len, self.memory.known.values()))
+        return self.bytes - sum(map(len, self.memory.known.values()))
 
     def seconds(self, work: Callable[[], None]) -> float:
         work()

@@ -3,9 +3,10 @@
 The file is JSON: `name`, `flops` (operations a second of float32, a fused multiply-add is two),
 `bandwidth` (bytes a second from memory), `launch` (seconds of a step), `memory` (bytes). A GPU's
 may have `capability` (its compute capability times ten, as 90): then programs are planned for its
-kind, not for this machine; `tensor_flops` (operations a second of products of 16 bits); and `link`
-(bytes a second from this machine's memory, or to it). The one of the NVIDIA H200 comes with the
-package.
+kind, not for this machine; `tensor_flops` (operations a second of products of 16 bits); `link`
+(bytes a second from this machine's memory, or to it); `context` (bytes that the driver takes for a
+process, beside all plans); and `measured`, where the rates were reached on a device (`lamella
+calibrate --device`) instead of stated. The one of the NVIDIA H200 comes with the package.
 """
 
 from __future__ import annotations
@@ -23,25 +24,30 @@ from ...lang.routine import expressions
 from ..plan import Copy, Host, Launch, Order, Plan
 
 _FIELDS = ("flops", "bandwidth", "launch", "memory")
-_MORE = ("capability", "tensor_flops", "link")
+_MORE = ("capability", "tensor_flops", "link", "context")
 _FOLDER = Path(__file__).parent / "devices"
 
 
 class Roofline:
-    """Peak rates of a device (see the module); times from them are bounds from below."""
+    """Rates of a device (see the module); times from peak rates are bounds from below."""
 
-    __slots__ = (*_FIELDS, *_MORE, "name")
-    measured = False
+    __slots__ = (*_FIELDS, *_MORE, "measured", "name")
 
     def __init__(self, name: str, flops: float, bandwidth: float, launch: float, memory: float,
-                 capability: float = 0, tensor_flops: float = 0, link: float = 0):
+                 capability: float = 0, tensor_flops: float = 0, link: float = 0,
+                 context: float = 0, measured: bool = False):
         self.name, self.flops, self.bandwidth = name, flops, bandwidth
         self.launch, self.memory, self.capability = launch, memory, int(capability)
         self.tensor_flops, self.link = tensor_flops or flops, link
+        self.context, self.measured = int(context), measured
 
     @property
     def title(self) -> str:
-        return f"{self.name}, a bound from its peak rates"
+        return f"{self.name}, a bound from its {'measured' if self.measured else 'peak'} rates"
+
+    def to_json(self) -> str:
+        return json.dumps({n: getattr(self, n) for n in ("name", *_FIELDS, *_MORE, "measured")},
+                          indent=1)
 
     def least_seconds(self, flops: float, traffic: float, threads: int) -> float:
         """The operations at the highest rate, or the bytes, whichever takes longer."""
@@ -54,7 +60,8 @@ def device(name: str) -> Roofline:
     try:
         found = json.loads(file.read_text())
         return Roofline(str(found["name"]), **{f: float(found[f]) for f in _FIELDS},
-                        **{f: float(found[f]) for f in _MORE if f in found})
+                        **{f: float(found[f]) for f in _MORE if f in found},
+                        measured=bool(found.get("measured", False)))
     except OSError as e:
         if name.endswith(".json"):
             raise LamellaError(f"the profile {name} cannot be read: {e.strerror}") from None
