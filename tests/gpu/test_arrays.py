@@ -286,6 +286,33 @@ def test_nothing_is_given_back_while_work_is_recorded(device, monkeypatch):
     assert not device.memory.known
 
 
+def test_pinned_bytes_are_not_given_back_while_work_is_recorded(device, monkeypatch):
+    """For that the device is waited for, which ends a recording with an error."""
+    blocks = stations.station(lamella.base.devices.named("cuda:0")).blocks
+    held, begun, ended = [blocks.pin(100)], threading.Event(), threading.Event()
+
+    def work():
+        held.clear()
+        assert device.pinned.known
+
+    def slow():
+        begun.set()
+        ended.wait(10)
+
+    monkeypatch.setattr(device, "record", lambda work: work() or work)
+    blocks.record(work)
+    assert not device.pinned.known
+    held.append(blocks.pin(100))
+    other = threading.Thread(target=blocks.record, args=(slow,))
+    other.start()
+    begun.wait(10)
+    held.clear()        # this thread drops them while the other records
+    assert device.pinned.known
+    ended.set()
+    other.join()
+    assert not device.pinned.known
+
+
 def test_an_exported_model_runs_anywhere(device, tmp_path):
     from lamella.formats.export import export
     from lamella.formats.lamella_file import load

@@ -20,7 +20,6 @@ from ..ir.types import tensor
 from ..planner.kernels.tiles.contraction import Shape
 from ..planner.pricing.roofline import Roofline
 from . import rates as kept
-from .device import Pinned
 from .stations import Station, check, station
 from .tune_device import least, of_tiles, product
 
@@ -128,7 +127,7 @@ def _linked(at: Station) -> tuple[float, float]:
     with at.blocks.turn:
         device.enter()
         device.upload(block.address, np.zeros(PINNED, np.uint8))
-        here = Pinned(device, PINNED)
+        here = at.blocks.pin(PINNED)
 
         def send() -> None:
             device.after(device.send(here.address, block.address, PINNED))

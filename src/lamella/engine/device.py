@@ -22,7 +22,7 @@ from ..codegen.triton import emit
 from ..ir.types import TensorType, tensor
 from ..planner.memory.place import place, place_in_file
 from ..planner.plan import Branch, Buffer, Copy, Host, Launch, Loop, Plan, Step, inner_steps
-from ..runtime.blocks import Blocks, DeviceBlock
+from ..runtime.blocks import Blocks, DeviceBlock, Pinned
 from ..runtime.device import ALIGN, Code, Device, NullDevice, Span
 from .host import results_of
 
@@ -58,16 +58,6 @@ class UnderWay(NamedTuple):
     end: int
     written: bool
     ticket: object
-
-
-class Pinned:
-    """Bytes of this machine's memory in which a device's values rest."""
-
-    def __init__(self, device: Device, size: int):
-        self.device, self.address = device, device.pin(size)
-
-    def __del__(self):
-        self.device.unpin(self.address)
 
 
 class Arena:
@@ -272,7 +262,7 @@ class Binding:
         owners = [held, *arguments, *fresh, *self.constants]
         self.addresses = [*(o.address for o in owners), held.address + temporaries]
         if self.resting.size and self.pinned is None:
-            self.pinned = Pinned(self.device, self.resting.size)
+            self.pinned = blocks.pin(self.resting.size)
         if first:
             self._steps(self.plan.prologue)
         self._queue(blocks)

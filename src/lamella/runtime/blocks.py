@@ -34,9 +34,22 @@ class DeviceBlock:
         self.blocks.take_back(self.address, self.size)
 
 
+class Pinned:
+    """Bytes of this machine's memory at `address`, from which and to which the device copies."""
+
+    __slots__ = ("address", "blocks")
+
+    def __init__(self, blocks: Blocks, address: int):
+        self.blocks, self.address = blocks, address
+
+    def __del__(self):
+        self.blocks.unpin(self.address)
+
+
 class Blocks:
     """The blocks of one device. Who queues several things in a row holds `turn`, so that a recorded
-    graph has nothing of another thread."""
+    graph has nothing of another thread. What would have to wait for the device is given back when
+    nothing is recorded: then or later."""
 
     def __init__(self, device: Device):
         self.device = device
@@ -45,6 +58,7 @@ class Blocks:
         self.lock = threading.RLock()
         self.idle: OrderedDict[int, list[int]] = OrderedDict()  # by size, idle longest first
         self.idle_bytes = self.used_bytes = 0
+        self.loose: list[int] = []      # pinned bytes that nobody uses any more
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """What `work` queues, as the device records it; meanwhile nothing is given back, for which
@@ -55,6 +69,7 @@ class Blocks:
                 return self.device.record(work)
             finally:
                 self.recording = False
+                self._drop()
 
     def allocate(self, nbytes: int) -> DeviceBlock:
         """A block of at least `nbytes`; what it holds is unspecified."""
@@ -87,6 +102,21 @@ class Blocks:
             self.idle_bytes += size
             self.idle.setdefault(size, []).append(address)
             self.idle.move_to_end(size)
+            self.settle()
+
+    def pin(self, size: int) -> Pinned:
+        """So many bytes of this machine's memory."""
+        return Pinned(self, self.device.pin(size))
+
+    def unpin(self, address: int) -> None:
+        """Nothing queued from now on uses these pinned bytes."""
+        with self.lock:
+            self.loose.append(address)
+            self.settle()
+
+    def settle(self) -> None:
+        """Give back what is too much, unless something may be recorded meanwhile."""
+        with self.lock:
             if self.turn.acquire(blocking=False):   # else another thread may be recording
                 try:
                     self.trim(max(self.used_bytes, LEAST))
@@ -97,7 +127,9 @@ class Blocks:
         self.trim()
 
     def trim(self, bound: int = 0) -> None:
-        """Give idle blocks back to the device until at most `bound` bytes of them are left."""
+        """Give idle blocks back to the device until at most `bound` bytes of them are left, and all
+        pinned bytes that nobody uses."""
+        self._drop()
         with self.lock:
             while self.idle_bytes > bound and not self.recording:
                 size, shelf = next(iter(self.idle.items()))
@@ -105,3 +137,8 @@ class Blocks:
                 self.idle_bytes -= size
                 if not shelf:
                     del self.idle[size]
+
+    def _drop(self) -> None:
+        with self.lock:
+            while self.loose and not self.recording:
+                self.device.unpin(self.loose.pop())
