@@ -12,7 +12,7 @@ from ml_dtypes import bfloat16, float8_e4m3fn, float8_e5m2
 from triton.runtime import interpreter
 
 from lamella.runtime import triton
-from lamella.runtime.device import Code, NullDevice
+from lamella.runtime.device import NullDevice
 
 _JOINS = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum,
           "any": np.bitwise_or, "all": np.bitwise_and}
@@ -84,8 +84,9 @@ class Interpreted(NullDevice):
         super().free(address)
         del self.held[address]
 
-    def load(self, code: Code):
-        return code, interpreter.InterpretedFunction(triton.function(code.text, code.name).fn)
+    def load(self, codes):
+        return [(code, interpreter.InterpretedFunction(triton.function(code.text, code.name).fn))
+                for code in codes]
 
     def launch(self, kernel, programs, spans, sizes):
         code, function = kernel

@@ -15,8 +15,7 @@ COMPILED = TAKEN if EVERY else TAKEN[::2]
 
 
 def binaries(program, target=SM90):
-    return [triton.assemble(*code, arch=target.arch)
-            for code in codes_of(plan_of(program, target), {})]
+    return triton.assemble_all(codes_of(plan_of(program, target), {}), target.arch)
 
 
 @pytest.mark.parametrize("case", COMPILED, ids=[c.name for c in COMPILED])
@@ -30,6 +29,27 @@ def test_every_op_compiles_for_sm_90(case):
 def test_and_for_sm_80(case):
     for binary in binaries(case.program(), SM80):
         assert binary.image[:4] == b"\x7fELF"
+
+
+def test_kernels_compiled_side_by_side_are_the_same(monkeypatch, tmp_path):
+    def f(x, w):
+        y = lamella.softmax(lamella.rms_norm(x @ w, lamella.ones(128)).sum(axis=0))
+        return lamella.cumulative_sum(y) + lamella.sort(x[0])
+
+    program = lamella.trace(f, lamella.spec((64, 128)), lamella.spec((128, 128)))
+    codes = codes_of(plan_of(program), {})
+    assert len(codes) > 3
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "one"))
+    alone = [triton.assemble(*code, arch=90) for code in codes]
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "many"))
+    monkeypatch.setattr(triton, "cores", lambda: 4)
+    together = triton.assemble_all(codes, 90)
+    assert [b.function for b in together] == [code.name for code in codes]
+    assert [b.image for b in together] == [b.image for b in alone]
+    assert (tmp_path / "many").exists() and triton.assemble_all([], 90) == []
+    wrong = codes[0]._replace(text=codes[0].text.replace("tl.load", "tl.lode"))
+    with pytest.raises(Exception, match="lode"):
+        triton.assemble_all([codes[1], wrong], 90)
 
 
 def _matmul(dtype, m=512, k=256, n=512):

@@ -20,7 +20,8 @@ PTX = ".visible .entry k(.param .u64 .ptr a, .param .u32 b, .param .u64 c, .para
 def driver(monkeypatch):
     found = Driver()
     monkeypatch.setattr(cuda, "_driver", lambda: found)
-    monkeypatch.setattr(cuda, "assemble", lambda *code, arch: Binary("k", b"", 128, 64 << 10, PTX))
+    monkeypatch.setattr(cuda, "assemble_all", lambda codes, arch: [
+        Binary("k", b"", 128, 64 << 10, PTX) for _ in codes])
     return found
 
 
@@ -38,7 +39,7 @@ def test_transfers_by_pinned_memory_keep_every_byte(driver, size):
 
 def test_a_launch_has_the_parameters_of_the_machine_code(driver):
     device = cuda.Cuda(0)
-    kernel = device.load(CODE)
+    kernel, = device.load([CODE])
     assert driver.called("cuFuncSetAttribute") == [("function", "shared", 64 << 10)]
     device.launch(kernel, 7, [Span(256, 256, 4, True)], [5, 1 << 40])
     (function, *grid, shared, stream, (words, types), extra), = driver.called("cuLaunchKernel")
@@ -50,7 +51,7 @@ def test_a_launch_has_the_parameters_of_the_machine_code(driver):
 
 def test_a_record_is_one_graph(driver):
     device = cuda.Cuda(0)
-    again = device.record(lambda: device.launch(device.load(CODE), 1, [], []))
+    again = device.record(lambda: device.launch(*device.load([CODE]), 1, [], []))
     for _ in range(3):
         again()
     names = [c[0] for c in driver.calls]

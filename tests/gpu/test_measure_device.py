@@ -20,9 +20,9 @@ class Clock(Interpreted):
         super().__init__()
         self.kernels = 0
 
-    def load(self, code):
-        self.kernels += 1
-        return super().load(code)
+    def load(self, codes):
+        self.kernels += len(codes)
+        return super().load(codes)
 
     def room(self):
         return super().room() - 4096 * self.kernels

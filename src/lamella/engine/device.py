@@ -208,11 +208,14 @@ class Binding:
     # -- once --
 
     def _prepare(self, steps: Sequence[Step]) -> None:
-        for s in every_step(steps):
-            if isinstance(s, Launch):
-                self.commands[id(s)] = self._command(s)
+        """Commands for all launches; their kernels are loaded together."""
+        found = {id(s): self._command(s) for s in every_step(steps) if isinstance(s, Launch)}
+        codes = list(dict.fromkeys(code for code, _ in found.values()))
+        self.codes = dict(zip(codes, self.device.load(codes), strict=True))
+        self.commands = {k: c._replace(kernel=self.codes[code]) for k, (code, c) in found.items()}
 
-    def _command(self, s: Launch) -> Command:
+    def _command(self, s: Launch) -> tuple[Code, Command]:
+        """The code of a launch's kernel, and its command, which has no kernel yet."""
         sizes = [evaluate(e, self.env) for e in s.sizes]
         operands = []
         for o in s.operands:
@@ -230,9 +233,7 @@ class Binding:
         aligned += [len(source.arguments) - 1] if source.scratch else []
         code = Code(source.text, source.name, tuple(source.arguments), tuple(aligned),
                     source.warps, source.stages)
-        if code not in self.codes:
-            self.codes[code] = self.device.load(code)
-        return Command(self.codes[code], programs, tuple(operands), tuple(sizes), source.scratch)
+        return code, Command(None, programs, tuple(operands), tuple(sizes), source.scratch)
 
     def _place(self, buffer: Buffer) -> Place:
         size, offset, moves = evaluate(buffer.bytes, self.env), 0, []

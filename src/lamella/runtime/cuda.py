@@ -19,7 +19,7 @@ from ..base import knobs
 from ..base.errors import AllocationError, ExecutionError, MissingExtra, UnsupportedError
 from . import nvml
 from .device import Code, Span
-from .triton import Binary, assemble
+from .triton import Binary, assemble_all
 
 STAGING = 8 << 20       # pinned bytes, in two halves
 SHARED = 48 << 10       # bytes of shared memory that a kernel has without asking for more
@@ -125,9 +125,10 @@ class Cuda:
         _call("cuStreamSynchronize", self.stream)
         _call("cuMemFree", address)
 
-    def load(self, code: Code) -> Kernel:
+    def load(self, codes: Sequence[Code]) -> list[Kernel]:
+        binaries = assemble_all(codes, self.arch)
         self.enter()
-        return Kernel(code, assemble(*code, arch=self.arch))
+        return [Kernel(*pair) for pair in zip(codes, binaries, strict=True)]
 
     def launch(self, kernel: Kernel, programs: int, spans: Sequence[Span],
                sizes: Sequence[int]) -> None:

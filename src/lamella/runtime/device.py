@@ -55,8 +55,8 @@ class Device(Protocol):
     def free(self, address: int) -> None:
         """Give an allocation back."""
 
-    def load(self, code: Code) -> Any:
-        """The kernel ready to launch."""
+    def load(self, codes: Sequence[Code]) -> list[Any]:
+        """The kernels ready to launch."""
 
     def launch(self, kernel: Any, programs: int, spans: Sequence[Span],
                sizes: Sequence[int]) -> None:
@@ -155,8 +155,8 @@ class NullDevice:
     def free(self, address: int) -> None:
         self.memory.free(address)
 
-    def load(self, code: Code) -> Code:
-        return code
+    def load(self, codes: Sequence[Code]) -> list[Any]:
+        return list(codes)
 
     def launch(self, kernel: Code, programs: int, spans: Sequence[Span],
                sizes: Sequence[int]) -> None:

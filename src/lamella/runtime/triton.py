@@ -9,10 +9,13 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..base.errors import MissingExtra, UnsupportedError
+from .cores import cores
+from .device import Code
 
 OLDEST, NEWEST = (3, 6), (3, 9)     # minor versions that are supported
 
@@ -73,6 +76,17 @@ def assemble(text: str, name: str, types: Sequence[tuple[str, str]], aligned: Se
                                f"{wanted} or a cluster, which kernels are launched without")
     return Binary(found.metadata.name, found.asm["cubin"], found.metadata.num_warps * 32,
                   found.metadata.shared, found.asm["ptx"])
+
+
+def assemble_all(codes: Sequence[Code], arch: int) -> list[Binary]:
+    """Machine code of each, on a thread for each core, those of long texts first: Triton gives
+    Python's lock up while it compiles, and its assembler is a process of its own."""
+    load()
+    order = sorted(range(len(codes)), key=lambda k: -len(codes[k].text))
+    with ThreadPoolExecutor(max(1, min(len(codes), cores()))) as pool:
+        found = dict(zip(order, pool.map(lambda k: assemble(*codes[k], arch=arch), order),
+                         strict=True))
+    return [found[k] for k in range(len(codes))]
 
 
 class Usage(NamedTuple):
