@@ -105,6 +105,17 @@ def test_tiles_share_the_lines_that_they_call_for(m):
     assert start and positions.count("prefetch") == 1
 
 
+def test_far_panels_are_read_in_place_and_called_for():
+    """A batch of right operands that no cache holds: copies of them would go through memory, and
+    hardware sees no order in rows that lie in pages of their own."""
+    spec = lamella.spec
+    far = lamella.trace(lambda a, b: a @ b, spec((8, 48, 2048)), spec((8, 2048, 768)))
+    near = lamella.trace(lambda a, b: a @ b, spec((48, 2048)), spec((2048, 768)))
+    kernels = [[str(s.kernel) for s in build_plan(p, AVX512).launches()] for p in (far, near)]
+    assert len(kernels[0]) == 1 and "prefetch" in kernels[0][0].partition("serial k in")[2]
+    assert not any("prefetch" in text for text in kernels[1])
+
+
 def test_rows_in_strips_are_laid_out_once():
     """1024 cubed, its left operand transposed: a task has all columns, so that no other one lays
     out the same rows again."""

@@ -243,7 +243,7 @@ class Contraction:
             sums += self._fetch_left(k)
         if self.written_out and self.tiling.streams:
             sums += self._fetch_ahead(k)
-        elif self.written_out and self.way == BEFORE and self._panels_far():
+        elif self.written_out and self._panels_far():
             sums += self._fetch_next(k)
         return [*before, *self._begun(), *begin, Loop(k, low, high, sums, "serial")]
 
@@ -409,11 +409,13 @@ class Contraction:
             if side not in self.tables else []
 
     def _panels_far(self) -> bool:
-        """Whether packed panels come from far away: weights, which other layers' drive out, and
+        """Whether panels come from far away: packed weights, which other layers' drive out, and
         what the caches do not hold."""
+        if self.way not in (BEFORE, PLACE) or self.right in self.tables:
+            return False
         copy = (*self.batch_of(self.right), *self.bound, *self.columns)
         size = upper(product(a.attr[1] for a in copy))
-        return self.steady or size * self.right.dtype.bytes > AWAY
+        return self.steady and self.way == BEFORE or size * self.right.dtype.bytes > AWAY
 
     def _fetch_next(self, k: Expr) -> list:
         """The next panel's lines at position k, shared among the tiles of rows: what each of them
@@ -422,7 +424,10 @@ class Contraction:
         side, b, t = self.right, self.b, self.tiling
         name = b.operand(side.read.base, side.read.offset, side.dtype)
         start = b.address(name, {a: side.stride(a) for a in self.batch_of(side)}, self.places)
-        at = start + (self.panel + 1) * b.size((name, "panel"), self.panel_stride) + k * t.width
+        if self.way == PLACE:
+            at = start + (self.panel + 1) * t.width + self._summed(name, side, k)
+        else:
+            at = start + (self.panel + 1) * b.size((name, "panel"), self.panel_stride) + k * t.width
         each = -(-t.vectors // t.group)
         turn = (self.i0 - self.row_span[0]) // t.rows % -(-t.vectors // each)
         return [Prefetch(name, at + (turn * each + v) * LANES) for v in range(each)]

@@ -34,7 +34,9 @@ CROWDED = 0.8           # with so many cycles more
 BLEND = 0.03            # the part of such cycles that arithmetic does not hide
 LOADED = 0.08           # cycles of each load that arithmetic on single elements does not hide
 LATE = 1.0              # cycles until an element of another page of memory is there
-AWAY, AWAY_LATE = 8 << 20, 10.0     # more where an operand has so many bytes, for its first tile
+AWAY = 8 << 20          # bytes of an operand or result that no cache holds:
+AWAY_COPY, AWAY_COPIED = 0.9, 0.5   # cycles more to lay out an element, in the task or before;
+AWAY_PANEL = 4.0        # cycles for a position of a long panel;
 AWAY_ROW = 15.0         # cycles for a tile's row of such a result: it lies in a page of its own
 MASKS, MASKED = 7, 0.5  # masks that registers hold; cycles to bring another one
 LINE, PAGE, WAYS, CORE_WAYS = 64, 4096, 8, 16
@@ -163,13 +165,14 @@ def cycles(p: Product, t: Tiling, target) -> float:
     """What the whole product takes with a cut."""
     m, k, n = (max(1, upper(e)) for e in (p.m, p.k, p.n))
     vectors, deep = t.vectors * (512 // target.vector_bits), min(k, t.block)
+    away = k * n * max(1, upper(p.batch)) * p.right.itemsize > AWAY
     far = _left_far(p.left, t, deep, target) + _right_far(p.right, t, deep, target)
     late, masks, loads = 0.0, MASKED * max(0, t.vectors - MASKS), t.rows + vectors
     if not t.packed and p.left.along != 1:
         late += LATE * _new_page(p.left) + CROWDED * p.left.crowds(deep, target)
     if t.right == PLACE:
-        away = k * n * p.right.itemsize > AWAY
-        late += (LATE + AWAY_LATE * away / t.group) * _new_page(p.right) + masks
+        long = away and deep * t.width * p.right.itemsize > target.core_bytes // 8
+        late += LATE * _new_page(p.right) + AWAY_PANEL * long + masks
         if not isinstance(p.right.along, int) or p.right.along % LANES:
             loads += vectors * target.vector_bits / 512     # vectors that lie in two lines
     position = max(t.rows * vectors / 2, loads / 2, LATENCY, far)
@@ -181,18 +184,28 @@ def cycles(p: Product, t: Tiling, target) -> float:
     if 4 * m * n * max(1, upper(p.batch)) > AWAY and not p.must_pack:
         ends += t.rows * AWAY_ROW
     rows, panels = -(-m // t.rows), -(-n // t.width)
-    layout = 0.0
+    return rows * panels * (k * position + ends) + _laid_out(p, t, rows, panels, away, target)
+
+
+def _laid_out(p: Product, t: Tiling, rows: int, panels: int, away: bool, target) -> float:
+    """Cycles to lay out operands, for so many tiles of rows and panels of columns; the right
+    operand may be far `away`."""
+    m, k, n, batch = (max(1, upper(e)) for e in (p.m, p.k, p.n, p.batch))
+    found = 0.0
     if t.packed:
         left = COPY if p.must_pack and p.left.along == 1 else p.left.copying()
         left += STRIP / t.rows * (p.left.step == 1 and not p.must_pack)
-        layout += m * k * left * -(-panels // t.panels)
+        left += AWAY_COPY * (m * k * batch * p.left.itemsize > AWAY)
+        found += m * k * left * -(-panels // t.panels)
     if t.right == TASK:
-        right = p.right.copying() + STORED * (deep * t.width * p.right.itemsize > target.near_bytes)
+        long = min(k, t.block) * t.width * p.right.itemsize > target.near_bytes
+        right = p.right.copying() + STORED * long + AWAY_COPY * (away and p.right.along != 1)
         right += PAGED * (p.must_pack and upper(p.right.along or PAGE) * p.right.itemsize > PAGE)
-        layout += n * k * right * -(-rows // t.group)
+        found += n * k * right * -(-rows // t.group)
     elif t.right == BEFORE and not p.steady:
-        layout += n * k * (p.right.copying() + STORED) + LAUNCH / max(1, upper(p.batch))
-    return rows * panels * (k * position + ends) + layout
+        right = p.right.copying() + STORED + AWAY_COPIED * away
+        found += n * k * right + LAUNCH / batch
+    return found
 
 
 def _left_far(x: Layout, t: Tiling, deep: int, target) -> float:
