@@ -59,6 +59,7 @@ class Blocks:
         self.idle: OrderedDict[int, list[int]] = OrderedDict()  # by size, idle longest first
         self.idle_bytes = self.used_bytes = 0
         self.loose: list[int] = []      # pinned bytes that nobody uses any more
+        self.returned: list[DeviceBlock] = []   # by other libraries, whose work may still read them
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """What `work` queues, as the device records it; meanwhile nothing is given back, for which
@@ -74,6 +75,8 @@ class Blocks:
     def allocate(self, nbytes: int) -> DeviceBlock:
         """A block of at least `nbytes`; what it holds is unspecified."""
         size = -(-max(nbytes, 1) // ALIGN) * ALIGN
+        if self.returned:
+            self.settle()
         with self.lock:
             shelf = self.idle.get(size)
             if shelf:
@@ -140,5 +143,9 @@ class Blocks:
 
     def _drop(self) -> None:
         with self.lock:
+            if self.returned and not self.recording:
+                gone, self.returned = self.returned, []
+                self.device.quiet()
+                gone.clear()
             while self.loose and not self.recording:
                 self.device.unpin(self.loose.pop())

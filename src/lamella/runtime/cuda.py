@@ -167,6 +167,13 @@ class Cuda:
     def after(self, ticket: Event) -> None:
         _call("cuStreamWaitEvent", self.stream, ticket.handle, 0)
 
+    def lead(self, stream: int) -> None:
+        _call("cuStreamWaitEvent", stream, Event(self.stream).handle, 0)
+
+    def quiet(self) -> None:
+        self.enter()
+        _call("cuCtxSynchronize")
+
     def upload(self, to: int, data: np.ndarray) -> None:
         self.enter()
         self.staging.upload(to, data)

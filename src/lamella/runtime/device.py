@@ -87,6 +87,13 @@ class Device(Protocol):
     def after(self, ticket: Any) -> None:
         """Work that is queued from now on begins after that copy (and all before it)."""
 
+    def lead(self, stream: int) -> None:
+        """What another library queues on that stream of its own from now on begins after all that
+        is queued here."""
+
+    def quiet(self) -> None:
+        """Wait for all work there, that of other libraries in this process, too."""
+
     def room(self) -> int:
         """Bytes that can still be allocated, by whatever process."""
 
@@ -234,6 +241,12 @@ class NullDevice:
     def download(self, data: np.ndarray, source: int) -> None:
         self._read(source, data.nbytes, "download")
         data[...] = np.zeros(1, data.dtype)
+
+    def lead(self, stream: int) -> None:
+        self.log.append(f"lead {stream}")
+
+    def quiet(self) -> None:
+        self.log.append("quiet")
 
     def room(self) -> int:
         return self.bytes - sum(map(len, self.memory.known.values()))

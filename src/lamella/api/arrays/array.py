@@ -19,7 +19,7 @@ from ...ops import contract, move
 from ...ops import reduce as red
 from ...ops.pointwise import apply, cast, normal_axis
 from . import assignment, indexing, values
-from .exchange import CPU, exported
+from .exchange import CPU, CUDA, exported
 from .imports import DEFAULTS, RANKS, imported, is_number, number_node, number_rank, shares
 from .kinds import floating, powered, wide
 from .placing import device_named, placed
@@ -224,14 +224,13 @@ class Array(Arithmetic):
         return asarray, (self.numpy(),)
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
-        self.__dlpack_device__()
+        if self.device is not cpu:
+            from .lending import lent  # devices are loaded where arrays go there
+            return lent(values.known(self.node), stream, max_version, dl_device, copy)
         return exported(self.numpy(), stream, max_version, dl_device, copy)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        if self.device is not cpu:
-            raise error(UnsupportedError, f"__dlpack__: arrays of {self.device} are not handed to "
-                                          "other libraries yet; use to_device('cpu')")
-        return CPU
+        return CPU if self.device is cpu else (CUDA, self.device.index)
 
     def __array_namespace__(self, *, api_version=None):
         """The module of the array functions; raises ValueError for a standard it does not know."""

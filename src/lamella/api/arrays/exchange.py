@@ -15,8 +15,9 @@ from ...base.errors import CopyError, UnsupportedError
 from .values import error
 
 CPU = (1, 0)  # DLPack's kDLCPU and its only index
+CUDA = 2  # kDLCUDA
 WITH_FLAGS = (1, 0)  # the first version of the protocol that can say "read-only"
-_CODES = {bfloat16: 4, float8_e4m3fn: 10, float8_e5m2: 12}  # DLDataTypeCode, of dlpack.h 1.1
+CODES = {bfloat16: 4, float8_e4m3fn: 10, float8_e5m2: 12}  # DLDataTypeCode, of dlpack.h 1.1
 _WORD = 1  # kDLUInt
 # Where the code lies: in a DLTensor behind pointer, device and rank; that lies behind the head.
 _PLACES = {b"dltensor": 20, b"dltensor_versioned": 32 + 20}
@@ -43,7 +44,7 @@ class _Words:
     def __dlpack__(self, **options):
         capsule = self.x.__dlpack__(**options)
         named = _named(capsule)
-        for dtype, code in _CODES.items():
+        for dtype, code in CODES.items():
             if named is not None and tuple(named) == (code, dtype.bits):
                 named[0], self.dtype = _WORD, dtype
         return capsule
@@ -75,7 +76,7 @@ def exported(x: np.ndarray, stream, max_version, dl_device, copy):
                                "cannot say, so they have to be copied; drop copy=False")
     if copy or not versioned:
         x = x.copy()
-    code = next((c for d, c in _CODES.items() if x.dtype == d.numpy), None)
+    code = next((c for d, c in CODES.items() if x.dtype == d.numpy), None)
     x = x if code is None else x.view(f"u{x.dtype.itemsize}")
     capsule = x.__dlpack__(max_version=max_version) if versioned else x.__dlpack__()
     named = _named(capsule)
