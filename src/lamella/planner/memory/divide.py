@@ -24,7 +24,8 @@ from ..groups.ways import Way
 from ..plan import Buffer, Launch, Loop, Step
 from ..schedule import Origin, Scheduler
 from .liveness import Draft
-from .regions import Member, Region, is_within
+from .region import Member, Region
+from .regions import is_within
 
 Known = dict[int, Buffer]   # of nodes, by id
 

@@ -1,4 +1,4 @@
-"""Regions of a draft that can be computed in parts: which groups, and what that saves and costs.
+"""Regions of a draft that can be computed in parts: which groups of it.
 
 A region is a set of groups whose values share an outermost axis: the rows of a layer's wide hidden
 values, of logits, or a whole batch. It is grown around the step that needs most, from groups that
@@ -12,70 +12,19 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-import numpy as np
-
-from ...base.extents import evaluate
 from ..groups.carried import Count, positions_of, sums
 from ..groups.group import Group
 from ..groups.ways import Way, ways_of
-from ..plan import Buffer, Step
+from ..plan import Buffer
 from ..schedule import Origin
 from .liveness import Draft
+from .region import Item, Member, Region, Shape, Sizes
 from .reorder import needs
 
 COUNTS = (2, 4, 8, 16, 32)
 MOST = max(COUNTS)
 _RESTING = 3        # values that rest at the peak whose makers are looked at
 _OUTER = 2          # numbers of chunks for which an outer loop is tried
-_LAUNCH = 2e-6      # seconds of one more launch
-_BYTE = 1e-10       # and of a byte moved once more
-
-
-class Item:
-    """Steps of a draft that are one run of a group (`origin`), or one step of another kind."""
-
-    __slots__ = ("origin", "steps")
-
-    def __init__(self, steps: list[int], origin: Origin | None):
-        self.steps, self.origin = steps, origin
-
-
-class Member:
-    """An item of a region, and the way it is computed in parts. Buffers by id: read in `parts` or
-    `whole`, and those that it `makes`. `apart` pairs the buffers of which a part reads or writes a
-    part with the elements of their blocks; those of `several` blocks can only be read where they
-    stand whole."""
-
-    __slots__ = ("apart", "item", "makes", "parts", "several", "way", "whole")
-
-    def __init__(self, item: int, origin: Origin, way: Way):
-        self.item, self.way = item, way
-        at = origin.at
-        self.parts = {id(at[n]) for n in way.parts}
-        self.whole = {id(at[n]) for n in way.whole}
-        self.makes = {id(at[id(s.node)]) for s in origin.group.seeds if id(s.node) in origin.kept}
-        pairs = [(at[n], block) for n, block in way.parts.items()] + [
-            (at[n], block) for n, block in way.makes.items() if n in origin.kept]
-        self.apart = {(id(b), block) for b, block in pairs}
-        self.several = {id(b): b for b, block in pairs if b.count != block}
-
-
-class Region:
-    """Members in order, and the other items (of all `items`): those that come `before` and `after`.
-    `peak` and `price` are what the draft needs then, and the seconds that parts cost: about, until
-    they are `known`."""
-
-    __slots__ = ("after", "before", "count", "items", "known", "members", "peak", "price")
-
-    def __init__(self, items: list[Item], count: Count, before: list[int], members: list[Member],
-                 after: list[int]):
-        self.items, self.count = items, count
-        self.before, self.members, self.after = before, members, after
-        self.peak, self.price, self.known = 0, 0.0, False
-
-    def in_parts(self, count: Count) -> Region:
-        """The same region in so many parts."""
-        return Region(self.items, count, self.before, self.members, self.after)
 
 
 class Regions:
@@ -121,31 +70,28 @@ class Regions:
         items = _items(draft)
         of = {k: n for n, item in enumerate(items) for k in item.steps}
         before: list[set[int]] = [set() for _ in items]
-        for k, found in enumerate(needs(draft)):
-            before[of[k]] |= {of[b] for b in found} - {of[k]}
-        pivot = of[step]
-        sizes = _Sizes(draft, items, of)
+        for k, earlier in enumerate(needs(draft)):
+            before[of[k]] |= {of[b] for b in earlier} - {of[k]}
+        sizes = Sizes(draft, items, of)
         members = [self._members(k, item) for k, item in enumerate(items)]
+        pivot = of[step]
+        spans = [*product(_outwards(pivot, -1, 0), _outwards(pivot, 1, len(items) - 1))]
         seen: set[tuple] = set()
-        shapes: dict[tuple, Region | None] = {}     # the same for all counts that divide the same
+        shapes: dict[tuple, list[Shape]] = {}   # one for all counts that divide the same
         for count in self._counts(items):
             offers = [m for those in members for m in those if _divides(m.way, count) and
                       (routines or m.way.group.kind != "routine")]
+            alike = tuple(map(id, offers))
             for first in [m for m in offers if m.item == pivot]:
-                for span in product(_outwards(pivot, -1, 0), _outwards(pivot, 1, len(items) - 1)):
-                    alike = span, id(first), *map(id, offers)
-                    if alike not in shapes:
-                        shapes[alike] = self._whole_region(
-                            draft, items, before, span, first, offers, count)
-                    region = shapes[alike]
-                    if region is None:
+                if (alike, id(first)) not in shapes:
+                    found = (self._whole_region(draft, items, before, span, first, offers, count)
+                             for span in spans)
+                    shapes[alike, id(first)] = [Shape(sizes, r) for r in found if r is not None]
+                for shape in shapes[alike, id(first)]:
+                    if (key := (count, *shape.key)) in seen:
                         continue
-                    region = region.in_parts(count)
-                    key = count, *(m.item for m in region.members)
-                    if key not in seen:
-                        seen.add(key)
-                        sizes.estimate(region)
-                        yield region
+                    seen.add(key)
+                    yield shape.in_parts(count)
 
     @staticmethod
     def _whole_region(draft: Draft, items: list[Item], needed: list[set[int]],
@@ -305,58 +251,3 @@ def _items(draft: Draft) -> list[Item]:
         else:
             out += [Item([k], None) for k in those]
     return sorted(out, key=lambda item: item.steps[-1])
-
-
-class _Sizes:
-    """Bytes alive in a draft's items, and as they would be with a region in parts."""
-
-    def __init__(self, draft: Draft, items: list[Item], of: dict[int, int]):
-        self.draft, self.items = draft, items
-        self.uses: dict[int, list[int]] = {}
-        self.size: dict[int, int] = {}
-        self.laid: dict[int, set[int]] = {}     # what is laid out for a group: of which buffers
-        for i, h in draft.histories.items():
-            if draft.rents(h.buffer):
-                owner = draft.owner.get(i, i)
-                self.uses.setdefault(owner, []).extend(of[k] for k in h.uses())
-                self.size[owner] = max(self.size.get(owner, 0), h.bytes)
-                if all(_lays_out(draft.steps[k]) for k in h.writes):
-                    self.laid[owner] = {id(b) for k in h.writes for b, writes in draft.touches[k]
-                                        if not writes}
-
-    def estimate(self, region: Region) -> None:
-        """State about what a region needs and costs."""
-        parts = region.count.all
-        number = {m.item: n for n, m in enumerate(region.members)}
-        parts_of = {m.item: m.parts for m in region.members}
-        place = {k: n for n, k in enumerate((*region.before, -1, *region.after))}
-        loop = place[-1]
-        during = np.zeros(len(place) + 1, np.int64)
-        within = np.zeros(len(number) + 1, np.int64)
-        moved = 0
-        for i, uses in self.uses.items():
-            size = self.size[i]
-            if all(k in number for k in uses):
-                at, change = [number[k] for k in uses], within
-                if i in self.laid and not self.laid[i] <= parts_of[uses[0]]:
-                    moved += size * (parts - 1)
-                else:
-                    size = -(-size // parts)
-            else:
-                at, change = [loop if k in number else place[k] for k in uses], during
-            change[min(at)] += size
-            change[max(at) + 1] -= size
-        carried = sum(self._carried(m, region.count) for m in region.members if m.way.summed)
-        during = np.cumsum(during)
-        during[loop] += int(np.cumsum(within).max()) + carried
-        region.peak = int(during.max()) + self.draft.own
-        region.price = (parts - 1) * len(number) * _LAUNCH + \
-            (moved + 2 * carried * parts) * _BYTE
-
-    def _carried(self, m: Member, count: Count) -> int:
-        """Bytes of what a sum carries on."""
-        return evaluate(m.way.group.seeds[0].node.type.bytes, self.draft.env) * sums(m.way, count)
-
-
-def _lays_out(step: Step) -> bool:
-    return getattr(step, "lays_out", False)

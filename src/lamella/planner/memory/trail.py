@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from ..schedule import Scheduler
 from .divide import divided
 from .liveness import Draft
-from .regions import Region, Regions
+from .region import Region
+from .regions import Regions
 from .reorder import reordered
 from .sequences import Sequence, Sequences
 
