@@ -158,8 +158,9 @@ class Compiled:
             from ...engine.placed import report  # devices are loaded where programs run there
 
             return report(found.program, asked.home, donated, asked.budget, threads(), env)
-        plan = build_plan(found.program, target(), donated, frozenset(found.fixed()),
-                          budget=asked.budget, fast=asked.fast, threads=threads())
+        with collection_paused():
+            plan = build_plan(found.program, target(), donated, frozenset(found.fixed()),
+                              budget=asked.budget, fast=asked.fast, threads=threads())
         return Report(plan, profile(), threads(), env)
 
     def memory_curve(self, *args, **kwargs) -> list[Point]:
@@ -168,8 +169,9 @@ class Compiled:
         if self.options.elsewhere(found.program):
             raise error(UnsupportedError, f"memory_curve: {self.name} runs on a device; leave "
                                           "device out, or ask plan(..., memory=...)")
-        return memory_curve_of(found.program, target(), donated, frozenset(found.fixed()),
-                               threads(), self.options.fast, self.options.spills)
+        with collection_paused():
+            return memory_curve_of(found.program, target(), donated, frozenset(found.fixed()),
+                                   threads(), self.options.fast, self.options.spills)
 
     def measure(self, *args, **kwargs) -> Measurement:
         """Bytes really touched and time, step by step, of a call, on copies of its arguments."""
