@@ -1,4 +1,4 @@
-# `make run` trains and prints the example; `make test` runs every check.
+# `make run` measures this machine, then trains and prints the examples; `make test` runs every check.
 # Needs make and Python 3.11 or newer; everything else goes into .venv.
 # Another interpreter: make test PYTHON=/path/to/python3.12; with an extra: make test EXTRAS=cuda
 
@@ -17,6 +17,7 @@ help:
 	@echo "make clean  remove .venv and the tools' caches"
 
 run: env
+	@$(VENV) -m lamella calibrate
 	@$(VENV) examples/digits.py
 	@mkdir -p build
 	@$(VENV) examples/budget_gpt.py build/gpt_plan.html
