@@ -150,10 +150,11 @@ class Contraction:
         panel_groups: Extent = (panels + (t.panels - 1)) // t.panels
         task = index_var("task")
         g_count, p_count = b.size(("groups",), row_groups), b.size(("panel groups",), panel_groups)
-        first = task % g_count * (t.group * t.rows)
-        first_panel = task // g_count % p_count * t.panels
+        # rows outermost: the thread that made an operand's rows reads them
+        first = task // p_count % g_count * (t.group * t.rows)
+        first_panel = task % p_count * t.panels
         self.places = decode(
-            task // g_count // p_count,
+            task // p_count // g_count,
             [(a, b.size(("batch", k), a.attr[1])) for k, a in enumerate(self.batch)])
         self.row_span = first, scalar.minimum(first + t.group * t.rows, self.row_count)
         self.panel_span = first_panel, scalar.minimum(
