@@ -18,8 +18,9 @@ from ..base.errors import ExecutionError
 from ..base.extents import evaluate, solve
 from ..base.source import render
 from ..codegen.emit import scratch_bytes
-from ..codegen.triton import emit
+from ..codegen.triton import TritonSource, emit
 from ..ir.types import TensorType, tensor
+from ..lang.loops import Kernel
 from ..planner.memory.place import place, place_in_file
 from ..planner.plan import Branch, Buffer, Copy, Host, Launch, Loop, Plan, Step, inner_steps
 from ..runtime.blocks import Blocks, DeviceBlock, Pinned
@@ -186,6 +187,7 @@ class Binding:
                 self.made.append(evaluate(b.bytes, env))
         self.commands: dict[int, Command] = {}
         self.codes: dict[Code, object] = {}
+        self.sources: dict[tuple[int, bool], TritonSource] = {}
         self._prepare([*plan.prologue, *plan.steps])
         self.outputs = [(self._place(b), self._type(node.type)) for b, node in
                         zip(plan.results, plan.program.outputs, strict=True)]
@@ -224,7 +226,7 @@ class Binding:
         programs = s.programs(self.env)
         narrow = all(abs(n) < SMALL for n in sizes) and all(
             evaluate(o.buffer.root.count, self.env) < SMALL for o in s.operands)
-        source = emit(s.kernel, narrow)
+        source = self._source(s.kernel, narrow)
         if source.scratch:
             self.workspace = max(self.workspace, programs * scratch_bytes(s.kernel, sizes))
         aligned = [k for k, (p, at, _) in enumerate(operands)
@@ -234,6 +236,13 @@ class Binding:
         code = Code(source.text, source.name, tuple(source.arguments), tuple(aligned),
                     source.warps, source.stages)
         return code, Command(None, programs, tuple(operands), tuple(sizes), source.scratch)
+
+    def _source(self, kernel: Kernel, narrow: bool) -> TritonSource:
+        """A kernel's text, written once for all its launches."""
+        key = id(kernel), narrow
+        if key not in self.sources:
+            self.sources[key] = emit(kernel, narrow)
+        return self.sources[key]
 
     def _place(self, buffer: Buffer) -> Place:
         size, offset, moves = evaluate(buffer.bytes, self.env), 0, []

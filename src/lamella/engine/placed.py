@@ -23,7 +23,7 @@ from .device import Arena, DeviceExecutable
 from .executable import Executable
 from .measure import Measurement
 from .measure_device import measure
-from .plans import executable
+from .plans import executable, plan_for
 from .profile import profile
 from .rates import rates
 from .stations import station
@@ -33,14 +33,19 @@ from .value import Value
 def planned(program: Program, home: Device | None, donated: frozenset[int] = frozenset(),
             fused: bool = True, budget: Budget | None = None) -> tuple[Route, dict[int, Plan]]:
     """The route of a program, and the plan of each stage (by id) that is not the processor's. What
-    is donated, or was copied for it, may be overwritten by a stage that alone reads it."""
+    is donated, or was copied for it, may be overwritten by a stage that alone reads it. Plans of
+    compiled programs are kept on disk."""
     found = route(program, home)
     if budget is not None and len(found.steps) > 1:
         raise UnsupportedError(f"{program.name} runs on several devices, for which no memory "
                                "budget is kept yet; leave memory out")
-    return found, {id(s): build_plan(s.program, station(s.device).target,
-                                     _owned(found, s, donated), fused=fused, budget=budget)
-                   for s in found.stages if s.device is not cpu}
+    plans = {}
+    for s in found.stages:
+        if s.device is not cpu:
+            target, owned = station(s.device).target, _owned(found, s, donated)
+            plans[id(s)] = plan_for(target, s.program, owned, budget) if fused else \
+                build_plan(s.program, target, owned, fused=False)
+    return found, plans
 
 
 def _owned(route: Route, stage: Stage, donated: frozenset[int]) -> frozenset[int]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from ..base import knobs
+from ..codegen.gpu import GpuTarget
 from ..ir.printer import to_text
 from ..ir.program import Program
 from ..lang.order import VERSION
@@ -55,6 +56,21 @@ def executable(program: Program, donated: frozenset[int], fixed: Mapping[int, Va
     return Executable(plan, None, fixed, layout, folder)
 
 
+def plan_for(target: GpuTarget, program: Program, donated: frozenset[int],
+             budget: Budget | None = None) -> Plan:
+    """The program's plan for a device of that target, from the cache where it is there. Its kernels
+    are compiled by a compiler that has a cache of its own."""
+    key = _hash("plan for a device", to_text(program), str(sorted(donated)), repr(budget),
+                target.name, str(target.tuned))
+    found = process_cache().get(key)
+    if found is not None:
+        return from_bytes(found, program)
+    plan = build_plan(program, target, donated, budget=budget)
+    if saved := _saved(plan):
+        process_cache().put(key, saved)
+    return plan
+
+
 def _saved(plan: Plan) -> bytes:
     """The plan as bytes; none where it cannot be."""
     try:
@@ -83,10 +99,14 @@ def _distinct(plan: Plan) -> list:
 
 def _key(program: Program, donated: frozenset[int], fixed: frozenset[int] = frozenset(),
          budget: Budget | None = None, fast: bool = False) -> str:
-    parts = ("plan", to_text(program), str(sorted(donated)), str(sorted(fixed)), repr(budget),
-             str(fast), str(walker.threads()), kernels.target().name,
-             str(kernels.target().tuned), str(VERSION), llvm.version(), _own_files())
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return _hash("plan", to_text(program), str(sorted(donated)), str(sorted(fixed)), repr(budget),
+                 str(fast), str(walker.threads()), kernels.target().name,
+                 str(kernels.target().tuned), llvm.version())
+
+
+def _hash(*parts: str) -> str:
+    """Of all that decides a plan: these parts, and Lamella's own files."""
+    return hashlib.sha256("\0".join((*parts, str(VERSION), _own_files())).encode()).hexdigest()
 
 
 @cache

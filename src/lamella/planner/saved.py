@@ -37,16 +37,16 @@ def to_bytes(plan: Plan) -> bytes:
     w = _Writer()
     fields = [w.value(getattr(plan, f)) for f in _FIELDS]
     return msgspec.msgpack.encode([w.table, fields, sorted(plan.donated), sorted(plan.fixed),
-                                plan.fast])
+                                plan.fast, plan.level])
 
 
 def from_bytes(data: bytes, program: Program) -> Plan:
     """The plan of that program that `to_bytes` wrote."""
-    table, fields, donated, fixed, fast = msgspec.msgpack.decode(data)
+    table, fields, donated, fixed, fast, level = msgspec.msgpack.decode(data)
     r = _Reader(table)
     steps, arguments, results, temporaries, symbols, *once = map(r.value, fields)
     plan = Plan(program.name, program, steps, arguments, results, temporaries,
-                frozenset(donated), frozenset(fixed), symbols, fast)
+                frozenset(donated), frozenset(fixed), symbols, fast, level)
     plan.prologue, plan.constants = once
     return plan
 
