@@ -19,7 +19,7 @@ from ...lang.loops import LANES, Loop, Set, Store, When, index_var
 from ...lang.order import SUM_CHUNK, SUM_LANES
 from ..groups.access import stored
 from ..plan import Launch
-from .nest import ZERO, Builder, accumulator, decode, merged_axes, strides_of, widened
+from .nest import ZERO, Builder, accumulator, decode, merged_axes, widened
 from .parts import LEAST_TASKS, Parts
 from .tree import COMBINE, Levels, identity, levels_of
 
@@ -46,7 +46,7 @@ class _Columns:
         self.monoid, self.element = body.attr[0], body.args[0]
         self.dtype = accumulator(self.element.dtype)
         self.axes = list(self.seed.definition.axes)
-        self.strides = strides_of(self.axes, self.seed.node.shape, nest.access[id(self.seed.node)])
+        self.strides = nest.strides(self.seed)
         tables = [r.strides for r in nest.reads.values()] + [self.strides]
         runs = merged_axes(self.axes, tables, nest.loose_axes([self.element]))
         self.columns = runs[-1] if runs else (self.axes[-1:], 1, self.axes[-1])

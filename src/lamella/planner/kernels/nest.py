@@ -6,7 +6,7 @@ import copy
 
 from ...base import dtypes
 from ...base.dtypes import DType
-from ...base.extents import Extent, Shape, product
+from ...base.extents import Extent, product
 from ...ir.node import Node
 from ...lang import expr
 from ...lang.expr import Expr
@@ -96,6 +96,10 @@ class Nest:
                 found.add(e)
             stack.extend(e.args)
         return found
+
+    def strides(self, seed) -> dict[Expr, Extent]:
+        """An output's strides by axis."""
+        return dict(zip(seed.definition.axes, self.access[id(seed.node)].strides, strict=True))
 
     def outputs(self):
         """(seed, body) of the seeds that must be stored."""
@@ -258,11 +262,6 @@ def advance(at: list[Expr], counts: list[Expr], more: Expr, r: int = 0) -> list:
         out.append(Set(at[k], ahead - full * counts[k]))
         carry = full
     return out
-
-
-def strides_of(axes, shape: Shape, a: Access) -> dict[Expr, Extent]:
-    """An output's strides by axis."""
-    return dict(zip(axes, a.strides, strict=True))
 
 
 def accumulator(dtype: DType) -> DType:

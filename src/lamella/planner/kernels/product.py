@@ -46,7 +46,7 @@ def schedule_product(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch
         return schedule_depthwise(nest, windows, buffers, fusion, target)
     if sums_taps(nest, windows):
         return schedule_taps(nest, windows, buffers, fusion, target)
-    if correlates(nest, windows) and not moves(nest, windows):
+    if correlates(nest, windows) and not moves(windows):
         return schedule_contraction(nest, buffers, fusion, target)
     if correlates(nest, windows):
         return schedule_correlation(nest, windows, buffers, fusion, target)

@@ -17,8 +17,8 @@ from ...lang.expr import Expr, lit
 from ...lang.loops import LANES
 from ..groups.linear import linear, within
 from ..plan import Launch
-from .nest import Nest, stores_after, strides_of
-from .rows import _Rows
+from .nest import Nest, stores_after
+from .rows import Rows
 
 MOST = 16       # places written together
 MOST_STEPS = 1200   # operations of their expressions
@@ -55,7 +55,7 @@ def _periods(bodies: list[Expr], axes: list[Expr]) -> dict[Expr, int]:
             and a.attr[1] > 0 and a.attr[1] % found[a] == 0}
 
 
-class _Residues(_Rows):
+class _Residues(Rows):
     """Rows over the numbers of periods (axes named as those that they are numbers of)."""
 
     def __init__(self, nest: Nest, buffers, axes: list[Expr], periods: dict[Expr, int]):
@@ -80,8 +80,7 @@ class _Residues(_Rows):
             pairs = []
             for (seed, _), body in zip(self.outputs, bodies, strict=True):
                 name = self.b.output(seed.node)
-                strides = strides_of(seed.definition.axes, seed.node.shape,
-                                     self.nest.access[id(seed.node)])
+                strides = self.nest.strides(seed)
                 pairs.append((name, self.b.address(name, strides, here),
                               self.b.lowered(body, here, memo)))
             found += stores_after(pairs, lanes)

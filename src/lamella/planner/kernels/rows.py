@@ -26,7 +26,6 @@ from .nest import (
     decode,
     merged_axes,
     stores_after,
-    strides_of,
     widened,
 )
 from .parts import LEAST_TASKS, Parts
@@ -60,10 +59,10 @@ def schedule_map(nest: Nest, buffers) -> Launch:
 def schedule_rows(nest: Nest, buffers) -> list[Launch]:
     """The launches of a group of maps and of reductions over the innermost axis: one, but for few
     long rows of which only sums are wanted, which are cut into parts."""
-    return _Rows(nest, buffers).launches()
+    return Rows(nest, buffers).launches()
 
 
-class _Rows:
+class Rows:
     def __init__(self, nest: Nest, buffers):
         self.nest, self.buffers = nest, buffers
         self.b = Builder(nest, buffers)
@@ -173,8 +172,7 @@ class _Rows:
         """Strides of every strided read and every stored output, for merging axes."""
         tables = [r.strides for r in self.nest.reads.values()]
         for seed, _ in self.outputs:
-            tables.append(strides_of(seed.definition.axes, seed.node.shape,
-                                     self.nest.access[id(seed.node)]))
+            tables.append(self.nest.strides(seed))
         return tables
 
     def _fixed(self) -> set[Expr]:
@@ -285,9 +283,8 @@ class _Rows:
         for k, (seed, _) in enumerate(self.outputs):
             if which is not None and k not in which:
                 continue
-            a = self.nest.access[id(seed.node)]
             name = self.b.output(seed.node)
-            strides = strides_of(seed.definition.axes, seed.node.shape, a)
+            strides = self.nest.strides(seed)
             value = self.b.lowered(self.finals[k], places, self.memo)
             pairs.append((name, self.b.address(name, strides, places), value))
         return stores_after(pairs, lanes)

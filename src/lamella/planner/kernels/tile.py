@@ -8,7 +8,7 @@ from ...base import dtypes
 from ...lang import expr, scalar
 from ...lang.expr import Expr, lit
 from ...lang.loops import LANES, Loop, Prefetch, Set, When, lane_index
-from .nest import Builder, StridedRead, decode, merged_axes, stores_after, strides_of
+from .nest import Builder, StridedRead, decode, merged_axes, stores_after
 
 ZERO = lit(0, dtypes.index)
 WRITTEN_OUT = 120       # vector operations that a tile's epilogue may have before it is a loop
@@ -62,7 +62,7 @@ def fetches(b: Builder, shape: tuple[int, int], spans: tuple[Span, Span],
     where single strides lead to them."""
     out: list = []
     for seed, _ in b.nest.outputs():
-        strides = strides_of(seed.definition.axes, seed.node.shape, b.nest.access[id(seed.node)])
+        strides = b.nest.strides(seed)
         runs = [merged_axes(s.axes, [strides], set()) for s in spans]
         if max(map(len, runs)) > 1:
             continue
@@ -84,8 +84,7 @@ def _stores(b: Builder, dot: Expr, value: Expr, place: tuple[Expr, Expr],
     tables = [r.strides for e, r in nest.reads.items() if e not in dot.args]
     outputs = nest.outputs()
     for seed, _ in outputs:
-        tables.append(strides_of(seed.definition.axes, seed.node.shape,
-                                 nest.access[id(seed.node)]))
+        tables.append(nest.strides(seed))
     used = nest.loose_axes(nest.bodies, dot)
     places = {**places, dot: scalar.cast(value, dot.dtype)}
     for span, flat in zip(spans, place, strict=True):
@@ -96,7 +95,7 @@ def _stores(b: Builder, dot: Expr, value: Expr, place: tuple[Expr, Expr],
     pairs = []
     for seed, body in outputs:
         name = b.output(seed.node)
-        strides = strides_of(seed.definition.axes, seed.node.shape, nest.access[id(seed.node)])
+        strides = nest.strides(seed)
         pairs.append((name, b.address(name, strides, places), b.lowered(body, places, memo)))
     return stores_after(pairs, LANES)
 

@@ -78,7 +78,7 @@ def _is_window(index: Linear | None, bound: set[Expr]) -> bool:
     return bool(taps) and bool(places) and min(places) <= sum(taps)
 
 
-def moves(nest: Nest, e: Expr) -> bool:
+def moves(e: Expr) -> bool:
     """Whether an index of the operand joins axes, or may leave the operand: windows of more than
     one tap, or at a border."""
     return e.attr[1] is not None or any(

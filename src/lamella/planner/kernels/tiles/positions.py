@@ -8,7 +8,7 @@ from ....lang import scalar
 from ....lang.expr import Expr, lit
 from ....lang.loops import Loop, index_var
 from ...plan import Launch
-from ..nest import Builder, Nest, decode, strides_of
+from ..nest import Builder, Nest, decode
 
 ZERO = lit(0, dtypes.index)
 PER_THREAD = 8      # elements of a tile that a thread holds
@@ -54,7 +54,7 @@ def power(n: Extent) -> int:
 def tables(nest: Nest, reads=None) -> list[dict[Expr, Extent]]:
     """Strides of every strided read and of every stored output."""
     found = [r.strides for r in (nest.reads.values() if reads is None else reads)]
-    return found + [strides_of(s.definition.axes, s.node.shape, nest.access[id(s.node)])
+    return found + [nest.strides(s)
                     for s, _ in nest.outputs()]
 
 
@@ -81,7 +81,7 @@ def store_all(b: Builder, nest: Nest, values: list[Expr], places: dict[Expr, Exp
     pairs = []
     for (seed, _), value in zip(nest.outputs(), values, strict=True):
         name = b.operand(seed.node, 0, seed.node.dtype, writes=True)
-        strides = strides_of(seed.definition.axes, seed.node.shape, nest.access[id(seed.node)])
+        strides = nest.strides(seed)
         pairs.append((name, b.address(name, strides, places), value))
     return stores_after(pairs, 1)
 
