@@ -46,11 +46,12 @@ class Work:
 
     def step(self, model, state, running, *inputs):
         """One step of training."""
-        grads, running, loss = self._gradients(model, running, inputs)
+        grads, running, loss = self.gradients(model, running, inputs)
         model, state = self.opt.update(model, grads, state)
         return model, state, running, loss
 
-    def _gradients(self, model, running, inputs, checkpoint: bool = False):
+    def gradients(self, model, running, inputs, checkpoint: bool = False):
+        """(gradients, running statistics, loss)."""
         def objective(model):
             return self._loss(model, running, *inputs)
 
@@ -68,11 +69,11 @@ class Work:
             def part(carry, own):
                 running, sums = carry
                 taken = [own.get(k, x) for k, x in enumerate(inputs)]
-                grads, running, loss = self._gradients(model, running, taken, checkpoint)
+                grads, running, loss = self.gradients(model, running, taken, checkpoint)
                 return (running, lamella.tree.map(lambda a, b: a + b, sums, grads)), loss
 
             if micro == 1:
-                grads, running, loss = self._gradients(model, running, inputs, checkpoint)
+                grads, running, loss = self.gradients(model, running, inputs, checkpoint)
             else:
                 parts = {k: x.reshape(micro, batch // micro, *x.shape[1:])
                          for k, x in enumerate(inputs) if x.shape[:1] == (batch,)}  # no key is one

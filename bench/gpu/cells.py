@@ -29,7 +29,7 @@ CELLS = {   # what it measures; whether peers take part
     "llama": ("training a Llama-style model of 1.3 billion parameters, AdamW", True),
     "compile": ("the first GPT-2 step, without a cache and with one", False),
     "launch": ("what the host does to queue a training step that is replayed", False),
-    "agreement": ("a training step of each of the zoo's models beside the processor's", False),
+    "agreement": ("loss and gradients of each of the zoo's models beside the processor's", False),
 }
 
 

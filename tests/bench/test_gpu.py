@@ -66,6 +66,21 @@ def test_a_model_is_compared_with_the_processor_s(device, capsys):
     assert json.loads(line)["right"] is False       # the null device computes nothing
 
 
+@pytest.mark.parametrize("cell, row", [("device", "transfers"), ("agreement", "dlrm")])
+def test_right_results_are_found_right(device, monkeypatch, capsys, cell, row):
+    """Triton's interpreter in the place of the device."""
+    from gpu.interpreted import Interpreted
+
+    from bench import zoo
+    small, work = {"batch": 8, "tables": 2, "rows": 20, "width": 4}, zoo.work
+    monkeypatch.setattr(zoo, "work", lambda name: work(name, **small))
+    found = Interpreted()
+    monkeypatch.setattr(cuda, "device", lambda index: found)
+    ours.main([cell, "--rows", row, "--small"])
+    lines = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+    assert lines and all(line.get("right", line["row"] == "facts") for line in lines), lines
+
+
 def test_the_list_needs_no_gpu(capsys):
     bench.main(["--list"])
     out = capsys.readouterr().out

@@ -1,5 +1,7 @@
 """Kernels compile to machine code with no GPU at hand, without spills, on tensor cores."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 pytest.importorskip("triton")
@@ -50,6 +52,27 @@ def test_kernels_compiled_side_by_side_are_the_same(monkeypatch, tmp_path):
     wrong = codes[0]._replace(text=codes[0].text.replace("tl.load", "tl.lode"))
     with pytest.raises(Exception, match="lode"):
         triton.assemble_all([codes[1], wrong], 90)
+
+
+def test_where_syntax_trees_share_a_count_kernels_are_compiled_one_by_one(monkeypatch):
+    """CPython 3.11.7 raised "AST constructor recursion depth mismatch" now and then."""
+    versions = [(3, 11, 7), (3, 11, 8), (3, 12, 1), (3, 12, 2), (3, 13, 0), (3, 14, 1)]
+    assert [triton.parses_abreast(v) for v in versions] == [False, True, False, True, True, True]
+    asked = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, threads):
+            asked.append(threads)
+            super().__init__(threads)
+
+    monkeypatch.setattr(triton, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(triton, "cores", lambda: 4)
+    monkeypatch.setattr(triton, "assemble", lambda *code, arch: code)
+    code = codes_of(plan_of(_matmul("float16")), {})[0]
+    for safe in (False, True):
+        monkeypatch.setattr(triton, "parses_abreast", lambda safe=safe: safe)
+        triton.assemble_all([code] * 9, 90)
+    assert asked == [1, 4]
 
 
 def _matmul(dtype, m=512, k=256, n=512):

@@ -7,6 +7,7 @@ import linecache
 import os
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -78,12 +79,19 @@ def assemble(text: str, name: str, types: Sequence[tuple[str, str]], aligned: Se
                   found.metadata.shared, found.asm["ptx"])
 
 
+def parses_abreast(version: tuple[int, ...] = sys.version_info[:3]) -> bool:
+    """Whether several threads may make syntax trees, as Triton does of each text: CPython before
+    3.11.8 and 3.12.2 counts their depth together, and raises SystemError (its issue 106905)."""
+    return version >= (3, 12, 2) or (3, 11, 8) <= version < (3, 12)
+
+
 def assemble_all(codes: Sequence[Code], arch: int) -> list[Binary]:
     """Machine code of each, on a thread for each core, those of long texts first: Triton gives
     Python's lock up while it compiles, and its assembler is a process of its own."""
     load()
     order = sorted(range(len(codes)), key=lambda k: -len(codes[k].text))
-    with ThreadPoolExecutor(max(1, min(len(codes), cores()))) as pool:
+    threads = cores() if parses_abreast() else 1
+    with ThreadPoolExecutor(max(1, min(len(codes), threads))) as pool:
         found = dict(zip(order, pool.map(lambda k: assemble(*codes[k], arch=arch), order),
                          strict=True))
     return [found[k] for k in range(len(codes))]
