@@ -9,6 +9,7 @@ one part only.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import heappop, heappush
 from itertools import product
 from typing import Any
 
@@ -81,10 +82,10 @@ class Regions:
         for count in self._counts(items):
             offers = [m for those in members for m in those if _divides(m.way, count) and
                       (routines or m.way.group.kind != "routine")]
-            alike = tuple(map(id, offers))
+            alike, ready = tuple(map(id, offers)), _Offers(offers)
             for first in [m for m in offers if m.item == pivot]:
                 if (alike, id(first)) not in shapes:
-                    found = (self._whole_region(draft, items, before, span, first, offers, count)
+                    found = (self._whole_region(draft, items, before, span, first, ready, count)
                              for span in spans)
                     shapes[alike, id(first)] = [Shape(sizes, r) for r in found if r is not None]
                 for shape in shapes[alike, id(first)]:
@@ -95,7 +96,7 @@ class Regions:
 
     @staticmethod
     def _whole_region(draft: Draft, items: list[Item], needed: list[set[int]],
-                      span: tuple[int, int], pivot: Member, offers: list[Member],
+                      span: tuple[int, int], pivot: Member, offers: _Offers,
                       count: Count) -> Region | None:
         """A region without members that would write into several blocks of what stands whole."""
         while True:
@@ -110,7 +111,7 @@ class Regions:
                 return region
             if lost & pivot.several.keys():
                 return None
-            offers = [m for m in offers if not lost & m.several.keys()]
+            offers = _Offers([m for m in offers.members if lost.isdisjoint(m.several)])
 
     def _counts(self, items: list[Item]) -> list[Count]:
         """Numbers of parts: with an outer loop over the chunks of sums that have several."""
@@ -151,10 +152,10 @@ def _divides(way: Way, count: Count) -> bool:
 
 
 def _region(items: list[Item], needed: list[set[int]], span: tuple[int, int], pivot: Member,
-            offers: list[Member], count: Count) -> Region | None:
+            offers: _Offers, count: Count) -> Region | None:
     """What can run in parts together with the pivot, of the items of a span: what shares values
     with it part by part. None of them needs a whole that another makes, or what comes behind."""
-    joined = _joined(span, pivot, offers)
+    joined = offers.joined(span, pivot)
     before: list[int] = []
     members: list[Member] = []
     after: list[int] = []
@@ -162,12 +163,12 @@ def _region(items: list[Item], needed: list[set[int]], span: tuple[int, int], pi
     made, added = set(), set()      # type: set[int], set[int]
     for k in range(span[0], span[1] + 1):
         m = joined.get(k)
-        if m is not None and not needed[k] & behind and not m.whole & (made | added) and \
-                not m.parts & added:
+        if m is not None and needed[k].isdisjoint(behind) and m.whole.isdisjoint(made) and \
+                m.whole.isdisjoint(added) and m.parts.isdisjoint(added):
             members.append(m)
             inside.add(k)
             (added if m.way.summed else made).update(m.makes)
-        elif m is not None or needed[k] & (behind | inside):
+        elif m is not None or not (needed[k].isdisjoint(behind) and needed[k].isdisjoint(inside)):
             after.append(k)
             behind.add(k)
         else:
@@ -205,26 +206,39 @@ def _sums_early(members: list[Member], needed: list[set[int]]) -> list[Member]:
     return out
 
 
-def _joined(span: tuple[int, int], pivot: Member, offers: list[Member]) -> dict[int, Member]:
-    """Members by item: the pivot, and those that share with one of them what they read and write
-    in parts."""
-    found, shared = {pivot.item: pivot}, set(pivot.apart)
-    left = [m for m in offers if span[0] <= m.item <= span[1] and m.item != pivot.item]
-    grown = True
-    while grown:
-        grown = False
-        rest = []
-        for m in left:
-            if m.item in found:
-                continue
-            if m.apart & shared:
+class _Offers:
+    """Members that may join a region, and of each buffer of which a part reads or writes a part
+    (with its blocks) the numbers of those that do."""
+
+    def __init__(self, members: list[Member]):
+        self.members = members
+        self.of: dict[tuple[int, int], list[int]] = {}
+        for n, m in enumerate(members):
+            for key in m.apart:
+                self.of.setdefault(key, []).append(n)
+
+    def joined(self, span: tuple[int, int], pivot: Member) -> dict[int, Member]:
+        """Members by item: the pivot, and those that share with one of them what they read and
+        write in parts; as if all were asked in their order, again and again, until none joins."""
+        found, shared, asked = {pivot.item: pivot}, set(), set()    # type: dict, set, set
+        queue: list[tuple[int, int]] = []       # the round and the number of who is to be asked
+
+        def share(m: Member, turn: int, place: int) -> None:
+            for key in m.apart - shared:
+                for n in self.of.get(key, ()):
+                    if n not in asked:
+                        asked.add(n)
+                        heappush(queue, (turn + (n <= place), n))
+            shared.update(m.apart)
+
+        share(pivot, 0, -1)
+        while queue:
+            turn, n = heappop(queue)
+            m = self.members[n]
+            if m.item not in found and span[0] <= m.item <= span[1]:
                 found[m.item] = m
-                shared |= m.apart
-                grown = True
-            else:
-                rest.append(m)
-        left = rest
-    return found
+                share(m, turn, n)
+        return found
 
 
 def _outwards(at: int, step: int, end: int) -> list[int]:
