@@ -52,8 +52,8 @@ def scratch_of(plan: Plan, env: Mapping[str, int], threads: int) -> int:
     if plan.level == "tiles":
         return max((aligned(s.programs(env) * _scratch(s, env)) for s in (
             *plan.prologue, *plan.launches())), default=0)
-    return threads * max((aligned(_scratch(s, env)) for s in plan.launches()
-                         if s.kernel.scratch), default=0)
+    kernels = {(id(s.kernel), tuple(s.sizes)): s for s in plan.launches() if s.kernel.scratch}
+    return threads * max((aligned(_scratch(s, env)) for s in kernels.values()), default=0)
 
 
 def _scratch(s: Launch, env: Mapping[str, int]) -> int:
