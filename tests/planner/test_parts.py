@@ -45,7 +45,7 @@ class Chosen:
                 self.sums = sum(m.way.summed for m in region.members)
                 self.numbered = sum(m.way.numbered for m in region.members)
                 self.routines = sum(m.way.group.kind == "routine" for m in region.members)
-                draft = divided(draft, region, divider.scheduler)
+                draft = divided(draft, region, divider.scheduler, divider.pieces)
                 self.loop, = (s for s in draft.steps if isinstance(s, Loop) and s.parts)
                 break
         plan.steps, plan.temporaries = draft.steps, temporaries(draft.steps)

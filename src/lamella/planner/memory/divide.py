@@ -17,7 +17,7 @@ from ...ir.types import tensor
 from ...lang import expr
 from ...lang.definition import Definition
 from ..groups.access import stored
-from ..groups.carried import ones_for, part_of_sum
+from ..groups.carried import Sum, ones_for, part_of_sum
 from ..groups.group import Fusion, Group, Seed
 from ..groups.part import Piece, part_of_values
 from ..groups.ways import Way
@@ -30,17 +30,45 @@ from .regions import is_within
 Known = dict[int, Buffer]   # of nodes, by id
 
 
-def divided(draft: Draft, region: Region, scheduler: Scheduler) -> Draft:
+class Pieces:
+    """Parts of groups, each written once, whatever the regions that a group is in; and the nodes
+    of starts and ones that they read."""
+
+    def __init__(self) -> None:
+        self.starts: dict[int, Node] = {}
+        self.ones: dict[tuple[str, int], Node] = {}
+        self._known: dict[tuple, tuple] = {}
+
+    def mapped(self, m: Member, origin: Origin, region: Region, starts: Node | None, room: int,
+               standing: frozenset[int]) -> Piece:
+        """A part of a member's values."""
+        key = id(m.way), id(origin.kept), region.count.all, standing
+        if key not in self._known:
+            found = part_of_values(m.way, origin.kept, region.count.all, starts, room, standing)
+            self._known[key] = found, m.way, origin.kept    # whose ids must not be others'
+        return self._known[key][0]
+
+    def summed(self, m: Member, origin: Origin, region: Region, starts: Node | None,
+               ones: Node | None, standing: frozenset[int]) -> Sum:
+        """A part of a member that sums over the parts."""
+        key = id(m.way), id(origin.kept), region.count, standing
+        if key not in self._known:
+            found = part_of_sum(m.way, origin.kept, region.count, starts, ones, standing)
+            self._known[key] = found, m.way, origin.kept
+        return self._known[key][0]
+
+
+def divided(draft: Draft, region: Region, scheduler: Scheduler, pieces: Pieces) -> Draft:
     """The draft with the region in parts."""
-    return _Division(draft, region, scheduler).draft()
+    return _Division(draft, region, scheduler, pieces).draft()
 
 
 class _Division:
     """The loop over the parts of a region while its steps are written: the `head` runs before it,
     the `tail` behind."""
 
-    def __init__(self, draft: Draft, region: Region, scheduler: Scheduler):
-        self.old, self.region, self.scheduler = draft, region, scheduler
+    def __init__(self, draft: Draft, region: Region, scheduler: Scheduler, pieces: Pieces):
+        self.old, self.region, self.scheduler, self.pieces = draft, region, scheduler, pieces
         self.count = region.count.all
         self.outer = Loop(region.count.outer) if region.count.outer > 1 else None
         self.inner = Loop(region.count.inner)
@@ -49,8 +77,6 @@ class _Division:
         self.windows: dict[tuple[int, int], Buffer] = {}
         self.parts: Known = {}      # of the buffers (by id) that only members touch
         self.small: Known = {}      # starts and ones
-        self.starts: dict[int, Node] = {}
-        self.ones: dict[tuple[str, int], Node] = {}
 
     def draft(self) -> Draft:
         region, steps = self.region, self.old.steps
@@ -121,25 +147,25 @@ class _Division:
         if not way.numbered:
             return None
         each = way.extent // self.count
-        if each not in self.starts:
-            node = self.starts[each] = placeholder(tensor(dtypes.index, ()), "starts")
+        node = self.pieces.starts.setdefault(each, placeholder(tensor(dtypes.index, ()), "starts"))
+        if id(node) not in self.small:
             table = Buffer(dtypes.index, self.count, "temporary", "starts of parts")
             k = expr.axis("a0", self.count)
             self._fill(table, Definition((), (k,), k * each), "starts")
             self.small[id(node)] = self._part(table)
-        return self.starts[each]
+        return node
 
     def _ones(self, dtype: DType, count: int) -> Node | None:
         """A vector of ones."""
         if not count:
             return None
-        key = dtype.name, count
-        if key not in self.ones:
-            node = self.ones[key] = placeholder(tensor(dtype, (count,)), "ones")
+        node = self.pieces.ones.setdefault((dtype.name, count),
+                                           placeholder(tensor(dtype, (count,)), "ones"))
+        if id(node) not in self.small:
             self.small[id(node)] = Buffer(dtype, count, "temporary", "ones")
             ones = Definition((), (expr.axis("a0", count),), expr.lit(1, dtype))
             self._fill(self.small[id(node)], ones, "ones")
-        return self.ones[key]
+        return node
 
     def _fill(self, buffer: Buffer, d: Definition, names: str) -> None:
         """Write a buffer before the loop."""
@@ -166,16 +192,16 @@ class _Division:
 
     def _mapped(self, m: Member) -> list[Step]:
         origin = self._origin(m)
-        piece = part_of_values(m.way, origin.kept, self.count, self._starts_of(m.way),
-                               self.scheduler.target.room, self._standing(m))
+        piece = self.pieces.mapped(m, origin, self.region, self._starts_of(m.way),
+                                   self.scheduler.target.room, self._standing(m))
         return self._steps(piece, origin.at, {}, m)
 
     def _summed(self, m: Member) -> list[Step]:
         """A part's steps; zeros to begin with go to the head, what follows the sum to the tail."""
         way, origin, count = m.way, self._origin(m), self.region.count
         dtype = way.group.seeds[0].node.dtype
-        found = part_of_sum(way, origin.kept, count, self._starts_of(way),
-                            self._ones(dtype, ones_for(way, count)), self._standing(m))
+        found = self.pieces.summed(m, origin, self.region, self._starts_of(way),
+                                   self._ones(dtype, ones_for(way, count)), self._standing(m))
         known = {id(n): _buffer(n) for n in (*found.inside, found.carry)}
         if found.value is not None:     # the sum is carried where it will stay
             known[id(found.carry)] = known[id(found.value)] = origin.at[id(found.value)]

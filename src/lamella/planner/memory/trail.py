@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..schedule import Scheduler
-from .divide import divided
+from .divide import Pieces, divided
 from .liveness import Draft
 from .region import Region
 from .regions import Regions
@@ -29,7 +29,7 @@ class Divider:
     """Finds regions, and computes them in parts by the kernels of a scheduler."""
 
     def __init__(self, scheduler: Scheduler):
-        self.scheduler, self.regions = scheduler, Regions()
+        self.scheduler, self.regions, self.pieces = scheduler, Regions(), Pieces()
 
 
 def trail(draft: Draft, divider: Divider | None) -> Iterator[
@@ -121,7 +121,7 @@ class _Trail:
             (draft, before, _), region = self.passed[offer[2]], self._region(offer)
             if region.known and before + region.price >= most:
                 continue
-            made = divided(draft, region, self.divider.scheduler)
+            made = divided(draft, region, self.divider.scheduler, self.divider.pieces)
             seconds = _seconds(made)
             region.known, region.peak, region.price = True, made.peak, seconds - before
             if made.peak <= limit and seconds < most:
