@@ -8,6 +8,7 @@ from lamella.base.errors import LamellaError
 from lamella.engine import cuts, tune, tuned
 from lamella.engine.executable import Executable
 from lamella.engine.kernels import target
+from lamella.engine.measure import measure
 from lamella.planner.build import build_plan
 from lamella.planner.kernels.tiling import Layout, Product, tilings
 
@@ -53,6 +54,19 @@ def test_all_cuts_give_the_same_bits(f, shapes):
         plan = build_plan(p, target().with_tuned({product: cut}))
         seen.add(Executable(plan)(given)[0].numpy().tobytes())
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("f,shapes", [
+    (lambda a, b: a @ b, ((56, 40), (40, 64))), (lambda a, b: a.mT @ b, ((40, 56), (40, 64)))],
+    ids=["in squares that turn", "strip by strip"])
+def test_all_cuts_touch_the_scratch_that_is_planned(f, shapes):
+    p = program(f, *shapes)
+    (product,) = tune.products(p)
+    given = values(p)
+    for cut in tilings(product, target()):
+        run = Executable(build_plan(p, target().with_tuned({product: cut})))
+        m = measure(run, given, 1)
+        assert m.scratch == m.report.memory.scratch, cut
 
 
 def test_the_fastest_is_remembered(own_folder):

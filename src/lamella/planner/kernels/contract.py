@@ -24,7 +24,7 @@ from ..groups.group import Fusion
 from ..plan import Launch
 from .nest import Builder, Nest, accumulator, advance, decode, merged_axes
 from .packing import ZERO, Packing, Side, contiguous, read_through
-from .panel import Target, lay_out, pitch_of, slack
+from .panel import Source, Target, lay_out, pitch_of, slack
 from .tile import Span, cheap, direct_epilogue, epilogue, fetches, started
 from .tiling import AWAY, BEFORE, LINE, PLACE, STREAM_AHEAD, TASK, TURNED, Product, choose_tiling
 from .tree import Tree, levels_of
@@ -277,9 +277,7 @@ class Contraction:
         """The task's rows at the positions low..high into scratch, if it reads them there."""
         if not self.packed:
             return []
-        t, side = self.tiling, self.left
-        axis = side.runs(self.rows)[0][2]
-        source = read_through(self.b, side, axis, self.places, self.tables.get(side))
+        t, source = self.tiling, self._left_source()
         pitch, start, end = pitch_of(t.rows), low, high
         if not source.along:    # what neighbours share a line with is laid out while it is near
             start = index_var("start")
@@ -299,10 +297,16 @@ class Contraction:
         to = Target(self.panel_laid, side.dtype, ZERO, t.width)
         return lay_out(source, to, self.panel * t.width, self.column_count, low, high)
 
+    def _left_source(self) -> Source:
+        """The left operand as its rows are laid out from it."""
+        side = self.left
+        axis = side.runs(self.rows)[0][2]
+        return read_through(self.b, side, axis, self.places, self.tables.get(side))
+
     def _room(self, deep: Expr) -> Expr:
         """The elements of the task's rows, laid out."""
         pitch = pitch_of(self.tiling.rows)
-        return deep * (self.tiling.group * pitch) + slack(pitch)
+        return deep * (self.tiling.group * pitch) + slack(self._left_source(), pitch)
 
     def _panel_of(self, low: Expr, high: Expr) -> Expr:
         """Where the laid out rows of the tile begin."""

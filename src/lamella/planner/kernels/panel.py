@@ -28,6 +28,11 @@ class Source(NamedTuple):
     at: Callable[[Expr], Expr]
     along: bool
 
+    @property
+    def turns(self) -> bool:
+        """Whether panels are laid out in squares that turn."""
+        return self.along and self.step is not lit(1, dtypes.index)
+
 
 class Target(NamedTuple):
     """Where panels go: `pitch` elements of `dtype` a position, from `base` of a buffer on."""
@@ -43,15 +48,15 @@ def pitch_of(places: int) -> int:
     return places if places <= LANES else -(-places // LANES) * LANES
 
 
-def slack(pitch: int) -> int:
-    """Elements behind a panel's end that are written too, with no meaning."""
-    return -pitch % LANES
+def slack(s: Source, pitch: int) -> int:
+    """Elements behind the last panel's end that are written too, with no meaning."""
+    return -pitch % LANES if s.turns else 0
 
 
 def lay_out(s: Source, to: Target, first: Expr, count: Expr, low: Expr, high: Expr) -> list:
     """The places first, first + 1, ... before `count` at the positions low..high; places beyond
     have some other place's elements, or zeros."""
-    if s.along and s.step is not lit(1, dtypes.index):
+    if s.turns:
         return _transposed(s, to, first, count, low, high)
     k = index_var("pk")
     stores = []
