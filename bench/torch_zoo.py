@@ -1,6 +1,6 @@
 """The models of bench/zoo.py in PyTorch, at the same sizes, for bench/zoo_peers.py.
 
-    python bench/torch_zoo.py eager|compile SECONDS MODEL
+    python -m bench.torch_zoo eager|compile SECONDS MODEL
 
 prints a line of JSON: the least milliseconds of a training step (forward, backward, update, the
 loss read) and of an inference. Images are channels last, optimizers fused where PyTorch has that.
@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from .least import least
 
 CLASSES, WORDS = 100, 1000
 
@@ -327,18 +328,6 @@ WORKS = {   # (model, loss, inputs, optimizer)
     "dlrm": lambda: (DLRM(), lambda m, d, s, y: F.binary_cross_entropy_with_logits(m(d, s), y),
                      (torch.randn(2048, 13), torch.randint(0, 10000, (2048, 8)),
                       torch.randint(0, 2, (2048,)).float()), sgd())}
-
-
-def least(run, seconds: float) -> float:
-    """The least milliseconds of a call."""
-    for _ in range(3):
-        run()
-    best, end = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        began = time.perf_counter()
-        run()
-        best = min(best, time.perf_counter() - began)
-    return round(1e3 * best, 3)
 
 
 def measured(name: str, compiled: bool, seconds: float, threads: int = 2) -> dict:

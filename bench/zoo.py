@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +25,7 @@ import lamella
 from lamella import nn, optim
 
 from . import models, smaller
+from .least import least
 
 
 class Work:
@@ -259,24 +259,14 @@ def measured(name: str, seconds: float = 2.0) -> dict[str, Any]:
     train, infer = lamella.compile(w.step, donate=w.donate), lamella.compile(w.infer)
     line = {"model": name, "step_peak": lamella.plan(train, *held, *inputs).peak,
             "infer_peak": lamella.plan(infer, held[0], held[2], *inputs).peak}
-    line["infer_ms"] = _least(lambda: infer(held[0], held[2], *inputs), seconds)
+    line["infer_ms"] = least(lambda: infer(held[0], held[2], *inputs), seconds)
     state = list(held)
 
     def step():
         *state[:], loss = train(*state, *inputs)
         return float(loss)
 
-    return {**line, "step_ms": _least(step, seconds)}
-
-
-def _least(run: Callable, seconds: float) -> float:
-    run()
-    best, end = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        began = time.perf_counter()
-        run()
-        best = min(best, time.perf_counter() - began)
-    return round(1e3 * best, 3)
+    return {**line, "step_ms": least(step, seconds)}
 
 
 if __name__ == "__main__":

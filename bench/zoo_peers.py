@@ -44,8 +44,7 @@ def compare(model: str, options: argparse.Namespace) -> dict:
     seconds = str(options.seconds)
     commands = {"lamella": [sys.executable, "-m", "bench.zoo", "--seconds", seconds, model]}
     for way in filter(None, options.ways.split(",")):
-        commands[way] = [options.peers_python, str(ROOT / "bench" / "torch_zoo.py"), way, seconds,
-                         model]
+        commands[way] = [options.peers_python, "-m", "bench.torch_zoo", way, seconds, model]
     inside = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     found: dict[str, dict] = {}
     for _ in range(options.rounds):

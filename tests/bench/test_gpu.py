@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("triton")
 
+from gpu.installed import install
+
 from bench.gpu import __main__ as bench
 from bench.gpu import cells, ours
 from lamella.engine import stations
@@ -40,12 +42,7 @@ class Clock(NullDevice):
 
 @pytest.fixture
 def device(monkeypatch):
-    found = Clock()
-    monkeypatch.setattr(cuda, "device", lambda index: found)
-    monkeypatch.setattr(stations, "_stations", {})
-    from lamella.engine import eager
-    monkeypatch.setattr(eager, "_numbers", {})
-    monkeypatch.setattr(eager, "_executables", type(eager._executables)())
+    found = install(monkeypatch, Clock())
     return found
 
 

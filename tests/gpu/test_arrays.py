@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("triton")
 
+from gpu.installed import install
 from gpu.interpreted import Interpreted
 
 import lamella
@@ -17,7 +18,6 @@ from lamella import nn, optim
 from lamella.base.errors import BudgetError, DeviceError, DonatedError, UnsupportedError
 from lamella.engine import stations
 from lamella.runtime import blocks as blocks_module
-from lamella.runtime import cuda
 
 
 class Counting(Interpreted):
@@ -44,12 +44,7 @@ class Counting(Interpreted):
 
 @pytest.fixture
 def device(monkeypatch):
-    found = Counting()
-    monkeypatch.setattr(cuda, "device", lambda index: found)
-    monkeypatch.setattr(stations, "_stations", {})
-    from lamella.engine import eager
-    monkeypatch.setattr(eager, "_numbers", {})
-    monkeypatch.setattr(eager, "_executables", type(eager._executables)())
+    found = install(monkeypatch, Counting())
     return found
 
 

@@ -6,13 +6,14 @@ import pytest
 
 pytest.importorskip("triton")
 
+from gpu.installed import install
+
 import lamella
 from lamella.base.devices import named
 from lamella.base.errors import LamellaError, MissingExtra, UnsupportedError
 from lamella.cli.explaining import calibrate
 from lamella.engine import calibrate_device, rates, stations
 from lamella.planner.pricing.roofline import device as profile
-from lamella.runtime import cuda
 from lamella.runtime.device import NullDevice
 
 
@@ -31,9 +32,7 @@ class Clock(NullDevice):
 
 @pytest.fixture
 def device(monkeypatch, tmp_path):
-    found = Clock()
-    monkeypatch.setattr(cuda, "device", lambda index: found)
-    monkeypatch.setattr(stations, "_stations", {})
+    found = install(monkeypatch, Clock())
     monkeypatch.setattr(rates, "default_folder", lambda: tmp_path)
     for name, value in {"WIDE": 256, "NARROW": 128, "ELEMENTS": 1 << 12, "PINNED": 1 << 10,
                         "SECONDS": 0.0}.items():

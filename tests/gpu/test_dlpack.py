@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("triton")
 
+from gpu.installed import install
 from gpu.interpreted import Interpreted
 from gpu.stand_in import Driver
 
@@ -22,12 +23,7 @@ DEVICES = {b"dltensor": 8, b"dltensor_versioned": 32 + 8}
 
 @pytest.fixture
 def device(monkeypatch):
-    found = Interpreted()
-    monkeypatch.setattr(cuda, "device", lambda index: found)
-    monkeypatch.setattr(stations, "_stations", {})
-    from lamella.engine import eager
-    monkeypatch.setattr(eager, "_numbers", {})
-    monkeypatch.setattr(eager, "_executables", type(eager._executables)())
+    found = install(monkeypatch, Interpreted())
     yield found
     lending._lent.clear()
 

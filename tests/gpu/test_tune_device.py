@@ -4,6 +4,7 @@ import pytest
 
 pytest.importorskip("triton")
 
+from gpu.installed import install
 from gpu.stand_in import Driver
 
 import lamella
@@ -30,9 +31,7 @@ class Clock(NullDevice):
 
 @pytest.fixture
 def device(monkeypatch, tmp_path):
-    found = Clock()
-    monkeypatch.setattr(cuda, "device", lambda index: found)
-    monkeypatch.setattr(stations, "_stations", {})
+    found = install(monkeypatch, Clock())
     monkeypatch.setattr(tuned, "default_folder", lambda: tmp_path)
     monkeypatch.setattr(tune_device, "MOST", 5)
     return found
