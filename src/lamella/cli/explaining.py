@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from ..api.arrays.placing import compute_device
 from ..api.programs.spec import Spec
+from ..base import status
 from ..base.devices import cpu
 from ..base.errors import BudgetError, RecipeError
 from ..engine.explain import explain_plan, write_page
@@ -107,6 +108,7 @@ def largest_batch(source: str, changes: Sequence[str], say: Say, what: str,
     found: dict[int, Report] = {}
 
     def fits(rows: int) -> bool:
+        status.say(f"trying {rows}")
         try:
             for size in [n for n in (most % rows, rows) if n]:
                 found[size] = report_of(source, [*changes, f"train.batch_size={size}"], budget,
@@ -116,12 +118,13 @@ def largest_batch(source: str, changes: Sequence[str], say: Say, what: str,
         return True
 
     low, high = 0, 1
-    while high <= most and fits(high):
-        low, high = high, 2 * high
-    high = min(high, most + 1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
+    with status.doing("largest batch"):
+        while high <= most and fits(high):
+            low, high = high, 2 * high
+        high = min(high, most + 1)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if fits(middle) else (low, middle)
     if not low:
         raise BudgetError(f"not even a batch of one row keeps {bytes_text(budget)}; "
                           f"see lamella plan {source} --memory-curve --set train.batch_size=1")

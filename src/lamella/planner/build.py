@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from ..base import status
 from ..base.extents import Size, symbols
 from ..ir.node import Node
 from ..ir.program import Program, programs
@@ -28,6 +29,7 @@ from .memory.ahead import fetch_ahead
 from .memory.alias import share_bytes
 from .memory.budget import Budget, Point, fits, keep, peak, point, points, settle
 from .memory.liveness import temporaries
+from .memory.peak import bytes_text
 from .memory.trail import Divider
 from .parallel import run_in_parallel
 from .plan import Branch, Buffer, Copy, Loop, Plan, Step
@@ -60,8 +62,9 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
         settle(plan)
     if budget is not None and not _fits(plan, threads, budget):
         plan.steps, whole = first, plan
-        plan = keep([partial(_planned, program, scheduler, donated, fixed, fused, MUCH),
-                     lambda: whole], budget, _divider(scheduler))
+        with status.doing(f"{program.name} within {bytes_text(budget.bytes)}"):
+            plan = keep([partial(_planned, program, scheduler, donated, fixed, fused, MUCH),
+                         lambda: whole], budget, _divider(scheduler))
         if target.level == "tiles":
             fetch_ahead(plan, budget)
     in_parallel(plan, threads, budget)
@@ -92,9 +95,10 @@ def memory_curve(program: Program, target, donated: frozenset[int] = frozenset()
     free.peak = peak(whole, threads)
     apart()
     whole.steps = first
-    much = _planned(program, scheduler, donated, fixed, True, MUCH)
-    return [free, *(p for p in points([much, whole], threads, _divider(scheduler), spills)
-                    if p.peak < free.peak)]
+    with status.doing(f"the memory curve of {program.name}"):
+        much = _planned(program, scheduler, donated, fixed, True, MUCH)
+        found = points([much, whole], threads, _divider(scheduler), spills)
+    return [free, *(p for p in found if p.peak < free.peak)]
 
 
 def in_parallel(plan: Plan, threads: int, budget: Budget | None) -> Callable[[], None]:

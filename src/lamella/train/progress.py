@@ -7,19 +7,22 @@ import sys
 import time
 from typing import Any
 
+from ..base import status
+
 
 class Progress:
     """A context whose `advance(examples, loss)` draws a line; silent where there is no terminal."""
 
     def __init__(self, total: int | None, *, shown: bool | None = None, every: float = 0.2):
         self.total, self.every = total, every
-        self.shown = sys.stderr.isatty() if shown is None else shown
+        self.shown, self._holds = shown, False
         self.examples, self.began, self.drawn = 0, time.perf_counter(), 0.0
         self._bar: Any = None
         self._task: Any = None
 
     def __enter__(self) -> Progress:
-        if self.shown:
+        self._holds = self.shown is not False and status.take()
+        if self.shown or self._holds:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
@@ -34,6 +37,8 @@ class Progress:
     def __exit__(self, *_) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if self._holds:
+            status.give()
 
     def advance(self, examples: int, loss, label: str = "training") -> None:
         """One step is done; `loss` is looked at only when the line is drawn."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
+from ...base import status
 from ..plan import Plan
 from .liveness import Draft
-from .peak import Memory
+from .peak import Memory, bytes_text
 from .sequences import Sequence, Sequences
 from .trail import Divider, trail
 
@@ -72,6 +73,7 @@ def _stops(plan: Plan, threads: int, divider: Divider | None, spills: bool) -> I
         if last is not None and draft.peak >= last.results + last.temporaries:
             continue    # placed it would need no less
         stop = Stop(plan, draft, threads, of)
+        status.say(f"a plan of {bytes_text(stop.memory.peak)}")
         if last is None or stop.memory.peak < last.peak:
             last = stop.memory
             yield stop
