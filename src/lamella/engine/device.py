@@ -92,13 +92,14 @@ class DeviceExecutable:
         self.arena = arena or Arena(self.blocks)
         self.bound: dict[tuple, Binding] = {}
 
-    def run(self, shapes: Sequence[tuple], arguments: Sequence[DeviceBlock]
+    def run(self, shapes: Sequence[tuple], arguments: Sequence[DeviceBlock],
+            begins: Callable[[], None] | None = None
             ) -> list[tuple[DeviceBlock, int, TensorType]]:
         """Queue the steps over arguments of these shapes: for each result the block that it lies
-        in, its address and its type."""
+        in, its address and its type. `begins` is called when all is there that they need."""
         env = self.sizes(shapes)
         with self.blocks.turn:
-            return self.binding(env).run(self.blocks, self.arena, arguments)
+            return self.binding(env).run(self.blocks, self.arena, arguments, begins)
 
     def sizes(self, shapes: Sequence[tuple]) -> dict[str, int]:
         """The values of the plan's symbols for arguments of these shapes."""
@@ -259,7 +260,8 @@ class Binding:
 
     # -- at each call --
 
-    def run(self, blocks: Blocks, arena: Arena, arguments: Sequence[DeviceBlock]
+    def run(self, blocks: Blocks, arena: Arena, arguments: Sequence[DeviceBlock],
+            begins: Callable[[], None] | None = None
             ) -> list[tuple[DeviceBlock, int, TensorType]]:
         """Queue the steps; from the second call over the same addresses on as what the device
         recorded of them, where no step waits for the host."""
@@ -275,6 +277,8 @@ class Binding:
             self.pinned = blocks.pin(self.resting.size)
         if first:
             self._steps(self.plan.prologue)
+        if begins is not None:
+            begins()
         self._queue(blocks)
         return [(owners[p.base], self._address(p), t) for p, t in self.outputs]
 

@@ -6,7 +6,8 @@ Device stages are queued and run while Python goes on; only what comes back to t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ..base.devices import Device, cpu
@@ -23,6 +24,7 @@ from .device import Arena, DeviceExecutable
 from .executable import Executable
 from .measure import Measurement
 from .measure_device import measure
+from .overwritten import NEVER, overwritten
 from .plans import executable, plan_for
 from .profile import profile
 from .rates import rates
@@ -54,6 +56,12 @@ def _owned(route: Route, stage: Stage, donated: frozenset[int]) -> frozenset[int
     copies = {s.target for s in route.transfers}
     return frozenset(k for k, n in enumerate(stage.reads)
                      if readers[n] == 1 and (n in donated or n in copies))
+
+
+def _written(plan: Plan, stage: Stage) -> set[int]:
+    """The values whose memory some step of the stage writes into."""
+    first = overwritten(plan, {id(s): k for k, s in enumerate(plan.steps)})
+    return {n for n, k in zip(stage.reads, first, strict=True) if k != NEVER}
 
 
 def report(program: Program, home: Device | None, donated: frozenset[int],
@@ -93,18 +101,20 @@ class Placed:
         arenas: dict[Device, Arena] = {}
         self.runs = {id(s): _Run(s, self.plans.get(id(s)), arenas, fused)
                      for s in self.route.stages}
+        self.written = {id(s): _written(self.plans[id(s)], s) & donated
+                        for s in self.route.stages if id(s) in self.plans}
 
     def __call__(self, values: Sequence[Value], lost: set[int] | None = None) -> list[Value]:
         """The results for these arguments; donated ones must not be used afterwards. Where the run
-        fails, `lost` is given the numbers of those that a stage which began may have written into.
+        fails, `lost` is given the numbers of those that a stage whose steps were being queued
+        writes into.
         """
         begun: list[Stage] = []
         try:
             return self._run(values, begun)
         finally:
             if lost is not None:
-                lost |= {s.reads[k] for s in begun if s.device is not cpu
-                         for k in _owned(self.route, s, self.donated)} & self.donated
+                lost |= {n for s in begun for n in self.written[id(s)]}
 
     def _run(self, values: Sequence[Value], begun: list[Stage]) -> list[Value]:
         homes = self.route.homes
@@ -113,8 +123,8 @@ class Placed:
             if isinstance(step, Transfer):
                 known[step.target] = known[step.source].on(step.device)
             else:
-                begun.append(step)
-                made = self.runs[id(step)]([known[k] for k in step.reads])
+                made = self.runs[id(step)]([known[k] for k in step.reads],
+                                           partial(begun.append, step))
                 known |= zip(step.gives, made, strict=True)
             for k in step.reads:
                 if self.last.get(k) == number:
@@ -163,11 +173,12 @@ class _Run:
         arena = arenas.setdefault(stage.device, Arena(at.blocks, kept=fused))
         self.run = DeviceExecutable(plan, at.runtime, at.blocks, arena)
 
-    def __call__(self, values: list[Value]) -> list[Value]:
+    def __call__(self, values: list[Value], begins: Callable[[], None]) -> list[Value]:
+        """The results; `begins` is called before the first step on a device is queued."""
         if self.on_processor is not None:
             return self.on_processor(values)
         owners = [_aligned(v) for v in values]
-        found = self.run.run([v.type.shape for v in values], owners)
+        found = self.run.run([v.type.shape for v in values], owners, begins)
         return [Value(address, block, t.on(self.device)) for block, address, t in found]
 
 
