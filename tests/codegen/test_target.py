@@ -19,7 +19,7 @@ def test_a_processor_without_avx2_is_refused_with_what_it_lacks():
 
 
 def test_a_wanted_target_has_to_be_known_and_present():
-    known = "no target is called 'neon'; known: avx512bf16, avx512vnni, avx512, avx2"
+    known = "no target is called 'neon'; known: avx512amx, avx512bf16, avx512vnni, avx512, avx2"
     with pytest.raises(UnsupportedError, match=known):
         by_name("neon")
     with pytest.raises(UnsupportedError, match="avx512f.*the target avx512"):

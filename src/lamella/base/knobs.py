@@ -48,7 +48,7 @@ pool_bytes = Knob("LAMELLA_POOL_BYTES", _count, 64 << 20, "idle bytes the block 
 log = Knob("LAMELLA_LOG", _topics, frozenset(),
            "topics to print: graph,fuse,plan,kernel,cache,compile")
 target = Knob("LAMELLA_TARGET", str, "",
-              "target to generate for: avx512bf16, avx512vnni, avx512 or avx2; empty detects")
+              "the instruction set: avx512amx, avx512bf16, avx512vnni, avx512, avx2; empty detects")
 pending_nodes = Knob("LAMELLA_PENDING_NODES", _count, 512, "lazy nodes held before evaluation")
 pending_bytes = Knob("LAMELLA_PENDING_BYTES", _count, 256 << 20, "lazy result bytes held before it")
 device_waits = Knob("LAMELLA_DEVICE_WAITS", _flag, False,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from copy import copy
 
 from ..base.errors import UnsupportedError
+from .target import AVX512
 
 
 class GpuTarget:
@@ -19,7 +20,8 @@ class GpuTarget:
                  "shared_bytes", "tensor_flops", "tuned")
     level = "tiles"
     room = 0
-    vector_bits, near_bytes, core_bytes = 512, 32 << 10, 1 << 20  # as a processor's, for the tiles
+    vector_bits, near, core, far, prices = \
+        512, AVX512.near, AVX512.core, AVX512.far, AVX512.prices  # a processor's, for the tiles
     pairs = quads = False
     launch = 3e-6       # seconds of a step beside its work
 

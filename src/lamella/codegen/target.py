@@ -10,29 +10,32 @@ from copy import copy
 
 from ..base.errors import UnsupportedError
 from ..lang.loops import LANES
+from .prices import AMX_PRICES, FAR, NEAR, PRICES, Cache, Prices
 
 
 class Target:
     """One instruction set: what LLVM is told, and the sizes that schedules ask for.
 
     `contract_tiles` are register tiles (rows, columns in units of LANES values) of a contraction,
-    best first, that fit the `registers` of `vector_bits` without spilling. `near_bytes` and
-    `core_bytes` are the caches of a core, the first and the second, of most machines of the kind.
-    `pairs`: it multiplies bfloat16 by pairs, `quads`: bytes by fours. `tuned` has the cuts of
-    products that were found the fastest on this machine.
+    best first, that fit the `registers` of `vector_bits` without spilling. `near` and `core`
+    are the first and the second cache of a core, on most machines of the kind; what takes more
+    bytes than `far` comes from memory or from a cache that all share. `prices`: what products cost
+    there. `pairs`: it multiplies bfloat16 by pairs, `quads`: bytes by fours. `tuned` has the cuts
+    of products that were found the fastest on this machine.
     """
 
-    __slots__ = ("contract_tiles", "core_bytes", "cpu", "features", "name", "near_bytes",
-                 "pairs", "quads", "registers", "tuned", "vector_bits")
+    __slots__ = ("contract_tiles", "core", "cpu", "far", "features", "name", "near", "pairs",
+                 "prices", "quads", "registers", "tuned", "vector_bits")
     level = "loops"
     float8 = False      # whether it multiplies float8s
 
     def __init__(self, name: str, cpu: str, features: Iterable[str], vector_bits: int,
-                 registers: int, contract_tiles: tuple[tuple[int, int], ...], core_bytes: int):
+                 registers: int, contract_tiles: tuple[tuple[int, int], ...], core: Cache,
+                 near: Cache = NEAR, far: int = FAR, prices: Prices = PRICES):
         self.name, self.cpu, self.features = name, cpu, tuple(features)
         self.vector_bits, self.registers = vector_bits, registers
         self.contract_tiles = contract_tiles
-        self.near_bytes, self.core_bytes = 32 << 10, core_bytes
+        self.near, self.core, self.far, self.prices = near, core, far, prices
         self.tuned: dict = {}
         self.pairs, self.quads = (f in self.features for f in ("avx512bf16", "avx512vnni"))
 
@@ -61,16 +64,21 @@ class Target:
 _V3 = ("sse2", "sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "cx16", "sahf", "avx", "avx2", "fma",
        "f16c", "bmi", "bmi2", "lzcnt", "movbe")
 _V4 = ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+_AMX = ("amx-tile", "amx-bf16", "amx-int8")
 
 AVX512 = Target("avx512", "x86-64-v4", _V3 + _V4, 512, 32,
                 ((14, 2), (9, 3), (6, 4), (12, 2), (8, 3), (10, 2), (5, 5), (4, 6), (16, 1),
-                 (8, 2), (7, 3), (4, 4), (3, 7), (2, 8), (1, 8), (1, 16)), 1 << 20)
+                 (8, 2), (7, 3), (4, 4), (3, 7), (2, 8), (1, 8), (1, 16)), Cache(1 << 20, 16))
 AVX512_VNNI = Target("avx512vnni", AVX512.cpu, (*AVX512.features, "avx512vnni"), 512, 32,
-                     AVX512.contract_tiles, AVX512.core_bytes)
+                     AVX512.contract_tiles, AVX512.core)
 AVX512_BF16 = Target("avx512bf16", AVX512.cpu, (*AVX512_VNNI.features, "avx512bf16"), 512, 32,
-                     AVX512.contract_tiles, AVX512.core_bytes)
-AVX2 = Target("avx2", "x86-64-v3", _V3, 256, 16, ((6, 1), (4, 1), (2, 2), (1, 3)), 256 << 10)
-ALL = (AVX512_BF16, AVX512_VNNI, AVX512, AVX2)  # best first
+                     AVX512.contract_tiles, AVX512.core)
+AVX512_AMX = Target("avx512amx", AVX512.cpu, (*AVX512_BF16.features, *_AMX), 512, 32,
+                    AVX512.contract_tiles, Cache(2 << 20, 16), Cache(48 << 10, 12), 1 << 20,
+                    AMX_PRICES)
+AVX2 = Target("avx2", "x86-64-v3", _V3, 256, 16, ((6, 1), (4, 1), (2, 2), (1, 3)),
+              Cache(256 << 10, 16))
+ALL = (AVX512_AMX, AVX512_BF16, AVX512_VNNI, AVX512, AVX2)  # best first
 
 
 def by_name(name: str) -> Target:

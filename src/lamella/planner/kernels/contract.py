@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from ...base import dtypes
 from ...base.extents import Extent, product, upper
+from ...codegen.prices import LINE
 from ...lang import expr, scalar
 from ...lang.expr import Expr, lit
 from ...lang.loops import LANES, Loop, Prefetch, Set, Store, When, index_var, lane_index
@@ -26,7 +27,7 @@ from .nest import Builder, Nest, accumulator, advance, decode, merged_axes
 from .packing import ZERO, Packing, Side, contiguous, read_through
 from .panel import Source, Target, lay_out, pitch_of, slack
 from .tile import Span, cheap, direct_epilogue, epilogue, fetches, started
-from .tiling import AWAY, BEFORE, LINE, PLACE, STREAM_AHEAD, TASK, TURNED, Product, choose_tiling
+from .tiling import BEFORE, PLACE, STREAM_AHEAD, TASK, TURNED, Product, choose_tiling
 from .tree import Tree, levels_of
 from .turned import turned_chain
 from .words import Form
@@ -69,6 +70,7 @@ class Contraction:
         self.form: Form | None = None   # of the words that panels hold, if they hold words
         self.m = product(a.attr[1] for a in self.rows)
         self.acc = accumulator(self.dot.dtype)
+        self.far = target.far
         self.written_out = target.level == "loops"  # vectors may be turned, masked, called for
         self.turns = self.written_out and target.vector_bits == 512     # squares fit the registers
         self.ways = self._ways()
@@ -233,10 +235,29 @@ class Contraction:
         them to."""
         if self.way == TURNED:
             return self._turned_chain(low, high, begin)
-        k = index_var("k")
         before, left = self._packed_left(low, high) if self.packed else self._left_loads()
-        columns = [self.right_load(k, v, low) for v in range(self.tiling.vectors)]
-        sums = []
+        split = self._split(low, high)
+        parts = [(low, split, False), (split, high, True)]
+        loops = [Loop(index_var("k"), start, end, self._position(left, low, masked), "serial")
+                 for start, end, masked in parts if start is not end]
+        return [*before, *self._begun(), *begin, *loops]
+
+    def _split(self, low: Expr, high: Expr) -> Expr:
+        """Up to which position of low..high the panel's vectors are read without a mask, which
+        some processors apply where they multiply: all, but for columns that stand in place and do
+        not fill the last panel."""
+        if self.way != PLACE or isinstance(self.n, int) and self.n % self.tiling.width == 0:
+            return high
+        if upper(self.n) < self.tiling.width:
+            return low
+        end = (self.panel + 1) * self.tiling.width
+        return scalar.where(end <= self.column_count, high, low)
+
+    def _position(self, left, low: Expr, masked: bool) -> list:
+        """The multiply-adds of one position, and what is called for."""
+        k = index_var("k")
+        columns = [self.right_load(k, v, low, masked) for v in range(self.tiling.vectors)]
+        sums: list = []
         for r, line in enumerate(self.registers):
             value = left(k, r)
             sums += [Set(x, self._fma(value, y, x)) for x, y in zip(line, columns, strict=True)]
@@ -246,7 +267,7 @@ class Contraction:
             sums += self._fetch_ahead(k)
         elif self.written_out and self._panels_far():
             sums += self._fetch_next(k)
-        return [*before, *self._begun(), *begin, Loop(k, low, high, sums, "serial")]
+        return sums
 
     def _begun(self) -> list:
         """The tile's registers as zeros, or as the sums that a chain goes on from."""
@@ -366,25 +387,25 @@ class Contraction:
         return k * self.b.size((name, "sum"), step)
 
     def _right_loads(self):
-        """right(k, v, low): vector v of the panel at position k; what a task lays out begins at
-        position low."""
+        """right(k, v, low, masked): vector v of the panel at position k; what a task lays out
+        begins at position low, and what is read in place may need to be masked."""
         side, b = self.right, self.b
         width = self.tiling.width
         if self.way == TASK:
-            return lambda k, v, low: expr.load(
+            return lambda k, v, low, masked: expr.load(
                 self.panel_laid, (k - low) * width + v * LANES, self.right_laid, LANES)
         name = b.operand(side.read.base, side.read.offset, side.dtype)
         start = b.address(name, {a: side.stride(a) for a in self.batch_of(side)}, self.places)
         if self.way == BEFORE:
             start = start + self.panel * b.size((name, "panel"), self.panel_stride)
-            return lambda k, v, low: expr.load(name, start + k * width + v * LANES, side.dtype,
-                                               LANES)
+            return lambda k, v, low, masked: expr.load(name, start + k * width + v * LANES,
+                                                       side.dtype, LANES)
 
-        def right(k: Expr, v: int, low: Expr) -> Expr:
+        def right(k: Expr, v: int, low: Expr, masked: bool) -> Expr:
             column = self.panel * width + v * LANES
-            inside = column + lane_index() < self.column_count
+            inside = (column + lane_index() < self.column_count, 0) if masked else ()
             return expr.load(name, start + column + self._summed(name, side, k), side.dtype, LANES,
-                             inside, 0)
+                             *inside)
 
         return right
 
@@ -395,7 +416,7 @@ class Contraction:
         return self.written_out and not self.packed and self.left not in self.tables and \
             len(self.left.runs(self.rows)) == 1 and x.step == 1 and isinstance(x.along, int) and \
             x.along * x.itemsize >= LINE and \
-            upper(self.left.read.base.type.size) * x.itemsize > AWAY
+            upper(self.left.read.base.type.size) * x.itemsize > self.far
 
     def _fetch_left(self, k: Expr) -> list:
         """The tile's rows some positions behind k, called for: hardware sees no order in them."""
@@ -420,7 +441,7 @@ class Contraction:
             return False
         copy = (*self.batch_of(self.right), *self.bound, *self.columns)
         size = upper(product(a.attr[1] for a in copy))
-        return self.steady and self.way == BEFORE or size * self.right.dtype.bytes > AWAY
+        return self.steady and self.way == BEFORE or size * self.right.dtype.bytes > self.far
 
     def _fetch_next(self, k: Expr) -> list:
         """The next panel's lines at position k, shared among the tiles of rows: what each of them

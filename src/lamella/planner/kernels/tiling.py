@@ -1,8 +1,8 @@
 """How a product is cut: the register tile, the tiles of a task, the positions of a block.
 
 Estimates in cycles of a core that does two vector multiply-adds and two loads a cycle, which is
-what processors with these instruction sets do; what else they cost was fitted to the timed cuts of
-70 shapes (docs/performance.md). Sizes that are symbols are taken at their bounds.
+what processors with these instruction sets do; what else they cost is the target's `prices`. Sizes
+that are symbols are taken at their bounds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ...base.extents import Extent, lower, upper
+from ...codegen.prices import LINE, Cache, Prices
 from ...lang.loops import LANES
 from ...lang.order import CONTRACT_CHUNK
 
@@ -27,28 +28,10 @@ PLACE, TASK, BEFORE = "in place", "packed by the task", "packed before"
 TURNED = "turned in registers"
 
 LATENCY = 4             # cycles until a sum can be added to again
-CORE_RATE = 64          # bytes a cycle from the second cache: what lies side by side,
-STRIDED_RATE = 40       # what lies a stride apart,
-LINE_RATE = 20          # and lines of which little is used, or that strides have driven out of it,
-CROWDED = 0.8           # with so many cycles more
-BLEND = 0.03            # the part of such cycles that arithmetic does not hide
-LOADED = 0.08           # cycles of each load that arithmetic on single elements does not hide
-LATE = 1.0              # cycles until an element of another page of memory is there
-AWAY = 8 << 20          # bytes of an operand or result that no cache holds:
-AWAY_COPY, AWAY_COPIED = 0.9, 1.0   # cycles more to lay out an element, in the task or before;
-AWAY_PANEL = 4.0        # cycles for a position of a long panel;
-AWAY_ROW = 15.0         # cycles for a tile's row of such a result: it lies in a page of its own
-MASKS, MASKED = 7, 0.5  # masks that registers hold; cycles to bring another one
-LINE, PAGE, WAYS, CORE_WAYS = 64, 4096, 8, 16
-WAIT = 3.0              # cycles for a vector of sums that wait while others run over a block
-STORED = 0.3            # cycles for an element that goes through memory or the second cache
-LAUNCH = 2000           # cycles of a step of its own
-COPY, TURN, GATHER = 0.2, 0.46, 2.0     # cycles to lay out an element: side by side, turned, apart
-STRIP = 3.0             # more for a position of a tile's rows that lies in a line of its own
-PAGED = 3.0             # more of them where a panel's positions lie more than a page apart
+MASKS = 7               # that registers hold
+PAGE = 4096             # bytes of a page of memory
 WORD_ROWS = 64          # rows of a task that make up for reading the right operand
 TURNED_TILES = ((1, 1), (2, 1), (4, 1))     # of a right operand that turns in registers
-SQUARE = 4.5            # cycles for a position of it
 WORD_TILES = ((8, 2), (4, 4), (16, 1))  # more sums leave no registers for words; rows fill LANES
 
 
@@ -60,20 +43,19 @@ class Layout(NamedTuple):
     along: Extent | None
     itemsize: int
 
-    def copying(self) -> float:
+    def copying(self, price: Prices) -> float:
         """Cycles to lay out one element in panels."""
-        return COPY if self.step == 1 else TURN if self.along == 1 else GATHER
+        return price.copy if self.step == 1 else price.turn if self.along == 1 else price.gather
 
-    def collides(self, stride: Extent | None, lines: int, cache: int, ways: int = WAYS) -> bool:
-        """Whether so many places a stride apart drive each other out of a cache of so many
-        bytes."""
+    def collides(self, stride: Extent | None, lines: int, cache: Cache) -> bool:
+        """Whether so many places a stride apart drive each other out of a cache."""
         if not isinstance(stride, int):
             return stride is not None
-        return lines > ways * _sets(stride * self.itemsize, lines, cache // ways // LINE)
+        return lines > cache.ways * _sets(stride * self.itemsize, lines, cache.sets)
 
     def crowds(self, positions: int, target) -> bool:
         """Whether so many of them take more than half of their places in the second cache."""
-        return self.collides(self.along, 2 * positions, target.core_bytes, CORE_WAYS)
+        return self.collides(self.along, 2 * positions, target.core)
 
 
 @lru_cache(4096)
@@ -149,7 +131,7 @@ def tilings(p: Product, target) -> list[Tiling]:
              for packed in (False, True) if packed and p.may_pack and rows <= LANES and
              right != TURNED or not packed and not p.must_pack]
     return [t for t in dict.fromkeys(found) if t.right != TASK or
-            min(t.block, max(1, upper(p.k))) * t.width * p.right.itemsize <= target.core_bytes // 8]
+            min(t.block, max(1, upper(p.k))) * t.width * p.right.itemsize <= target.core.bytes // 8]
 
 
 def _offers(p: Product, right: str, target) -> tuple:
@@ -163,26 +145,27 @@ def _offers(p: Product, right: str, target) -> tuple:
 
 def cycles(p: Product, t: Tiling, target) -> float:
     """What the whole product takes with a cut."""
+    price = target.prices
     m, k, n = (max(1, upper(e)) for e in (p.m, p.k, p.n))
     vectors, deep = t.vectors * (512 // target.vector_bits), min(k, t.block)
-    away = k * n * max(1, upper(p.batch)) * p.right.itemsize > AWAY
+    away = k * n * max(1, upper(p.batch)) * p.right.itemsize > target.far
     far = _left_far(p.left, t, deep, target) + _right_far(p.right, t, deep, target)
-    late, masks, loads = 0.0, MASKED * max(0, t.vectors - MASKS), t.rows + vectors
+    late, masks, loads = 0.0, price.masked * max(0, t.vectors - MASKS), t.rows + vectors
     if not t.packed and p.left.along != 1:
-        late += LATE * _new_page(p.left) + CROWDED * p.left.crowds(deep, target)
+        late += price.late * _new_page(p.left) + price.crowded * p.left.crowds(deep, target)
     if t.right == PLACE:
-        long = away and deep * t.width * p.right.itemsize > target.core_bytes // 8
-        late += LATE * _new_page(p.right) + AWAY_PANEL * long + masks
+        long = away and deep * t.width * p.right.itemsize > target.core.bytes // 8
+        late += price.late * _new_page(p.right) + price.away_panel * long + masks
         if not isinstance(p.right.along, int) or p.right.along % LANES:
             loads += vectors * target.vector_bits / 512     # vectors that lie in two lines
     position = max(t.rows * vectors / 2, loads / 2, LATENCY, far)
     if t.right == TURNED:
-        position = SQUARE
-    position += far * BLEND + loads * LOADED * (not p.must_pack) + late
+        position = price.square
+    position += far * price.blend + loads * price.loaded * (not p.must_pack) + late
     blocks = -(-k // t.block)
-    ends = t.rows * (vectors * WAIT * blocks * (blocks > 1) + masks)
-    if 4 * m * n * max(1, upper(p.batch)) > AWAY and not p.must_pack:
-        ends += t.rows * AWAY_ROW
+    ends = t.rows * (vectors * price.wait * blocks * (blocks > 1) + masks)
+    if 4 * m * n * max(1, upper(p.batch)) > target.far and not p.must_pack:
+        ends += t.rows * price.away_row
     rows, panels = -(-m // t.rows), -(-n // t.width)
     return rows * panels * (k * position + ends) + _laid_out(p, t, rows, panels, away, target)
 
@@ -190,40 +173,45 @@ def cycles(p: Product, t: Tiling, target) -> float:
 def _laid_out(p: Product, t: Tiling, rows: int, panels: int, away: bool, target) -> float:
     """Cycles to lay out operands, for so many tiles of rows and panels of columns; the right
     operand may be far `away`."""
+    price = target.prices
     m, k, n, batch = (max(1, upper(e)) for e in (p.m, p.k, p.n, p.batch))
     found = 0.0
     if t.packed:
-        left = COPY if p.must_pack and p.left.along == 1 else p.left.copying()
-        left += STRIP / t.rows * (p.left.step == 1 and not p.must_pack)
-        left += AWAY_COPY * (m * k * batch * p.left.itemsize > AWAY)
+        left = price.copy if p.must_pack and p.left.along == 1 else p.left.copying(price)
+        left += price.strip / t.rows * (p.left.step == 1 and not p.must_pack)
+        left += price.away_copy * (m * k * batch * p.left.itemsize > target.far)
         found += m * k * left * -(-panels // t.panels)
     if t.right == TASK:
-        long = min(k, t.block) * t.width * p.right.itemsize > target.near_bytes
-        right = p.right.copying() + STORED * long + AWAY_COPY * (away and p.right.along != 1)
-        right += PAGED * (p.must_pack and upper(p.right.along or PAGE) * p.right.itemsize > PAGE)
+        long = min(k, t.block) * t.width * p.right.itemsize > target.near.bytes
+        right = p.right.copying(price) + price.stored * long
+        right += price.away_copy * (away and p.right.along != 1)
+        apart = upper(p.right.along or PAGE) * p.right.itemsize > PAGE
+        right += price.paged * (p.must_pack and apart)
         found += n * k * right * -(-rows // t.group)
     elif t.right == BEFORE and not p.steady:
-        right = p.right.copying() + STORED + AWAY_COPIED * away
-        found += n * k * right + LAUNCH / batch
+        right = p.right.copying(price) + price.stored + price.away_copied * away
+        found += n * k * right + price.launch / batch
     return found
 
 
 def _left_far(x: Layout, t: Tiling, deep: int, target) -> float:
     """Cycles in which a position's elements of the left operand come from farther caches."""
+    price = target.prices
     if t.packed:
-        return t.rows * x.itemsize / CORE_RATE
+        return t.rows * x.itemsize / price.core_rate
     if x.along != 1:
-        rate = LINE_RATE if x.crowds(deep, target) else STRIDED_RATE
+        rate = price.line_rate if x.crowds(deep, target) else price.strided_rate
         return LINE * (1 + (t.rows - 1) // LANES) / rate
-    return t.rows * LINE / LINE_RATE if x.collides(x.step, t.rows, target.near_bytes) else 0.0
+    return t.rows * LINE / price.line_rate if x.collides(x.step, t.rows, target.near) else 0.0
 
 
 def _right_far(x: Layout, t: Tiling, deep: int, target) -> float:
     """As `_left_far`, of the panel's elements."""
+    price = target.prices
     wide = t.width * x.itemsize
-    if t.right == PLACE and x.along != t.width and x.collides(x.along, deep, target.near_bytes):
-        return wide / (LINE_RATE if x.crowds(deep, target) else STRIDED_RATE)
-    return wide / CORE_RATE if deep * wide > 0.75 * target.near_bytes else 0.0
+    if t.right == PLACE and x.along != t.width and x.collides(x.along, deep, target.near):
+        return wide / (price.line_rate if x.crowds(deep, target) else price.strided_rate)
+    return wide / price.core_rate if deep * wide > 0.75 * target.near.bytes else 0.0
 
 
 def _new_page(x: Layout) -> bool:
@@ -240,15 +228,16 @@ def _tasks(p: Product, rows: int, vectors: int, packed: bool, right: str, block:
     others = max(1, upper(p.batch))
     stream = right == PLACE and upper(p.m) <= STREAM_ROWS
     block = STREAM_BLOCK if stream and panels > 1 else min(block, CONTRACT_CHUNK)
-    room = target.core_bytes * 2 if p.must_pack else target.core_bytes // 2
+    room = target.core.bytes * 2 if p.must_pack else target.core.bytes // 2
     group = max(1, min(tiles, room // (rows * min(block, k) * 4)))
     wide = panels
     if k > block:  # the sums of all tiles wait while a block is run over
-        wide = max(1, min(panels, target.core_bytes // 2 // (rows * width * 4 * group)))
+        wide = max(1, min(panels, target.core.bytes // 2 // (rows * width * 4 * group)))
     work = 2 * (rows if tiles > 1 else max(rows, READ_ROWS)) * width * k
     least = 8 if packed else 1          # panels that make up for laying out the rows
     if p.must_pack and right == TASK:   # both operands are laid out by every task: few of them
-        return Tiling(rows, vectors, packed, right, *_few(p, tiles, group, panels, wide), block)
+        few = _few(p, tiles, group, panels, wide, target.prices)
+        return Tiling(rows, vectors, packed, right, *few, block)
     while others * -(-tiles // group) * -(-panels // wide) < LEAST_TASKS and \
             group * wide * work > TASK_WORK * (1 + p.must_pack):
         if p.must_pack and group * rows > WORD_ROWS:    # rows in words are laid out only once
@@ -262,10 +251,11 @@ def _tasks(p: Product, rows: int, vectors: int, packed: bool, right: str, block:
     return Tiling(rows, vectors, packed, right, group, wide, block)
 
 
-def _few(p: Product, tiles: int, group: int, panels: int, wide: int) -> tuple[int, int]:
+def _few(p: Product, tiles: int, group: int, panels: int, wide: int,
+         price: Prices) -> tuple[int, int]:
     """Tiles of rows and panels of a task, for a few tasks, each time cut where it costs less."""
-    left = p.left.copying() * max(1, upper(p.m))
-    right = p.right.copying() * max(1, upper(p.n))
+    left = p.left.copying(price) * max(1, upper(p.m))
+    right = p.right.copying(price) * max(1, upper(p.n))
     while max(1, upper(p.batch)) * -(-tiles // group) * -(-panels // wide) < FEW_TASKS:
         if wide > 1 and (left <= right or group == 1):
             wide = -(-wide // 2)

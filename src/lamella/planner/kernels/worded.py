@@ -115,7 +115,7 @@ class Worded(Contraction):
 
     def _words(self, k: Expr, low: Expr, high: Expr):
         """(left(r): the word of row i0 + r, vectors of the panel's words) at word k."""
-        columns = [self.right_load(k, v, low) for v in range(self.tiling.vectors)]
+        columns = [self.right_load(k, v, low, True) for v in range(self.tiling.vectors)]
         first, step = (self.i0 - self.row_span[0]) * self.pitch + (k - low), self.pitch
         if not self.in_rows:
             row = (self.i0 - self.row_span[0]) % LANES

@@ -146,5 +146,6 @@ _TYPICAL = {"cycle": 0.35, "add": 1.4, "crowd": 1.0, "launch": 40.0, "share": 30
 _LEVELS = [Level(1 << 20, 0.008, 0.015, 0.0, 0.002), Level(24 << 20, 0.03, 0.05, 0.015, 0.002),
            Level(0, 0.05, 0.1, 0.03, 0.007)]
 DEFAULTS = {name: Profile(name, bits, _units(0.18, gather), 32 << 10, _LEVELS, _TYPICAL)
-            for name, bits, gather in (("avx512bf16", 512, 0.25), ("avx512vnni", 512, 0.25),
-                                       ("avx512", 512, 0.25), ("avx2", 256, 0.3))}
+            for name, bits, gather in (("avx512amx", 512, 0.25), ("avx512bf16", 512, 0.25),
+                                       ("avx512vnni", 512, 0.25), ("avx512", 512, 0.25),
+                                       ("avx2", 256, 0.3))}
