@@ -1,7 +1,8 @@
 """A device whose kernels Triton's interpreter runs, in host memory, without PyTorch or a GPU.
 
 It checks what the null device checks. Sums along a tile go through NumPy, as the interpreter's own
-way of calling a function for each pair takes seconds; bfloat16 through ml_dtypes, as it truncates.
+way of calling a function for each pair takes seconds; bfloat16 through ml_dtypes, as it truncates;
+fma through the reference, as Triton before 3.9 rounds twice.
 """
 
 import ctypes
@@ -11,6 +12,7 @@ import triton.language as tl
 from ml_dtypes import bfloat16, float8_e4m3fn, float8_e5m2
 from triton.runtime import interpreter
 
+from lamella.lang.evaluate import fma_array
 from lamella.runtime import triton
 from lamella.runtime.device import NullDevice
 
@@ -59,6 +61,19 @@ def _dot(self, a, b, start, precision, imprecise):
     return interpreter.TensorHandle(total, start.dtype.scalar)
 
 
+def _fma(self, x, y, z):
+    return interpreter.TensorHandle(fma_array(x.data, y.data, z.data), z.dtype.scalar)
+
+
+def _patch_tensor(tensor, scope):
+    """A scalar is an array of one element, which NumPy 2.4 takes for no index in Triton 3.6."""
+    _own_patch_tensor(tensor, scope)
+    scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+
+
+_own_patch_tensor = interpreter._patch_lang_tensor
+interpreter._patch_lang_tensor = _patch_tensor
+interpreter.InterpreterBuilder.create_fma = _fma
 _own_cast = interpreter.InterpreterBuilder.cast_impl
 interpreter.InterpreterBuilder.cast_impl = _cast
 interpreter.InterpreterBuilder.create_dot = _dot
