@@ -134,3 +134,16 @@ def test_only_a_last_panel_that_is_not_full_is_read_with_masks():
     assert len(whole) == 1 and " if " not in whole[0]
     assert len(both) == 2 and " if " not in both[0] and " if " in both[1]
     assert len(short) == 1 and " if " in short[0]
+
+
+def test_positions_of_several_strides_crowd_by_their_innermost_run():
+    """32 positions 64 KiB apart have 16 places in a second cache of 1 MiB; 8 have room."""
+    assert Layout(1, None, 4, 16384, 32).crowds(1024, AVX512)
+    assert not Layout(1, None, 4, 16384, 8).crowds(1024, AVX512)
+    assert not Layout(1, None, 4, 48, 1024).crowds(1024, AVX512)
+    assert Layout(1, None, 4, 8192, 64).crowds(512, AVX512)
+
+
+def test_a_strided_operand_of_crowded_places_is_laid_out():
+    left = Layout(1, None, 4, 8192, 64)
+    assert choose_tiling(product(256, 2048, 1000, left), AVX512).packed

@@ -24,7 +24,8 @@ class Cache(NamedTuple):
 
 
 class Prices(NamedTuple):
-    """Rates in bytes a cycle, all else in cycles; the defaults are those of AMD's Zen 5."""
+    """Rates in bytes a cycle, but for one size all else in cycles; the defaults are those of AMD's
+    Zen 5."""
 
     core_rate: float = 64       # from the second cache: what lies side by side,
     strided_rate: float = 40    # what lies a stride apart,
@@ -35,7 +36,8 @@ class Prices(NamedTuple):
     late: float = 1.0           # until an element of another page of memory is there
     away_copy: float = 0.9      # more to lay out an element from far away, in the task
     away_copied: float = 1.0    # or before
-    away_panel: float = 4.0     # for a position of a long panel from far away
+    long_panel: int = 128 << 10     # bytes of a panel in place that
+    away_panel: float = 4.0     # take so long for a position where it comes from far away
     away_row: float = 15.0      # for a tile's row of a far result: it lies in a page of its own
     masked: float = 0.5         # to bring another mask into a register
     wait: float = 3.0           # for a vector of sums that wait while others run over a block
@@ -51,4 +53,5 @@ class Prices(NamedTuple):
 
 PRICES, NEAR, FAR = Prices(), Cache(32 << 10, 8), 8 << 20
 # Intel's cores since Sapphire Rapids: the second cache takes cycles from the arithmetic
-AMX_PRICES = Prices(core_rate=48, blend=0.12, loaded=0.2, away_row=6.0)
+AMX_PRICES = Prices(core_rate=48, blend=0.12, loaded=0.2, away_row=6.0, crowded=4.0,
+                    away_copied=0.3, long_panel=48 << 10)

@@ -42,7 +42,10 @@ class Side:
         step = None if len(runs) > 1 else self.stride(runs[0][2]) if runs else 0
         along = None if len(self.summed) > 1 else \
             self.stride(self.summed[0][2]) if self.summed else 0
-        return Layout(step, along, self.dtype.bytes)
+        if along is not None:
+            return Layout(step, along, self.dtype.bytes)
+        _, run, inner = self.summed[-1]
+        return Layout(step, None, self.dtype.bytes, self.stride(inner), run)
 
     def bits(self, dtype: dtypes.DType, bound: list[Expr]) -> Side:
         """The same operand, read as another dtype of its width."""

@@ -37,11 +37,14 @@ WORD_TILES = ((8, 2), (4, 4), (16, 1))  # more sums leave no registers for words
 
 class Layout(NamedTuple):
     """How an operand lies: the elements from a place to the next and from a position to the next
-    (None where no single stride steps through them), and the bytes of an element."""
+    (None where no single stride steps through them), and the bytes of an element. Where several
+    strides step through the positions, `run` of them in a row are `inner` elements apart."""
 
     step: Extent | None
     along: Extent | None
     itemsize: int
+    inner: Extent | None = None
+    run: Extent = 0
 
     def copying(self, price: Prices) -> float:
         """Cycles to lay out one element in panels."""
@@ -53,9 +56,12 @@ class Layout(NamedTuple):
             return stride is not None
         return lines > cache.ways * _sets(stride * self.itemsize, lines, cache.sets)
 
-    def crowds(self, positions: int, target) -> bool:
-        """Whether so many of them take more than half of their places in the second cache."""
-        return self.collides(self.along, 2 * positions, target.core)
+    def crowds(self, lines: int, target) -> bool:
+        """Whether the lines of neighbouring positions take more than half of their places in the
+        second cache."""
+        if self.along is None:
+            return self.collides(self.inner, 2 * min(lines, upper(self.run)), target.core)
+        return self.collides(self.along, 2 * lines, target.core)
 
 
 @lru_cache(4096)
@@ -152,9 +158,10 @@ def cycles(p: Product, t: Tiling, target) -> float:
     far = _left_far(p.left, t, deep, target) + _right_far(p.right, t, deep, target)
     late, masks, loads = 0.0, price.masked * max(0, t.vectors - MASKS), t.rows + vectors
     if not t.packed and p.left.along != 1:
-        late += price.late * _new_page(p.left) + price.crowded * p.left.crowds(deep, target)
+        crowds = p.left.crowds(round(deep * _lines(t.rows)), target)
+        late += price.late * _new_page(p.left) + price.crowded * crowds
     if t.right == PLACE:
-        long = away and deep * t.width * p.right.itemsize > target.core.bytes // 8
+        long = away and deep * t.width * p.right.itemsize > price.long_panel
         late += price.late * _new_page(p.right) + price.away_panel * long + masks
         if not isinstance(p.right.along, int) or p.right.along % LANES:
             loads += vectors * target.vector_bits / 512     # vectors that lie in two lines
@@ -200,9 +207,15 @@ def _left_far(x: Layout, t: Tiling, deep: int, target) -> float:
     if t.packed:
         return t.rows * x.itemsize / price.core_rate
     if x.along != 1:
-        rate = price.line_rate if x.crowds(deep, target) else price.strided_rate
-        return LINE * (1 + (t.rows - 1) // LANES) / rate
+        lines = _lines(t.rows)
+        crowds = x.crowds(round(deep * lines), target)
+        return LINE * lines / (price.line_rate if crowds else price.strided_rate)
     return t.rows * LINE / price.line_rate if x.collides(x.step, t.rows, target.near) else 0.0
+
+
+def _lines(rows: int) -> float:
+    """The lines in which so many neighbours lie, mostly: whole parts of a line begin with it."""
+    return 1.0 if LANES % rows == 0 else 1 + (rows - 1) / LANES
 
 
 def _right_far(x: Layout, t: Tiling, deep: int, target) -> float:
