@@ -3,7 +3,7 @@
 import pytest
 
 import lamella
-from lamella.codegen.target import ALL, AVX512
+from lamella.codegen.target import ALL, AVX512, AVX512_AMX
 from lamella.lang.loops import LANES
 from lamella.planner.build import build_plan
 from lamella.planner.kernels.tiling import (
@@ -147,3 +147,16 @@ def test_positions_of_several_strides_crowd_by_their_innermost_run():
 def test_a_strided_operand_of_crowded_places_is_laid_out():
     left = Layout(1, None, 4, 8192, 64)
     assert choose_tiling(product(256, 2048, 1000, left), AVX512).packed
+
+
+def test_tasks_are_no_thinner_than_reading_far_operands_allows():
+    """A long sum of few rows and columns: each task reads both operands from the cache that all
+    share; but every thread of the machine has one."""
+    p = product(128, 8192, 64, Layout(1, 128, 4))
+
+    def tasks(target):
+        t = choose_tiling(p, target)
+        return -(-128 // (t.rows * t.group)) * -(-64 // (t.width * t.panels))
+
+    assert tasks(AVX512_AMX.with_threads(2)) <= 4 < 16 <= tasks(AVX512_AMX.with_threads(32))
+    assert tasks(AVX512) >= 8

@@ -23,6 +23,7 @@ class GpuTarget:
     vector_bits, near, core, far, prices = \
         512, AVX512.near, AVX512.core, AVX512.far, AVX512.prices  # a processor's, for the tiles
     pairs = quads = False
+    threads = 8
     launch = 3e-6       # seconds of a step beside its work
 
     def __init__(self, name: str, arch: int, shared_bytes: int, processors: int, flops: float,

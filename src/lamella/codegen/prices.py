@@ -39,6 +39,7 @@ class Prices(NamedTuple):
     long_panel: int = 128 << 10     # bytes of a panel in place that
     away_panel: float = 4.0     # take so long for a position where it comes from far away
     away_row: float = 15.0      # for a tile's row of a far result: it lies in a page of its own
+    shared: float = 0.0         # for a byte of a far operand, read again by every task
     masked: float = 0.5         # to bring another mask into a register
     wait: float = 3.0           # for a vector of sums that wait while others run over a block
     stored: float = 0.3         # for an element that goes through memory or the second cache
@@ -54,4 +55,4 @@ class Prices(NamedTuple):
 PRICES, NEAR, FAR = Prices(), Cache(32 << 10, 8), 8 << 20
 # Intel's cores since Sapphire Rapids: the second cache takes cycles from the arithmetic
 AMX_PRICES = Prices(core_rate=48, blend=0.12, loaded=0.2, away_row=6.0, crowded=4.0,
-                    away_copied=0.3, long_panel=48 << 10)
+                    away_copied=0.3, long_panel=48 << 10, shared=0.125)

@@ -12,6 +12,8 @@ from ..base.errors import UnsupportedError
 from ..lang.loops import LANES
 from .prices import AMX_PRICES, FAR, NEAR, PRICES, Cache, Prices
 
+THREADS = 8     # of a machine that is not known
+
 
 class Target:
     """One instruction set: what LLVM is told, and the sizes that schedules ask for.
@@ -21,11 +23,11 @@ class Target:
     are the first and the second cache of a core, on most machines of the kind; what takes more
     bytes than `far` comes from memory or from a cache that all share. `prices`: what products cost
     there. `pairs`: it multiplies bfloat16 by pairs, `quads`: bytes by fours. `tuned` has the cuts
-    of products that were found the fastest on this machine.
+    of products that were found the fastest on this machine, `threads` is how many it has.
     """
 
     __slots__ = ("contract_tiles", "core", "cpu", "far", "features", "name", "near", "pairs",
-                 "prices", "quads", "registers", "tuned", "vector_bits")
+                 "prices", "quads", "registers", "threads", "tuned", "vector_bits")
     level = "loops"
     float8 = False      # whether it multiplies float8s
 
@@ -37,7 +39,14 @@ class Target:
         self.contract_tiles = contract_tiles
         self.near, self.core, self.far, self.prices = near, core, far, prices
         self.tuned: dict = {}
+        self.threads = THREADS
         self.pairs, self.quads = (f in self.features for f in ("avx512bf16", "avx512vnni"))
+
+    def with_threads(self, threads: int) -> Target:
+        """This target on a machine of so many."""
+        found = copy(self)
+        found.threads = threads
+        return found
 
     def with_tuned(self, tuned: dict) -> Target:
         """This target with other cuts of products."""

@@ -15,7 +15,7 @@ from ..codegen.emit import Source, emit, module
 from ..codegen.target import Target, detect
 from ..lang.loops import Kernel, structure
 from ..lang.order import VERSION
-from ..runtime import cache, llvm
+from ..runtime import cache, llvm, walker
 from .cuts import remembered
 
 LENGTH = 60_000         # characters of LLVM text, about, that make a module
@@ -39,7 +39,7 @@ def target() -> Target:
     global _target
     if _target is None:
         found = detect(llvm.host().features, knobs.target.value)
-        _target = found.with_tuned(remembered(found.name))
+        _target = found.with_tuned(remembered(found.name)).with_threads(walker.threads())
     return _target
 
 

@@ -99,9 +99,10 @@ def _distinct(plan: Plan) -> list:
 
 def _key(program: Program, donated: frozenset[int], fixed: frozenset[int] = frozenset(),
          budget: Budget | None = None, fast: bool = False) -> str:
+    at = kernels.target()
     return _hash("plan", to_text(program), str(sorted(donated)), str(sorted(fixed)), repr(budget),
-                 str(fast), str(walker.threads()), kernels.target().name,
-                 str(kernels.target().tuned), llvm.version())
+                 str(fast), str(walker.threads()), at.name, str(at.threads), str(at.tuned),
+                 llvm.version())
 
 
 def _hash(*parts: str) -> str:

@@ -18,6 +18,8 @@ from ...lang.order import CONTRACT_CHUNK
 LEAST_TASKS, FEW_TASKS = 16, 4  # of a product, where it has so much work
 WIDER = 16              # times as many columns as rows of a task, where it lays out its rows
 TASK_WORK = 1 << 21     # operations that are worth a task of their own
+FLOPS = 64              # operations of a core in a cycle
+THIN = 0.5              # of its arithmetic: what a task may wait for operands
 READ_ROWS = 24          # rows whose operations take as long as reading the right operand
 BLOCK, NEAR_BLOCK = 1024, 256   # positions that all tiles of a task run over together, at most
 STREAM_ROWS = 4         # up to so many rows the right operand is a stream, read row by row
@@ -253,6 +255,9 @@ def _tasks(p: Product, rows: int, vectors: int, packed: bool, right: str, block:
         return Tiling(rows, vectors, packed, right, *few, block)
     while others * -(-tiles // group) * -(-panels // wide) < LEAST_TASKS and \
             group * wide * work > TASK_WORK * (1 + p.must_pack):
+        if others * -(-tiles // group) * -(-panels // wide) >= target.threads and \
+                _thin(p, group * rows, wide * width, target):
+            break
         if p.must_pack and group * rows > WORD_ROWS:    # rows in words are laid out only once
             group = -(-group // 2)
         elif wide >= 2 * least and group * rows <= wide * width // (WIDER if packed else 1):
@@ -262,6 +267,17 @@ def _tasks(p: Product, rows: int, vectors: int, packed: bool, right: str, block:
         else:
             break
     return Tiling(rows, vectors, packed, right, group, wide, block)
+
+
+def _thin(p: Product, rows: int, columns: int, target) -> bool:
+    """Whether half of a task of so many rows and columns would wait for operands from far away as
+    long as its arithmetic takes, or near it."""
+    k, m, n = (max(1, upper(e)) for e in (p.k, p.m, p.n))
+    if k * (m + n) * p.right.itemsize <= target.far:
+        return False
+    rows, columns = (rows, columns // 2) if columns >= rows else (rows // 2, columns)
+    reading = target.prices.shared * p.right.itemsize * (rows + columns)
+    return reading > THIN * rows * columns * 2 / FLOPS
 
 
 def _few(p: Product, tiles: int, group: int, panels: int, wide: int,
