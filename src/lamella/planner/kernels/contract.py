@@ -450,10 +450,15 @@ class Contraction:
         side, b, t = self.right, self.b, self.tiling
         name = b.operand(side.read.base, side.read.offset, side.dtype)
         start = b.address(name, {a: side.stride(a) for a in self.batch_of(side)}, self.places)
+        following, ahead = self.panel + 1, k
+        if upper(self.steps) > t.block:     # behind the task's last panel comes the next block
+            more = following < self.panel_span[1]
+            following = scalar.where(more, following, self.panel_span[0])
+            ahead = k + scalar.where(more, lit(0, dtypes.index), lit(t.block, dtypes.index))
         if self.way == PLACE:
-            at = start + (self.panel + 1) * t.width + self._summed(name, side, k)
+            at = start + following * t.width + self._summed(name, side, ahead)
         else:
-            at = start + (self.panel + 1) * b.size((name, "panel"), self.panel_stride) + k * t.width
+            at = start + following * b.size((name, "panel"), self.panel_stride) + ahead * t.width
         each = -(-t.vectors // t.group)
         turn = (self.i0 - self.row_span[0]) // t.rows % -(-t.vectors // each)
         return [Prefetch(name, at + (turn * each + v) * LANES) for v in range(each)]
