@@ -101,8 +101,7 @@ class Storing:
         code = self._code_of(self.definition(node)) + sum(
             self.code.get(id(i), 0) for i in node.inputs)
         consumers = self._consumers(node)
-        if node.op.name in CHEAP and all(id(_viewed(i)) in self.stored | self.cheap
-                                         for i in node.inputs):
+        if node.op.name in CHEAP and all(self._reads_cheaply(i) for i in node.inputs):
             self.cheap.add(id(node))
         if weight > LARGEST or code > MOST_CODE or any(
                 self._needs_memory(c, n, weight) for c, n in consumers):
@@ -114,6 +113,11 @@ class Storing:
             return True
         self.weight[id(node)], self.code[id(node)] = weight, code
         return False
+
+    def _reads_cheaply(self, node: Node) -> bool:
+        """Whether an element of the value is read, or made by cheap operations alone."""
+        viewed = id(_viewed(node))
+        return viewed in self.stored or viewed in self.cheap
 
     def _code_of(self, definition: Definition) -> int:
         """The instructions of a definition alone, counted once for nodes that share it."""
