@@ -21,6 +21,13 @@ class CUresult(IntEnum):
 OK = CUresult.CUDA_SUCCESS
 
 
+class Stream(str):
+    """A handle of the bindings is a number where it is asked to be one."""
+
+    def __int__(self):
+        return 77
+
+
 class Driver:
     """`devices`: how many; `room`: bytes of device memory; `fails`: the errors of functions."""
 
@@ -48,7 +55,8 @@ class Driver:
         def call(*arguments):
             self.calls.append((name, *arguments))
             results = {"cuDeviceGetCount": [self.devices], "cuDeviceGet": arguments,
-                       "cuDevicePrimaryCtxRetain": ["context"], "cuStreamCreate": ["stream"],
+                       "cuDevicePrimaryCtxRetain": ["context"],
+                       "cuStreamCreate": [Stream("stream")],
                        "cuEventCreate": ["event"], "cuEventElapsedTime": [2.0],
                        "cuDeviceGetName": [b"Stand-in\0\0"],
                        "cuDeviceGetPCIBusId": [b"0000:01:00.0\0"], "cuModuleLoadData": ["module"],

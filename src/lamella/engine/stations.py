@@ -24,10 +24,11 @@ class Station:
         self.target = self.target.with_tuned(tiles.remembered(tiles.named(found)))
         self.blocks = Blocks(found)
 
-
     def leave(self) -> None:
-        """At the process's end the driver takes all memory back itself."""
+        """At the process's end the driver takes all memory back itself: what is let go of then,
+        while modules are taken apart, is let lie."""
         self.blocks.trim = lambda bound=0: None  # type: ignore[method-assign]
+        self.blocks.settle = lambda: None  # type: ignore[method-assign]
 
 
 _stations: dict[Device, Station] = {}

@@ -59,7 +59,7 @@ class Blocks:
         self.idle: OrderedDict[int, list[int]] = OrderedDict()  # by size, idle longest first
         self.idle_bytes = self.used_bytes = 0
         self.loose: list[int] = []      # pinned bytes that nobody uses any more
-        self.returned: list[DeviceBlock] = []   # by other libraries, whose work may still read them
+        self.returned: list[object] = []    # what work of other libraries or ours may still read
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """What `work` queues, as the device records it; meanwhile nothing is given back, for which

@@ -108,6 +108,7 @@ class Cuda:
         self.context = _call("cuDevicePrimaryCtxRetain", self.number)
         self.enter()
         self.stream = _call("cuStreamCreate", driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
+        self.queue = int(self.stream)
         self.copies = _call("cuStreamCreate", driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
         self.staging = _Staging(self.stream)
         self.bytes, after = int(_call("cuMemGetInfo")[1]), nvml.room(bus)

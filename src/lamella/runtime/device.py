@@ -44,6 +44,7 @@ class Device(Protocol):
     arch: int
     name: str
     bytes: int              # of its memory
+    queue: int              # the stream of its work, as other libraries are told it
     context_bytes: int      # that the driver took for this process; 0 where that is not known
 
     def enter(self) -> None:
@@ -148,6 +149,7 @@ class NullDevice:
     def __init__(self, arch: int = 90):
         self.arch, self.name = arch, "null"
         self.bytes, self.context_bytes = 1 << 40, 0
+        self.queue = 3
         self.memory = Allocations()
         self.pinned = Allocations(1 << 40)
         self.under_way: list[tuple[int, int, bool]] = []    # of each copy: bytes, whether written

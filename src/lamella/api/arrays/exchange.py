@@ -64,6 +64,11 @@ def received(name: str, x) -> np.ndarray:
     return found if words.dtype is None else found.view(words.dtype.numpy)
 
 
+def on_gpu(x) -> bool:
+    """Whether x is a DLPack exporter of values on a GPU."""
+    return hasattr(x, "__dlpack_device__") and int(x.__dlpack_device__()[0]) == CUDA
+
+
 def exported(x: np.ndarray, stream, max_version, dl_device, copy):
     """A DLPack capsule of the values, shared where the consumer understands read-only memory."""
     if stream is not None:

@@ -9,44 +9,17 @@ from __future__ import annotations
 
 import ctypes
 
-from ...base.dtypes import DType
 from ...base.errors import CopyError, UnsupportedError
 from ...engine.stations import station
 from ...engine.value import Value
 from ...runtime.blocks import DeviceBlock
-from .exchange import CODES, CPU, CUDA, WITH_FLAGS, exported
+from .capsules import Deleter, Plain, Tensor, Versioned, code_of
+from .exchange import CPU, CUDA, WITH_FLAGS, exported
 from .values import error
 
 READ_ONLY, COPIED = 1, 2    # flags
 LEGACY = 1                  # the stream that is meant where none is named
-_KINDS = {"int": 0, "uint": 1, "float": 2, "complex": 5, "bool": 6}     # DLDataTypeCode
-_Deleter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _Destructor = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
-
-
-class _Tensor(ctypes.Structure):
-    """DLTensor."""
-
-    _fields_ = (("data", ctypes.c_void_p), ("device_type", ctypes.c_int32),
-                ("device_id", ctypes.c_int32), ("ndim", ctypes.c_int32), ("code", ctypes.c_uint8),
-                ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16), ("shape", ctypes.c_void_p),
-                ("strides", ctypes.c_void_p), ("byte_offset", ctypes.c_uint64))
-
-
-class _Plain(ctypes.Structure):
-    """DLManagedTensor."""
-
-    _fields_ = (("tensor", _Tensor), ("context", ctypes.c_void_p), ("deleter", _Deleter))
-    name = b"dltensor"
-
-
-class _Versioned(ctypes.Structure):
-    """DLManagedTensorVersioned."""
-
-    _fields_ = (("major", ctypes.c_uint32), ("minor", ctypes.c_uint32),
-                ("context", ctypes.c_void_p), ("deleter", _Deleter), ("flags", ctypes.c_uint64),
-                ("tensor", _Tensor))
-    name = b"dltensor_versioned"
 
 
 _lent: dict[int, tuple] = {}    # by the structure's address: what it points to, and the block
@@ -58,7 +31,7 @@ _pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_
     ("PyCapsule_GetPointer", ctypes.pythonapi))
 
 
-@_Deleter
+@Deleter
 def _given_back(address: int) -> None:
     """The consumer needs it no more; from whatever thread."""
     found = _lent.pop(address, None)
@@ -70,7 +43,7 @@ def _given_back(address: int) -> None:
 @_Destructor
 def _unused(capsule: int) -> None:
     """A capsule's end: nobody has taken what it holds where it still has its first name."""
-    for kind in (_Plain, _Versioned):
+    for kind in (Plain, Versioned):
         if _valid(capsule, kind.name):
             _given_back(_pointer_of(capsule, kind.name))
 
@@ -109,14 +82,10 @@ def _capsule(value: Value, index: int, versioned: bool, copied: bool):
     for k in reversed(range(len(shape))):
         strides[k] = step
         step *= max(1, shape[k])
-    tensor = _Tensor(value.address, CUDA, index, len(shape), _code(dtype), dtype.bits, 1,
+    tensor = Tensor(value.address, CUDA, index, len(shape), code_of(dtype), dtype.bits, 1,
                      ctypes.addressof(extents), ctypes.addressof(strides), 0)
-    held = _Versioned(*WITH_FLAGS, None, _given_back, COPIED if copied else READ_ONLY, tensor) \
-        if versioned else _Plain(tensor, None, _given_back)
+    held = Versioned(*WITH_FLAGS, None, _given_back, COPIED if copied else READ_ONLY, tensor) \
+        if versioned else Plain(tensor, None, _given_back)
     address = ctypes.addressof(held)
     _lent[address] = (held, extents, strides, value.owner)
     return _new(address, held.name, _unused)
-
-
-def _code(dtype: DType) -> int:
-    return CODES[dtype] if dtype in CODES else _KINDS[dtype.kind]

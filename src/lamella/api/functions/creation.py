@@ -13,7 +13,7 @@ from ...ir.node import literal
 from ...ops.iota import iota
 from ...ops.pointwise import apply, broadcast_shapes, broadcast_to, cast
 from ..arrays.array import Array, asarray, from_numpy, wrap
-from ..arrays.exchange import received
+from ..arrays.exchange import on_gpu, received
 from ..arrays.imports import DEFAULTS, is_number, number_node, number_rank
 from ..arrays.placing import device_named, placed
 from ..arrays.shapes import as_shape
@@ -25,8 +25,11 @@ __all__ = ["arange", "broadcast_arrays", "empty", "empty_like", "eye", "from_dlp
 
 
 def from_dlpack(x, /, *, device=None, copy: bool | None = None) -> Array:
-    """An array of a DLPack exporter's values; `copy=False` shares its memory."""
-    if not isinstance(x, Array):
+    """An array of a DLPack exporter's values, on their device; `copy=False` shares its memory."""
+    if on_gpu(x) and not isinstance(x, Array):
+        from ..arrays.borrowing import borrowed  # devices are loaded where arrays are there
+        x = wrap(borrowed("from_dlpack", x, copy))
+    elif not isinstance(x, Array):
         x = from_numpy(received("from_dlpack", x), copy=copy is not False)
     return asarray(x, device=device, copy=copy)
 
