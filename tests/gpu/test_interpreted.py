@@ -67,6 +67,20 @@ def test_products_of_bfloat16_are_summed_in_float32():
     assert np.abs(found.astype(np.float64) - rounded).max() <= 0.5 ** 7 * np.abs(exact).max()
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_factor_of_float32_is_narrowed_where_it_is_loaded(turned):
+    def f(x, w):
+        return x @ (w.mT if turned else w).astype("bfloat16")
+
+    x, w = _normal(24, 64, dtype=bfloat16), _normal(*((32, 64) if turned else (64, 32)))
+    program = lamella.trace(f, lamella.spec(x.shape, "bfloat16"), lamella.spec(w.shape))
+    plan = plan_of(program)
+    assert len(plan.launches()) == 1
+    found, = DeviceExecutable(plan, Interpreted())([x, w])
+    exact = x.astype(np.float64) @ (w.T if turned else w).astype(bfloat16).astype(np.float64)
+    assert np.abs(found.astype(np.float64) - exact).max() <= 0.5 ** 8 * np.abs(exact).max()
+
+
 def float8s(m, k, n, left, right, wide, lead=()):
     """(a scaled product of widened float8s, its operands: any bytes but infinities and NaN)."""
     def f(a, b, s):

@@ -115,7 +115,7 @@ class Tiles(Values):
         if e.dtype.kind == "float8":    # its bytes are loaded
             word = self.let(self._factor(e.args[0], wanted, over, None))
             return f"{word}.to({type_name(e.dtype)}, bitcast=True)"
-        e = e.args[0] if e.op is scalar.cast_ and dtype is not None else e
+        e = e.args[0] if e.op is scalar.cast_ and e.args[0].dtype is dtype else e
         axes = self.sorted(wanted)
         if e.op == "load" and over in free_axes(e.args[0]):  # read as 0 where it is not there
             return self.spread(self.loaded(e), axes)
