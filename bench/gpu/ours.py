@@ -15,6 +15,7 @@ import numpy as np
 
 import lamella
 from lamella import nn, optim
+from lamella.api.arrays.array import wrap
 from lamella.api.arrays.values import known
 from lamella.base.devices import named
 from lamella.engine.stations import Station, station
@@ -52,6 +53,20 @@ def ready(tree):
     for a in lamella.tree.leaves(tree):
         known(a.node)
     return tree
+
+
+def apart(tree):
+    """The tree with copies for arrays that lie where another one does (zeros, ones): what is
+    donated has bytes of its own."""
+    seen: set[int] = set()
+
+    def own(a):
+        value = known(a.node)
+        found = wrap(value.copy()) if value.address in seen else a
+        seen.add(value.address)
+        return found
+
+    return lamella.tree.map(own, tree)
 
 
 def measured(f: Callable, *arguments, donate=()) -> dict:
@@ -146,9 +161,18 @@ def updated(elements: int) -> dict:
 # ---- models --------------------------------------------------------------------------------------
 
 class Training:
-    """A step of a model, its state on the device; `loss(model, running, x, y)` gives a pair."""
+    """A step of a model, its state on the device; `loss(model, running, x, y)` gives a pair.
 
-    def __init__(self, model, loss: Callable, opt: optim.Optimizer, inputs: tuple, running=None):
+    The state is made there, by one program of what `made` returns, a model and what runs along:
+    arrays that wait to be computed are computed by the processor once there are hundreds.
+    """
+
+    def __init__(self, made: Callable[[], tuple], loss: Callable, opt: optim.Optimizer,
+                 inputs: tuple):
+        def start():
+            model, running = made()
+            return model, opt.init(model), running
+
         def update(model, state, running, x, y):
             (value, running), grads = lamella.value_and_grad(loss, has_aux=True)(
                 model, running, x, y)
@@ -156,7 +180,7 @@ class Training:
             return model, state, running, value
 
         self.run = lamella.compile(update, device=GPU, donate=("model", "state", "running"))
-        self.held = list(ready(lamella.to_device((model, opt.init(model), running), GPU)))
+        self.held = list(apart(lamella.compile(start, device=GPU)()))
         self.inputs = inputs
         self.loss: object = None
 
@@ -175,18 +199,20 @@ class Training:
 
 
 def training(cell: str, small: bool) -> Training:
-    key = lamella.random.key(0)
     if cell == "resnet50":
         size = cells.resnet(small)
-        model = models.resnet(size, key=key)
         inputs = (normal(size.batch, size.size, size.size, 3), whole(size.classes, size.batch))
-        return Training(model, models.images_loss, optim.SGD(0.1, momentum=0.9), inputs,
-                        model.init_state())
+
+        def resnet():
+            model = models.resnet(size, key=lamella.random.key(0))
+            return model, model.init_state()
+
+        return Training(resnet, models.images_loss, optim.SGD(0.1, momentum=0.9), inputs)
     decoder = (cells.gpt2 if cell == "gpt2" else cells.llama)(small)
     tokens = whole(decoder.words, decoder.batch, decoder.length)
     kind = models.GPT2 if cell == "gpt2" else models.Llama
-    return Training(kind(decoder, key=key), lambda m, r, x, y: (m.loss(x, y), r),
-                    optim.AdamW(1e-3), (tokens, tokens))
+    return Training(lambda: (kind(decoder, key=lamella.random.key(0)), None),
+                    lambda m, r, x, y: (m.loss(x, y), r), optim.AdamW(1e-3), (tokens, tokens))
 
 
 def trained(cell: str, small: bool, seconds: float) -> Iterator[Row]:
