@@ -319,6 +319,8 @@ class Order:
 
     def alone(self, at: int, root: Buffer) -> bool:
         """Whether of the steps that run at this place's time only its own touches the bytes."""
+        if not self.spans:
+            return True
         begin, end = self.span(at)
         return all(b.root is not root for k in range(begin, end + 1) if k != at
                    for b in self.leaves[k].buffers())
@@ -330,10 +332,12 @@ class Order:
         first: dict[int, int] = {}
         last: dict[int, int] = {}
         for at, step in enumerate(self.leaves):
-            begin, end = self.span(at)
+            begin, end = self.span(at) if self.spans else (at, at)
             for b in step.buffers():
-                first.setdefault(id(b.root), -1 if b.root.role == "argument" else begin)
-                last[id(b.root)] = end
+                root = b.root
+                if id(root) not in first:
+                    first[id(root)] = -1 if root.role == "argument" else begin
+                last[id(root)] = end
         for b in results:
             last[id(b.root)] = len(self.leaves)
         for _, begin, end in self.loops:

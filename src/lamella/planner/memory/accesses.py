@@ -14,8 +14,13 @@ Touch = tuple[Buffer, bool]  # the owner of the bytes, and whether they are writ
 
 def touches(step: Step) -> list[Touch]:
     """The owners of the bytes that a step reads or writes, everything within it together."""
-    found = {(id(b.root), w): (b.root, w) for s in Order([step]).leaves for b, w in _of(s)}
-    return list(found.values())
+    rooted = ((b.root, w) for s in Order([step]).leaves for b, w in _of(s))
+    return list({(id(root), w): (root, w) for root, w in rooted}.values())
+
+
+def windows(step: Step) -> set[int]:
+    """The owners of bytes (by id) of which a step touches windows."""
+    return {id(b.root) for b in step.buffers() if b.alias is not None}
 
 
 def _of(s: Any) -> list[Touch]:
@@ -61,18 +66,17 @@ class History:
         return sorted({*self.writes, *self.reads})
 
 
-def histories(steps: list[Step], seen: list[list[Touch]],
+def histories(steps: list[Step], seen: list[tuple[list[Touch], set[int]]],
               env: Mapping[str, int]) -> dict[int, History]:
-    """The history of each owner of bytes, by id. `seen` are the steps' touches."""
+    """The history of each owner of bytes, by id. `seen` are the steps' touches and windows."""
     found: dict[int, History] = {}
-    for k, (step, touched) in enumerate(zip(steps, seen, strict=True)):
-        windows = {id(b.root) for b in step.buffers() if b.root is not b}
+    for k, (step, (touched, within)) in enumerate(zip(steps, seen, strict=True)):
         for b, writes in touched:
             h = found.get(id(b))
             if h is None:
                 h = found[id(b)] = History(b, aligned(evaluate(b.bytes, env)))
             (h.writes if writes else h.reads).append(k)
-            if writes and (isinstance(step, Loop | Branch | Host) or id(b) in windows):
+            if writes and (isinstance(step, Loop | Branch | Host) or id(b) in within):
                 h.movable = False
     return found
 

@@ -135,29 +135,26 @@ def _launch_in_place(plan: Plan, order: Order, at: int, first: dict[int, int],
                      last: dict[int, int]) -> None:
     step, (begin, end) = order.leaves[at], order.span(at)
     taken: set[int] = {id(o.buffer.root) for o in step.operands if o.writes}
-    for n, o in enumerate(step.operands):
+    dying = [(k, r.buffer.root) for k, r in enumerate(step.operands) if not r.writes]
+    dying = [(k, root) for k, root in dying if last[id(root)] == end and _may_die(plan, root)]
+    for n, o in enumerate(step.operands) if dying else ():
         if not o.writes or o.buffer.alias is not None or o.buffer.role == "argument" or \
                 first[id(o.buffer)] != begin or not order.alone(at, o.buffer):
             continue
-        for k in _candidates(step, o.buffer):
-            r = step.operands[k]
-            root = r.buffer.root
-            if r.writes or id(root) in taken or not _may_die(plan, root) or \
-                    last[id(root)] != end or not order.alone(at, root):
-                continue
-            if root.bytes == o.buffer.bytes and root.dtype.bits == o.buffer.dtype.bits and \
+        for k, root in _wanted(dying, o.buffer):
+            if id(root) not in taken and root.bytes == o.buffer.bytes and \
+                    root.dtype.bits == o.buffer.dtype.bits and order.alone(at, root) and \
                     _same_places(step, n, k) and _read_once(step, root):
                 taken.add(id(root))
                 _take(o.buffer, root, last)
                 break
 
 
-def _candidates(step: Launch, target: Buffer) -> list[int]:
+def _wanted(dying: list[tuple[int, Buffer]], target: Buffer) -> list[tuple[int, Buffer]]:
     """Operands in the order in which their bytes are wanted: a result asks for donated arguments
     first (they are there anyway), a temporary for temporaries."""
     wanted = "argument" if target.role == "result" else "temporary"
-    return sorted(range(len(step.operands)),
-                  key=lambda k: step.operands[k].buffer.root.role != wanted)
+    return sorted(dying, key=lambda d: d[1].role != wanted)
 
 
 def may_lie_over(step, b: Buffer) -> bool:

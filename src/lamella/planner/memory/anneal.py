@@ -42,8 +42,8 @@ class Annealing(Runs):
         best: tuple[float, list[int]] | None = None
         moved = True
         for k in range(moves + 1):
-            if moved and low <= self.peak <= limit and (
-                    best is None or self.seconds < best[0]):
+            if moved and (best is None or self.seconds < best[0]) and \
+                    low <= self.peak <= limit:
                 best = self.seconds, self.sequence
                 if not self.further:
                     break
@@ -65,7 +65,8 @@ class Annealing(Runs):
         return runs[int(self.random.random() * len(runs))]
 
     def _over(self, limit: int, begin: int = 0, end: int | None = None) -> int:
-        return int(np.maximum(self.during[begin:end] - limit, 0).sum())
+        alive = self.during[begin:end]
+        return int(np.add.reduce(np.maximum(alive, limit))) - limit * len(alive)
 
     def _try_shift(self, limit: int, heat: float) -> bool:
         r = self._some(self.runs)
@@ -77,10 +78,10 @@ class Annealing(Runs):
             return False
         begin, end = min(i, j), max(i, j) + 1
         before = self._over(limit, begin, end)
-        self.shift(r, j)
+        was = self.shift(r, j)
         if self._taken(self._over(limit, begin, end) - before, heat):
             return True
-        self.shift(r, i)
+        self.back(r, i, was)
         return False
 
     def _try_again(self, limit: int, price: float, heat: float) -> bool:

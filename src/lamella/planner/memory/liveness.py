@@ -13,7 +13,7 @@ from ..plan import Branch, Buffer, Copy, Launch, Loop, Order, Plan, Step
 from ..pricing.cost import flops_of
 from ..pricing.profile import DEFAULTS
 from ..pricing.roofline import bound, device
-from .accesses import every_buffer, histories, touches
+from .accesses import Touch, every_buffer, histories, touches, windows
 from .alias import share_bytes
 from .peak import Memory, memory_of, own_results
 from .place import Layout, lifetimes, settle
@@ -35,15 +35,38 @@ def temporaries(steps: list[Step]) -> list[Buffer]:
 
 
 @contextmanager
-def sharing(plan: Plan) -> Iterator[None]:
-    """Inside, the plan's values share bytes; behind, they stand apart as before."""
-    before = [(b, b.alias, b.role, b.index) for b in every_buffer(plan)]
+def sharing(plan: Plan) -> Iterator[list[Buffer]]:
+    """Inside, the plan's values share bytes; behind, they stand apart as before. All buffers."""
+    every = every_buffer(plan)
+    before = [(b, b.alias, b.role, b.index) for b in every]
     share_bytes(plan)
     try:
-        yield
+        yield every
     finally:
         for b, alias, role, index in before:
             b.alias, b.role, b.index = alias, role, index
+
+
+class _Known:
+    """What follows from a step alone (by its id), which many drafts have: its predicted time; its
+    touches and windows while values stand apart."""
+
+    def __init__(self, env: Mapping[str, int], level: str):
+        self.env, self.level = env, level
+        self._seconds: dict[int, tuple[Step, float]] = {}
+        self._seen: dict[int, tuple[Step, tuple[list[Touch], set[int]]]] = {}
+
+    def seconds(self, step: Step) -> float:
+        found = self._seconds.get(id(step))
+        if found is None:
+            found = self._seconds[id(step)] = step, rough_seconds(step, self.env, self.level)
+        return found[1]
+
+    def seen(self, step: Step) -> tuple[list[Touch], set[int]]:
+        found = self._seen.get(id(step))
+        if found is None:
+            found = self._seen[id(step)] = step, (touches(step), windows(step))
+        return found[1]
 
 
 class Draft:
@@ -56,25 +79,25 @@ class Draft:
     may rest in a file.
     """
 
-    __slots__ = ("between", "env", "heirs", "histories", "intervals", "live", "own", "owner",
-                 "peak", "plan", "prices", "rented", "spills", "steps", "touches")
+    __slots__ = ("between", "env", "heirs", "histories", "intervals", "known", "live", "own",
+                 "owner", "peak", "plan", "rented", "spills", "steps", "touches")
 
     def __init__(self, plan: Plan, steps: list[Step], env: Mapping[str, int],
-                 prices: dict[int, tuple[Step, float]] | None = None, spills: bool = False):
+                 known: _Known | None = None, spills: bool = False):
         self.steps, self.env, self.spills = steps, env, spills
-        self.prices = {} if prices is None else prices
-        self.touches = [touches(s) for s in steps]
-        self.histories = histories(steps, self.touches, env)
+        self.known = known or _Known(env, plan.level)
+        seen = [self.known.seen(s) for s in steps]
+        self.touches = [touched for touched, _ in seen]
+        self.histories = histories(steps, seen, env)
         self.plan = Plan(plan.name, plan.program, steps, plan.arguments, plan.results,
                          temporaries(steps), plan.donated, plan.fixed, plan.symbols, plan.fast,
                          plan.level)
         self.plan.prologue, self.plan.constants = plan.prologue, plan.constants
-        with sharing(self.plan):
-            self._survey()
+        with sharing(self.plan) as every:
+            self._survey(every)
 
-    def _survey(self) -> None:
+    def _survey(self, every: list[Buffer]) -> None:
         own = self.own = own_results(self.plan, self.env)
-        every = every_buffer(self.plan)
         self.owner = {id(b): id(b.root) for b in every}
         self.rented = {id(b) for b in every if b.root.role == "temporary"}
         self.heirs: dict[int, int] = {}
@@ -100,15 +123,11 @@ class Draft:
 
     def changed(self, steps: list[Step]) -> Draft:
         """A draft of other steps."""
-        return Draft(self.plan, steps, self.env, self.prices, self.spills)
+        return Draft(self.plan, steps, self.env, self.known, self.spills)
 
     def seconds(self, k: int) -> float:
         """The predicted time of a step on a machine of the middle: the same choice everywhere."""
-        step = self.steps[k]
-        found = self.prices.get(id(step))
-        if found is None:
-            found = self.prices[id(step)] = step, rough_seconds(step, self.env, self.plan.level)
-        return found[1]
+        return self.known.seconds(self.steps[k])
 
     def seconds_to_file(self, size: int) -> float:
         """The predicted time in which so many bytes go into the run's file (of a device: to the

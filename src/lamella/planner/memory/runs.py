@@ -44,7 +44,9 @@ class Version:
     def last(self) -> int:
         """The place of its last use."""
         users = self.users
-        return users[0].at if len(users) == 1 else max([r.at for r in users], default=self.since)
+        if len(users) == 1:
+            return users[0].at
+        return max([r.at for r in users]) if users else self.since
 
 
 class Taken:
@@ -171,24 +173,36 @@ class Runs:
 
     # -- and doing it --
 
-    def shift(self, r: Run, j: int) -> None:
-        """Move a run to place j."""
+    def shift(self, r: Run, j: int) -> np.ndarray:
+        """Move a run to place j; what is needed to move it `back`."""
         i, table = r.at, self.table[:DURING]
-        for w in r.reads:
-            self._end(w, -1)
-        self.runs.insert(j, self.runs.pop(i))
         begin, end = min(i, j), max(i, j) + 1
-        for k in range(begin, end):
-            self.runs[k].at = k
+        before = self.table[:, begin:end].copy()
+        ends = [(w, last) for w in r.reads if (last := w.last) < end]   # none of the others moves
+        for w, last in ends:
+            self._end_at(w, last, -1)
+        self._reorder(r, j)
         column = table[:, i].copy()
         if i < j:
             table[:, i:j] = table[:, i + 1:j + 1]
         else:
             table[:, j + 1:i + 1] = table[:, j:i]
         table[:, j] = column
-        for w in r.reads:
+        for w, _ in ends:
             self._end(w, 1)
         self._count(begin, end)
+        return before
+
+    def back(self, r: Run, i: int, before: np.ndarray) -> None:
+        """Move a run that was shifted back to place i."""
+        begin = min(i, r.at)
+        self._reorder(r, i)
+        self.table[:, begin:begin + before.shape[1]] = before
+
+    def _reorder(self, r: Run, j: int) -> None:
+        i = r.at
+        self.runs.insert(j, self.runs.pop(i))
+        self._renumber(min(i, j), max(i, j) + 1)
 
     def put(self, taken: Taken) -> Run:
         """Run a unit once more."""
@@ -258,19 +272,19 @@ class Runs:
         u = self.work.units[run.unit]
         self.table[:, at] = sum(self.work.sizes[v] for v in u.writes), 0, u.inner, 0, 0
 
-    def _renumber(self, begin: int) -> None:
-        for k in range(begin, len(self.runs)):
-            self.runs[k].at = k
+    def _renumber(self, begin: int, end: int | None = None) -> None:
+        for k, run in enumerate(self.runs[begin:end], begin):
+            run.at = k
 
     # -- counting --
 
     def _end(self, w: Version, sign: int) -> None:
         """Count (or no longer count) the end of a version at its last use."""
-        if w.kept or not w.size:
-            return
-        last = w.last
-        if last < 0:
-            return      # there from the beginning, and never used
+        self._end_at(w, w.last, sign)
+
+    def _end_at(self, w: Version, last: int, sign: int) -> None:
+        if w.kept or not w.size or last < 0:
+            return      # the last: there from the beginning, and never used
         self.table[FREED, last] += sign * w.size
         if last > w.since and w.value in self.work.units[self.runs[last].unit].over:
             self.table[OWN, last] -= sign * w.size
@@ -278,7 +292,7 @@ class Runs:
     def _count(self, begin: int, end: int) -> None:
         made, freed, own, after, during = self.table[:, begin:end]
         before = self.table[AFTER, begin - 1] if begin else self.begun
-        np.cumsum(made - freed, out=after)
+        np.add.accumulate(made - freed, out=after)
         after += before
         np.add(after, freed, out=during)
         during += own
