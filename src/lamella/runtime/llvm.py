@@ -109,8 +109,11 @@ def code_bytes(object_bytes: bytes) -> int:
 
 @lru_cache(None)
 def _jit():
+    """The linker: JITLink, which gives an object one piece of memory. The older one asks for code
+    and constants apart, and aborts where they come to lie more than 2 GiB from each other."""
     here = host()
-    return _binding().create_lljit_compiler(_machine(here.cpu, here.features, 1))
+    return _binding().create_lljit_compiler(_machine(here.cpu, here.features, 1),
+                                            use_jit_link=True)
 
 
 def load(object_bytes: bytes, names: Iterable[str]) -> dict[str, int]:
