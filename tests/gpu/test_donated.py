@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("triton")
 
+from engine.raising import raising
 from gpu.installed import install
 from gpu.interpreted import Interpreted
 
@@ -98,11 +99,7 @@ def test_a_device_without_room_loses_nothing(device):
 def staged(raises):
     """A function that overwrites s on the device, then calls a host function, which raises what
     stands in the list, and then overwrites t on the device."""
-    @lamella.foreign(result=lambda x: x, name=f"test.donated.{id(raises)}", pure=False)
-    def maybe(x):
-        for e in raises:
-            raise e
-        return x
+    maybe = raising(raises)
 
     def f(s, t, u, x):
         a = s + 1.0
@@ -135,12 +132,7 @@ def test_only_what_stages_that_began_overwrite_is_lost(device, warm, error):
 
 def test_a_stage_of_the_processor_that_fails_first_loses_nothing(device):
     raises = [KeyError("no")]
-
-    @lamella.foreign(result=lambda x: x, name="test.donated.first", pure=False)
-    def maybe(x):
-        for e in raises:
-            raise e
-        return x
+    maybe = raising(raises)
 
     def f(s, x):
         return s + lamella.to_device(maybe(x), "cuda:0")

@@ -13,7 +13,9 @@ libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, cty
 libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 def reserved(size):     # without access: no memory is taken
-    return libc.mmap(None, size, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, -1, 0)
+    found = libc.mmap(None, size, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, -1, 0)
+    assert found != ctypes.c_void_p(-1).value
+    return found
 
 text = (
     "define double @add(double %x) {\\n  %y = fadd double %x, 1.25\\n  ret double %y\\n}\\n"
@@ -23,8 +25,9 @@ code = llvm.assemble(text, cpu="x86-64-v3", features=())
 llvm.load(code, ["seven"])      # the linker is there before the holes are
 size = 6 << 30
 region = reserved(size)
-while reserved(mmap.PAGESIZE) > region:
-    pass                        # every hole above the region is filled
+for _ in range(1 << 20):        # every hole above the region is filled
+    if reserved(mmap.PAGESIZE) < region:
+        break
 libc.munmap(region + size - (1 << 20), mmap.PAGESIZE)
 address = llvm.load(code, ["add"])["add"]
 print(ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(address)(1.0))
