@@ -7,13 +7,12 @@ from hypothesis import given, settings
 from planner.targets import HERE, agree
 
 import lamella
-from lamella.engine import kernels
+from lamella.codegen import AVX512_AMX, AVX512_VNNI
 from lamella.engine.value import Value
 from lamella.planner.build import build_plan
 from lamella.planner.kernels import worded
 from lamella.planner.kernels.tiling import BEFORE, TASK, choose_tiling
 
-QUADS = kernels.target().quads
 BYTES = ("int8", "uint8")
 
 
@@ -114,12 +113,12 @@ def test_layers_that_repeat_have_panels_and_notes_of_their_own(dtype):
     np.testing.assert_array_equal(lamella.compile(f)(*given).numpy(), f(*given).numpy())
 
 
-@pytest.mark.skipif(not QUADS, reason="the processor has no instruction for bytes")
-def test_the_instruction_serves_it_and_casts_are_not_stored():
+@pytest.mark.parametrize("target,word", [(AVX512_VNNI, "quad"), (AVX512_AMX, "matrix")], ids=str)
+def test_the_instruction_serves_it_and_casts_are_not_stored(target, word):
     p = lamella.trace(product("nt"), lamella.spec((64, 96), "int8"), lamella.spec((80, 96), "int8"))
-    plan = build_plan(p, kernels.target())
+    plan = build_plan(p, target)
     text = "".join(str(s.kernel) for s in plan.launches())
-    assert "quad" in text
+    assert word in text
     assert "map" not in [s.kernel.name for s in plan.launches()]
 
 

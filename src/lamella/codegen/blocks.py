@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from ..lang.expr import Expr, free_axes
-from ..lang.loops import LANES, Loop, Set, When
-from .memory import Memory
+from ..lang.loops import LANES, MATRIX, Loop, Set, When
+from .matrices import Matrices
 from .text import BODY, PLAIN, Scope, register_type
 from .values import CONSTANT, LANE, Value
 
 
-class Blocks(Memory):
+class Blocks(Matrices):
     """Writes conditions and loops around bodies."""
 
     def run(self, body: list) -> None:
@@ -114,7 +114,8 @@ class Blocks(Memory):
         return self.spread(v, register.dtype, lanes)
 
     def _carried_lanes(self, body: list, registers: list[Expr]) -> dict[Expr, int]:
-        """How many lanes each carried register has: vectors from outside or set to one inside."""
+        """How many lanes each carried register has: matrices, vectors from outside or set to one
+        inside."""
         wide = {r for r in registers if r.attr[1] == LANES or self.env[r].lanes == LANES}
         if self.in_vector and len(wide) < len(registers):
             vectors = wide | {r for r, v in self.env.items() if v.lanes > 1}
@@ -126,7 +127,8 @@ class Blocks(Memory):
                     break
                 vectors |= more
             wide |= vectors & set(registers)
-        return {r: LANES if r in wide else 1 for r in registers}
+        return {r: MATRIX if r.attr[1] == MATRIX else LANES if r in wide else 1
+                for r in registers}
 
 
 def settings(body: list) -> Iterable[Set]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..base import dtypes
 from ..lang.expr import Expr, make, value_of
-from ..lang.loops import LANES, Kernel, Loop, Prefetch, Set, Store, When
+from ..lang.loops import LANES, MATRIX, Kernel, Loop, Prefetch, Set, Store, When
 from .blocks import Blocks
 from .memory import scratch_size
 from .target import Target
@@ -131,7 +131,7 @@ class Emitter(Blocks):
         """A register's new value; inactive lanes of a register from outside keep theirs."""
         v = self.value(s.value)
         self.naturals.discard(s.var)
-        if s.var.attr[1] == LANES:
+        if s.var.attr[1] > 1:
             v = self._widened(v, s.var)
         else:
             assert v.lanes == 1 or s.var not in self.outside, f"{s.var} is one number outside"
@@ -143,11 +143,13 @@ class Emitter(Blocks):
         self.assign(s.var, Value(v.text, v.lanes, v.depth))
 
     def _widened(self, v: Value, register: Expr) -> Value:
-        """A register's value with LANES lanes."""
-        if v.lanes == LANES:
+        """A register's value with all of its lanes."""
+        lanes = max(LANES, register.attr[1])
+        if v.lanes == lanes:
             return v
-        depth = CONSTANT if v.depth == CONSTANT else self.place(v.depth)
-        return Value(self.spread(v, register.dtype), LANES, depth)
+        depth = self.place(v.depth) if v.depth != CONSTANT else \
+            self.top if lanes == MATRIX else CONSTANT
+        return Value(self.spread(v, register.dtype, lanes), lanes, depth)
 
     def _loop(self, s: Loop) -> None:
         self.naturals.discard(s.var)

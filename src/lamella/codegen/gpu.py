@@ -22,7 +22,7 @@ class GpuTarget:
     room = 0
     vector_bits, near, core, far, prices = \
         512, AVX512.near, AVX512.core, AVX512.far, AVX512.prices  # a processor's, for the tiles
-    pairs = quads = False
+    pairs = quads = matrices = False
     threads = 8
     launch = 3e-6       # seconds of a step beside its work
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ..lang.expr import Expr, substitute
-from ..lang.loops import Buffer, Kernel, Loop, Prefetch, Set, Store, When
+from ..base import dtypes
+from ..lang.expr import Expr, make, substitute
+from ..lang.loops import MATRIX, Buffer, Kernel, Loop, Prefetch, Set, Store, When
 from .emit import Emitter
 from .memory import Place
 from .text import BODY, WHEN, Scope
 from .values import Value
+
+ROW = make("lane", (), "row", dtypes.index)     # of a matrix: LANES of them, as of lanes
 
 
 class Block:
@@ -36,7 +39,7 @@ class Block:
 
 class Site(NamedTuple):
     """An access to a buffer at an offset, inside of these loops, outermost first. `wide`: LANES
-    elements from there on. `past`: a store past the caches."""
+    elements from there on, and of a matrix so many in each ROW. `past`: a store past the caches."""
 
     buffer: Buffer
     offset: Expr
@@ -71,6 +74,7 @@ class _Outliner(Emitter):
         self.changing: set[Expr] = set()
         self.blocks: dict[Scope, Block] = {}    # of each scope that was opened
         self.whole = self.storing = self.past = self.asking = False
+        self.pitch: Expr | None = None          # of the matrix that is read or written next
         self.asked: Expr | None = None          # the condition of the block that opens next
 
     # ---- scopes --------------------------------------------------------------------------------
@@ -111,6 +115,10 @@ class _Outliner(Emitter):
 
     # ---- accesses ------------------------------------------------------------------------------
 
+    def load(self, e: Expr) -> Value:
+        self.pitch = e.args[1] if e.attr[1] == MATRIX else None
+        return super().load(e)
+
     def _set(self, s: Set) -> None:
         if self.sets.setdefault(s.var, s.value) is not s.value:
             self.changing.add(s.var)
@@ -118,8 +126,9 @@ class _Outliner(Emitter):
 
     def store(self, s: Store) -> None:
         for e in (s.value,) if s.cond is None else (s.value, s.cond):
-            self.value(e)
+            self.value(e.args[0] if e.op == "rows" else e)
         self.storing, self.past = True, s.stream
+        self.pitch = s.value.args[1] if s.value.op == "rows" else None
         super().store(s)
         self.storing = False
 
@@ -132,9 +141,12 @@ class _Outliner(Emitter):
     def _locate(self, buffer: Buffer, offset: Expr, wide: bool, conds: list[Value]) -> Place:
         fixed = {s.var: self.aliases[s.var] for s in self.loops if s.kind == "unroll"}
         loops = tuple(s for s in self.loops if s.kind != "unroll")
+        first, vectors = offset, wide
+        if self.pitch is not None:
+            first, vectors, self.pitch = offset + ROW * self.pitch, True, None
         if not self.asking:
-            self.sites.setdefault(Site(buffer, substitute(offset, fixed) if fixed else offset,
-                                       self.storing, wide and not self.in_vector, loops,
+            self.sites.setdefault(Site(buffer, substitute(first, fixed) if fixed else first,
+                                       self.storing, vectors and not self.in_vector, loops,
                                        self.storing and self.past))
         storing, self.storing = self.storing, False     # the offset may read, too
         place = super()._locate(buffer, offset, wide, conds)

@@ -22,12 +22,13 @@ class Target:
     best first, that fit the `registers` of `vector_bits` without spilling. `near` and `core`
     are the first and the second cache of a core, on most machines of the kind; what takes more
     bytes than `far` comes from memory or from a cache that all share. `prices`: what products cost
-    there. `pairs`: it multiplies bfloat16 by pairs, `quads`: bytes by fours. `tuned` has the cuts
+    there. `pairs`: it multiplies bfloat16 by pairs, `quads`: bytes by fours, `matrices`: both as
+    matrices in registers. `tuned` has the cuts
     of products that were found the fastest on this machine, `threads` is how many it has.
     """
 
-    __slots__ = ("contract_tiles", "core", "cpu", "far", "features", "name", "near", "pairs",
-                 "prices", "quads", "registers", "threads", "tuned", "vector_bits")
+    __slots__ = ("contract_tiles", "core", "cpu", "far", "features", "matrices", "name", "near",
+                 "pairs", "prices", "quads", "registers", "threads", "tuned", "vector_bits")
     level = "loops"
     float8 = False      # whether it multiplies float8s
 
@@ -40,7 +41,8 @@ class Target:
         self.near, self.core, self.far, self.prices = near, core, far, prices
         self.tuned: dict = {}
         self.threads = THREADS
-        self.pairs, self.quads = (f in self.features for f in ("avx512bf16", "avx512vnni"))
+        self.pairs, self.quads, self.matrices = (
+            f in self.features for f in ("avx512bf16", "avx512vnni", "amx-tile"))
 
     def with_threads(self, threads: int) -> Target:
         """This target on a machine of so many."""

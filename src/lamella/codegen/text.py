@@ -17,15 +17,19 @@ import numpy as np
 from ..base import dtypes
 from ..base.dtypes import DType
 from ..lang.expr import Expr, value_of
+from ..lang.loops import MATRIX
 
 # Registers hold a bool as one bit and the 16-bit floats as the float of the same value.
 _WIDE = {"float16": "float", "bfloat16": "float", "float32": "float", "float64": "double",
          "bool": "i1"}
 _STORED = {"float32": "float", "float64": "double"}
+MATRIX_TYPE = "x86_amx"
 
 
 def register_type(dtype: DType, lanes: int = 1) -> str:
     """The LLVM type of a value in registers."""
+    if lanes == MATRIX:
+        return MATRIX_TYPE
     return vector(_WIDE.get(dtype.name) or f"i{dtype.bits}", lanes)
 
 

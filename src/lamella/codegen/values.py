@@ -142,6 +142,8 @@ class Values(Writer):
             return self._trailing_zeros(e)
         if kind == "transposed":
             return self._transposed(e)
+        if kind == "matrix":
+            return self.matrix_product(e)
         if kind in _DOTS:
             return self._dot(e, *_DOTS[kind])
         raise UnsupportedError(f"the loop level has no expression of kind {kind!r}: {e}")
@@ -173,6 +175,9 @@ class Values(Writer):
                      n.steady and d.steady)
 
     def load(self, e: Expr) -> Value:
+        raise NotImplementedError
+
+    def matrix_product(self, e: Expr) -> Value:
         raise NotImplementedError
 
     def argument(self, e: Expr) -> Value:

@@ -10,7 +10,7 @@ from .expr import Expr
 
 MONOIDS = ("sum", "prod", "max", "min", "any", "all", "dot")
 PRODUCTS = ("dot", "winograd", "winograd weights",      # sums of products of two bodies;
-            "winograd 4x4", "winograd weights 4x4")     # the last two in fast mode alone
+            "winograd 4x4", "winograd weights 4x4", "matrices")     # the last three in fast mode
 
 
 class Definition:

@@ -246,7 +246,8 @@ def show(e: Expr, names: list[str] | None = None) -> str:
         bound = ", ".join(a.attr[0] for a in e.attr[1])
         return f"{e.attr[0]}({bound} : {' . '.join(args)})"
     if e.op == "load":
-        return f"{e.attr[0]}<{e.attr[1]}>[{' if '.join(args)}]"
+        between = " rows by " if e.attr[1] > 16 else " if "     # a matrix, or a condition
+        return f"{e.attr[0]}<{e.attr[1]}>[{between.join(args)}]"
     if e.op == "fold":
         return f"fold.{e.attr[0]}({show(e.attr[1])} : {args[0]})"
     if e.op == "product":

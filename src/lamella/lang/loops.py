@@ -24,6 +24,11 @@ that are not there are not made. `fold` joins an expression's values along one t
 each combination of their positions, before and after those loops too; what it holds at positions
 that are not there is not said.
 
+Matrices. A register with lanes=MATRIX holds LANES rows of LANES values of 32 bits, on targets with
+`matrices`. It is set to zero, to rows in memory (`matrix_load`) or to the sum of a matrix and a
+product of two others (`matrix_product`), and stored as rows (`rows_apart`); nothing else is made of
+it.
+
 Registers are in scope from their first Set to the end of the enclosing body; a Set inside a loop or
 a When of a register first set outside is carried.
 """
@@ -37,6 +42,7 @@ from ..base.dtypes import DType
 from .expr import Expr, make, var
 
 LANES = 16
+MATRIX = LANES * LANES      # "lanes" of a register that holds LANES rows of LANES words
 
 
 class Loop:
@@ -177,6 +183,24 @@ def quad_product(a: Expr, b: Expr, start: Expr) -> Expr:
     """start + four products of 8-bit integers, modulo 2^32: a is a word (int32) of four without
     signs, b of four with signs. Only for targets with `quads`."""
     return make("quad", (a, b, start), None, start.dtype)
+
+
+def matrix_load(buffer: str, offset: Expr, pitch: Expr, dtype: DType) -> Expr:
+    """A matrix of values of 32 bits, whose rows begin `pitch` elements apart from an offset on."""
+    return make("load", (offset, pitch), (buffer, MATRIX, 0), dtype)
+
+
+def rows_apart(matrix: Expr, pitch: Expr) -> Expr:
+    """A matrix as it is stored: its rows begin `pitch` elements apart."""
+    return make("rows", (matrix, pitch), None, matrix.dtype)
+
+
+def matrix_product(a: Expr, b: Expr, start: Expr, kinds: tuple[DType, DType]) -> Expr:
+    """start + a @ b: row i of a has the words of row i of the left operand, row k of b word k of
+    each column, of as many elements of these dtypes as a word holds. Both are int8 or uint8, and
+    the sum is int32, modulo 2^32; or both are bfloat16, and the sum is float32, in an order of the
+    processor's own. Only for targets with `matrices`."""
+    return make("matrix", (a, b, start), tuple(k.name for k in kinds), start.dtype)
 
 
 def trailing_zeros(x: Expr) -> Expr:

@@ -160,7 +160,7 @@ def region(program: Program, given: list[Buffer], owned: frozenset[int], steady:
     if scheduler.target.quads or scheduler.target.float8:
         program = narrow(program, scheduler.target, tags)
     if scheduler.fast and tags is None:
-        program = relax(program, _steady(program, steady))
+        program = relax(program, _steady(program, steady), scheduler.target)
     program = share(program, tags)
     second = NO_SECOND
     if tags is None and worth is not None:

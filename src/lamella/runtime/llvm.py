@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 from lamella.base.errors import LamellaError
 
+from .permission import matrices_granted
+
 _loaded: list = []  # the jit and every loaded object: code lives as long as the process
 _serial = itertools.count()
 
@@ -51,6 +53,8 @@ def host() -> Host:
     """The cpu, its features and the triple of this machine."""
     binding = _binding()
     present = frozenset(n for n, on in binding.get_host_cpu_features().items() if on)
+    if "amx-tile" in present and not matrices_granted():
+        present = frozenset(n for n in present if not n.startswith("amx"))
     return Host(binding.get_host_cpu_name(), present, binding.get_process_triple())
 
 

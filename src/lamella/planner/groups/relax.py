@@ -2,9 +2,10 @@
 
 What a program computes is a definition, and its reduction says how it is summed: "winograd" for
 3 x 3 taps by F(2x2, 3x3), "dot" for a chain of fused multiply-adds. Here a definition is replaced
-by one whose exact value is the same, and whose sum is of another kind: "winograd 4x4", or a plain
-"sum" in lanes. Sizes alone decide (the bounds of those that vary), so that a
-plan gives the same bits at every run and at any number of threads (docs/numerics.md, fast mode).
+by one whose exact value is the same, and whose sum is of another kind: "winograd 4x4", a plain
+"sum" in lanes, or "matrices" of bfloat16, as a processor's registers for matrices add. Sizes alone
+decide (the bounds of those that vary), and the target, so that a plan gives the same bits at every
+run and at any number of threads (docs/numerics.md, fast mode).
 
 Before: a program with one reduction in each node.   After: one that computes the same but for
 rounding.
@@ -33,26 +34,29 @@ NEAR_TILES, NEAR_FILTERS = 128, 256     # most and fewest, for tasks to transfor
 LEAST_POSITIONS = 32    # of a sum that is cut into lanes
 
 
-def relax(p: Program, steady: set[int]) -> Program:
-    """The program with definitions that are faster to compute; `steady` numbers the nodes (by id)
-    that keep their values while it runs again."""
+def relax(p: Program, steady: set[int], target) -> Program:
+    """The program with definitions that are faster to compute on the target; `steady` numbers the
+    nodes (by id) that keep their values while it runs again."""
     done: dict[int, Node] = {}
     for node in topological(p.outputs):
         new = rebuild(node, tuple(done[id(i)] for i in node.inputs))
         if node.op.name == "contract":
             with at_source(new.source):
-                new = _relaxed(new, [id(i) in steady for i in node.inputs])
+                new = _relaxed(new, [id(i) in steady for i in node.inputs], target)
         done[id(node)] = new
     return Program([done.get(id(i), i) for i in p.inputs], [done[id(o)] for o in p.outputs], p.name)
 
 
-def _relaxed(node: Node, steady: list[bool]) -> Node:
+def _relaxed(node: Node, steady: list[bool], target) -> Node:
     d = definition_of(node)
     if d.body.op != "reduce":
         return node
     kind, bound = d.body.attr
     if kind in ("winograd", "winograd weights"):
         body = expr.reduce(_fastest(d, steady), bound, *d.body.args)
+    elif kind == "dot" and target.matrices and _is_plain(d) and \
+            all(i.dtype is dtypes.bfloat16 for i in node.inputs):
+        body = expr.reduce("matrices", bound, *d.body.args)
     elif kind == "dot" and _lies_along(node, d):
         body = expr.reduce("sum", bound, d.body.args[0] * d.body.args[1])
     else:
@@ -93,16 +97,20 @@ def _tiles(axes: tuple[Expr, ...], side: int) -> int:
     return upper(product(images)) * -(-y // side) * -(-x // side)
 
 
+def _is_plain(d: Definition) -> bool:
+    """Whether the factors are read at axes alone, without windows."""
+    return all(e.op == "read" and e.attr[1] is None and all(i.op == "axis" for i in e.args)
+               for e in d.body.args)
+
+
 def _lies_along(node: Node, d: Definition) -> bool:
     """Whether a matrix meets a vector (or a vector another) along what are neighbours in memory:
     lanes along the sum read them as they lie, lanes along the result would have to turn them."""
     bound, own = d.body.attr[1], []
     if node.dtype not in (dtypes.float32, dtypes.float64) or \
-            lower(bound[-1].attr[1]) < LEAST_POSITIONS:
+            lower(bound[-1].attr[1]) < LEAST_POSITIONS or not _is_plain(d):
         return False
     for e, operand in zip(d.body.args, node.inputs, strict=True):
-        if e.attr[1] is not None or any(i.op != "axis" for i in e.args):
-            return False
         if _access(operand).strides[e.args.index(bound[-1])] != 1:
             return False
         own.append({i for i in e.args if i.attr[1] != 1} - set(bound))

@@ -488,11 +488,12 @@ class Contraction:
         """The tile through the fused maps to their outputs: from its registers, or by way of
         scratch from `base` on, where its sums may be `waiting` already."""
         t, i0, low = self.tiling, self.i0, self.panel * self.tiling.width
-        flat, spans = [x for line in self.registers for x in line], self._spans()
+        spans = self._spans()
         if not tile:
             return direct_epilogue(self.b, self.dot, self.registers, spans, self.places)
         i, j = index_var("i"), index_var("j")
         value = expr.load(tile, base + (i - i0) * t.width + (j - low), self.acc)
-        save = [] if waiting else [Store(tile, base + k * LANES, x) for k, x in enumerate(flat)]
+        save = [] if waiting else [Store(tile, base + k * LANES, x) for k, x in enumerate(
+            x for line in self.registers for x in line)]
         return [*save, *epilogue(self.b, self.dot, value, (i, j), spans, self.places)]
 

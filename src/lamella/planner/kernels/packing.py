@@ -97,7 +97,7 @@ class Packing:
         end = product(a.attr[1] for a in self.bound)
         count_k, dtype, summed = end, side.dtype, self.bound
         if form is not None:
-            count_k, dtype = (end + (form.per - 1)) // form.per, WORD
+            count_k, dtype = form.words(end), WORD
             side, summed = side.bits(form.bits, self.bound), [expr.axis("word", count_k)]
         axes = [*batch, panel, *summed, expr.axis("lane", width)]
         table = self.offsets(side) if len(side.summed) > 1 else None

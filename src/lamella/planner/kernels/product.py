@@ -14,6 +14,7 @@ from .convolution.taps import schedule_taps, sums_taps
 from .convolution.windows import moves, windowed
 from .convolution.winograd import schedule_winograd
 from .convolution.winograd_weights import schedule_winograd_weights
+from .matrices import fills_matrices, schedule_matrices
 from .nest import Nest
 from .paired import pairs_up, schedule_paired
 from .quads import adds_quads, schedule_quads
@@ -37,7 +38,9 @@ def schedule_product(nest: Nest, buffers, fusion: Fusion, target) -> list[Launch
             if is_depthwise(nest, e):  # the last axis is in both operands: lanes, not a batch
                 return schedule_depthwise(nest, e, buffers, fusion, target)
         found = None
-        if pairs_up(nest, target):
+        if fills_matrices(nest, target):
+            found = schedule_matrices(nest, buffers, fusion, target)
+        elif pairs_up(nest, target):
             found = schedule_paired(nest, buffers, fusion, target)
         elif adds_quads(nest, target):
             found = schedule_quads(nest, buffers, fusion, target)

@@ -34,6 +34,8 @@ MASKS = 7               # that registers hold
 PAGE = 4096             # bytes of a page of memory
 WORD_ROWS = 64          # rows of a task that make up for reading the right operand
 TURNED_TILES = ((1, 1), (2, 1), (4, 1))     # of a right operand that turns in registers
+MATRIX_TILES = ((32, 2), (16, 3))       # of eight registers, one for each operand's matrix
+MATRIX_WORK = 16        # times as much work makes a task of matrices
 WORD_TILES = ((8, 2), (4, 4), (16, 1))  # more sums leave no registers for words; rows fill LANES
 
 
@@ -76,7 +78,7 @@ class Product(NamedTuple):
     """What is to be cut: extents, and how the operands lie. `ways`: how the right operand may be
     read; `steady`: it stays the same while the product runs again and again, so that it is packed
     once; `may_pack`: a task may lay out its rows of the left operand, `must_pack`: it has to, in
-    words of several positions, which `k` counts."""
+    words of several positions, which `k` counts; `matrices`: for registers that hold matrices."""
 
     batch: Extent
     m: Extent
@@ -88,6 +90,7 @@ class Product(NamedTuple):
     steady: bool
     may_pack: bool
     must_pack: bool = False
+    matrices: bool = False
 
 
 class Tiling(NamedTuple):
@@ -136,14 +139,16 @@ def tilings(p: Product, target) -> list[Tiling]:
              for right in p.ways for tiles, blocks in [_offers(p, right, target)]
              for block in blocks if block >= BLOCK or block < upper(p.k)
              for rows, vectors in tiles
-             for packed in (False, True) if packed and p.may_pack and rows <= LANES and
-             right != TURNED or not packed and not p.must_pack]
+             for packed in (False, True) if packed and p.may_pack and
+             (rows <= LANES or p.matrices) and right != TURNED or not packed and not p.must_pack]
     return [t for t in dict.fromkeys(found) if t.right != TASK or
             min(t.block, max(1, upper(p.k))) * t.width * p.right.itemsize <= target.core.bytes // 8]
 
 
 def _offers(p: Product, right: str, target) -> tuple:
     """(register tiles, blocks of positions) to choose from."""
+    if p.matrices:
+        return MATRIX_TILES, (BLOCK, NEAR_BLOCK)
     if p.must_pack:
         return WORD_TILES, (CONTRACT_CHUNK // 2,)
     if right == TURNED:
@@ -168,6 +173,8 @@ def cycles(p: Product, t: Tiling, target) -> float:
         if not isinstance(p.right.along, int) or p.right.along % LANES:
             loads += vectors * target.vector_bits / 512     # vectors that lie in two lines
     position = max(t.rows * vectors / 2, loads / 2, LATENCY, far)
+    if p.matrices:
+        position = max(t.rows * vectors / LANES, LATENCY, far)
     if t.right == TURNED:
         position = price.square
     position += far * price.blend + loads * price.loaded * (not p.must_pack) + late
@@ -243,18 +250,19 @@ def _tasks(p: Product, rows: int, vectors: int, packed: bool, right: str, block:
     others = max(1, upper(p.batch))
     stream = right == PLACE and upper(p.m) <= STREAM_ROWS
     block = STREAM_BLOCK if stream and panels > 1 else min(block, CONTRACT_CHUNK)
-    room = target.core.bytes * 2 if p.must_pack else target.core.bytes // 2
+    room = target.core.bytes * 2 if p.must_pack and not p.matrices else target.core.bytes // 2
     group = max(1, min(tiles, room // (rows * min(block, k) * 4)))
     wide = panels
     if k > block:  # the sums of all tiles wait while a block is run over
         wide = max(1, min(panels, target.core.bytes // 2 // (rows * width * 4 * group)))
     work = 2 * (rows if tiles > 1 else max(rows, READ_ROWS)) * width * k
+    enough = TASK_WORK * (MATRIX_WORK if p.matrices else 1 + p.must_pack)
     least = 8 if packed else 1          # panels that make up for laying out the rows
     if p.must_pack and right == TASK:   # both operands are laid out by every task: few of them
         few = _few(p, tiles, group, panels, wide, target.prices)
         return Tiling(rows, vectors, packed, right, *few, block)
     while others * -(-tiles // group) * -(-panels // wide) < LEAST_TASKS and \
-            group * wide * work > TASK_WORK * (1 + p.must_pack):
+            group * wide * work > enough:
         if others * -(-tiles // group) * -(-panels // wide) >= target.threads and \
                 _thin(p, group * rows, wide * width, target):
             break

@@ -31,8 +31,8 @@ class Worded(Contraction):
             upper(self.m) >= LEAST_ROWS
         if not self.fits:
             return
-        self.form, per = self.right_words, self.right_words.per
-        self.steps, self.chunk = (self.count + (per - 1)) // per, self.chunk // per
+        self.form, self.chunk = self.right_words, self.chunk // self.right_words.per
+        self.steps = self.form.words(self.count)
         self.tiling = choose_tiling(self._by_words(), target)
         self.packed, self.way = True, self.tiling.right
         self.left_laid = self.right_laid = WORD

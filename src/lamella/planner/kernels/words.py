@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ...base import dtypes
+from ...base.extents import Extent
 from ...lang import scalar
 from ...lang.expr import Expr, lit, load, var
 from ...lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index, transposed
@@ -24,7 +25,8 @@ ZERO = lit(0, dtypes.index)
 class Form(NamedTuple):
     """Words of `per` elements, which are read as their `bits` without a sign. `turned` is a word of
     memory as it is laid out. `begin` goes before the words of an operand, `seen(word)` behind each
-    vector of them, and `note` is what is known of them all then."""
+    vector of them, and `note` is what is known of them all then. Where words are taken `deep` at a
+    time, those behind the operand's end are zeros."""
 
     per: int
     bits: dtypes.DType
@@ -32,6 +34,12 @@ class Form(NamedTuple):
     begin: tuple = ()
     seen: Callable[[Expr], list] = lambda word: []
     note: Expr | None = None
+    deep: int = 1
+
+    def words(self, count: Extent) -> Extent:
+        """How many words so many positions are laid out in."""
+        whole = self.per * self.deep
+        return (count + (whole - 1)) // whole * self.deep
 
 
 class Positions(NamedTuple):
@@ -77,12 +85,33 @@ def lay_out_row(form: Form, s: Source, to: Target, place: Expr, low: Expr, high:
     elements = [load(s.name, start + s.at(at + n), s.dtype, 1, at + n < p.end, 0)
                 for n in range(form.per)]
     alone = scalar.where(scalar.eq(lane_index(), 0), last, form.turned(lit(0, WORD)))
+    masked = words(k, (k + lane_index() < p.whole, 0))
     return [*before, Set(full, p.low + (p.whole - p.low) // LANES * LANES),
             Loop(k, p.low, full, words(k, ()), "serial", LANES),
-            When(full < p.whole, words(full, (full + lane_index() < p.whole, 0))),
-            When(p.whole < p.high, [
+            Loop(k, full, p.high, masked, "serial", LANES) if form.deep > 1 else
+            When(full < p.whole, [Set(k, full), *masked]),
+            When(p.whole * form.per < p.end if form.deep > 1 else p.whole < p.high, [
                 Set(last, _word(form, elements)), Set(word, alone),
                 Store(to.name, to.base + p.whole - p.low, last), *form.seen(word)])]
+
+
+def lay_out_turned(form: Form, s: Source, to: Target, first: Expr, count: Expr, low: Expr,
+                   high: Expr, end: Expr) -> list:
+    """As `lay_out_row`, of LANES places, whose positions are no neighbours in memory: squares of
+    words turn. `to.pitch` is that of a place; words come LANES at a time."""
+    k, full = index_var("pp"), index_var("pfull")
+    rows = [var(f"word{n}", WORD, LANES) for n in range(LANES)]
+    p = Positions(low, high, end, high)
+
+    def square(tail: bool) -> list:
+        return [*(Set(x, _word_of_all(form, s, first + lane_index(), count, k + n, p, tail))
+                  for n, x in enumerate(rows)),
+                *(Store(to.name, to.base + n * to.pitch + k - low, transposed(rows, n))
+                  for n in range(LANES))]
+
+    return [Set(full, low + scalar.minimum(high - low, (end // form.per - low) // LANES * LANES)),
+            Loop(k, low, full, square(False), "serial", LANES),
+            Loop(k, full, high, square(True), "serial", LANES)]
 
 
 def _squares(form: Form, s: Source, to: Target, first: Expr, count: Expr, p: Positions) -> list:
@@ -108,7 +137,10 @@ def _squares(form: Form, s: Source, to: Target, first: Expr, count: Expr, p: Pos
 
 
 def _last(form: Form, s: Source, to: Target, first: Expr, count: Expr, p: Positions) -> list:
-    """The word that is not whole, if there is one."""
+    """The word that is not whole, if there is one, and those behind it."""
+    if form.deep > 1:
+        k = index_var("pl")
+        return [Loop(k, p.whole, p.high, _joined(form, s, to, first, count, k, p, True), "serial")]
     return [When(p.whole < p.high, _joined(form, s, to, first, count, p.whole, p, True))]
 
 
@@ -117,16 +149,23 @@ def _joined(form: Form, s: Source, to: Target, first: Expr, count: Expr, k: Expr
     """Word k of all places, joined from its elements."""
     out: list = []
     for v in range(0, to.pitch, LANES):
-        place, word = first + v + lane_index(), var(f"word{v}", WORD, LANES)
-        elements = []
-        for n in range(form.per):
-            at = k * form.per + n
-            inside = (place < count) & (at < p.end) if tail and n else place < count
-            elements.append(load(s.name, s.start + place * s.step + s.at(at), s.dtype, LANES,
-                                 inside, 0))
-        out += [Set(word, _word(form, elements)),
-                Store(to.name, to.base + (k - p.low) * to.pitch + v, word), *form.seen(word)]
+        word = var(f"word{v}", WORD, LANES)
+        found = _word_of_all(form, s, first + v + lane_index(), count, k, p, tail)
+        out += [Set(word, found), Store(to.name, to.base + (k - p.low) * to.pitch + v, word),
+                *form.seen(word)]
     return out
+
+
+def _word_of_all(form: Form, s: Source, place: Expr, count: Expr, k: Expr, p: Positions,
+                 tail: bool) -> Expr:
+    """Word k of the places, zeros for those from `count` on; in the `tail` the operand may end."""
+    elements, start = [], s.start + place * s.step
+    for n in range(form.per):
+        at, inside = k * form.per + n, place < count
+        if tail and (n or form.deep > 1):
+            inside = inside & (at < p.end)
+        elements.append(load(s.name, start + s.at(at), s.dtype, LANES, inside, 0))
+    return _word(form, elements)
 
 
 def _word(form: Form, elements: list[Expr]) -> Expr:

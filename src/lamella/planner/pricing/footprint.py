@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from math import gcd
 
 from ...base import dtypes
-from ...codegen.outline import Outline, Site
+from ...codegen.outline import ROW, Outline, Site
 from ...lang.expr import Expr, walk
 from ...lang.loops import LANES, Loop, lane_index
 from .trips import Unknown, value
@@ -53,7 +53,7 @@ class Stream:
         self.offset, self.wide = first.offset, any(
             s.wide and lane_index() not in walk(s.offset) for s in sites)
         self.past = first.past
-        start = {**env, **{loop.var: 0 for loop in self.loops}, lane_index(): 0}
+        start = {**env, **{loop.var: 0 for loop in self.loops}, lane_index(): 0, ROW: 0}
         self.bases = Span(1, 0, 1)
         if len(sites) > 1:
             try:

@@ -20,14 +20,20 @@ UNITS = ("vector", "load", "store", "divide", "gather", "scatter", "integer_divi
 
 # Cycles until a result can be used, where it is not 1. Those of a float addition differ between
 # cores, and are measured.
+_PRODUCTS = ("tdpbssd", "tdpbsud", "tdpbusd", "tdpbuud", "tdpbf16ps")    # of matrices
 _LATENCY = {"fadd": 4, "fsub": 4, "fmul": 4, "fdiv": 14, "load": 6, "mul": 3, "shufflevector": 3,
             "extractelement": 3, "insertelement": 2, "fcmp": 3, "sitofp": 4, "uitofp": 4,
             "fptosi": 4, "fptoui": 4, "sdiv": 30, "udiv": 30, "srem": 30, "urem": 30,
             "fma": 4, "sqrt": 18, "roundeven": 8, "floor": 8, "ceil": 8, "trunc": 8, "fptrunc": 4,
-            "fpext": 4, "maximum": 8, "minimum": 8, "masked": 8, "gather": 26}
+            "fpext": 4, "maximum": 8, "minimum": 8, "masked": 8, "gather": 26,
+            **dict.fromkeys(_PRODUCTS, 52)}
 _ADDITIONS = frozenset(("fadd", "fsub"))
 _FREE = frozenset(("br", "bitcast", "freeze", "phi", "getelementptr", "insertelement", "ret",
                    "switch", "unreachable", "ptrtoint", "inttoptr"))
+# What matrices of 16 rows keep busy, as so many vector instructions: two loads or one store in a
+# cycle, and 16 cycles for a product.
+_MATRICES = {"tileloadd64": ("load", 16), "tilestored64": ("store", 16), "tilezero": ("vector", 1),
+             **dict.fromkeys(_PRODUCTS, ("vector", 32))}
 _DIVISIONS = frozenset(("sdiv", "udiv", "srem", "urem"))
 
 
@@ -81,12 +87,19 @@ def _operation(op: str, rest: str) -> str:
     for word in ("masked.gather", "masked.scatter", "masked.load", "masked.store"):
         if name.startswith(word):
             return word
-    return name.partition(".")[0] or "asm"
+    name, _, following = name.partition(".")
+    inner = following.partition(".")[0]
+    return inner if inner in _MATRICES else name or "asm"
 
 
 def _charge(units: dict[str, float], op: str, rest: str, vector_bits: int) -> None:
     """Add what one instruction keeps busy."""
     if op in _FREE or op == "asm":
+        return
+    if op in _MATRICES:
+        unit, count = _MATRICES[op]
+        units[unit] += count
+        units["issue"] += 1
         return
     lanes, bits = _shape(rest)
     wide = lanes > 1
