@@ -22,6 +22,7 @@ from lamella.cli.commands import app
 from lamella.cli.explaining import report_of
 from lamella.cli.main import main
 from lamella.formats import lamella_file
+from lamella.planner.memory.peak import bytes_text
 from lamella.serve import server
 from lamella.serve.registry import Served
 
@@ -80,6 +81,30 @@ def test_the_memory_curve_is_drawn_and_printed():
     assert len(done.output.splitlines()) == len(points) + 1 and " 1.00 #" in done.output
     done = CliRunner().invoke(app, ["plan", str(EXAMPLE), "--json"])
     assert done.exit_code == 1 and "add --memory-curve" in str(done.exception)
+
+
+def test_curves_and_batches_are_those_of_the_device_that_is_named(tmp_path):
+    def said(*more: str) -> str:
+        done = CliRunner().invoke(app, ["plan", str(EXAMPLE), *more])
+        return done.output or str(done.exception)
+
+    there = said("--device", "h200")
+    curve = json.loads(said("--device", "h200", "--memory-curve", "--json"))
+    assert bytes_text(curve[0]["peak"]) in there and bytes_text(curve[0]["peak"]) not in said()
+    solved = said("--device", "h200", "--solve", "batch", "--memory", "600KiB")
+    assert "largest batch" in solved and "NVIDIA H200" in solved
+    bare = tmp_path / "bare.json"
+    bare.write_text('{"name": "bare", "flops": 1e12, "bandwidth": 1e11, "launch": 1e-6, '
+                    '"memory": 1e10}')
+    assert "no compute capability" in said("--device", str(bare), "--memory-curve")
+    assert "bare" in said("--device", str(bare), "--solve", "batch", "--memory", "600KiB")
+
+
+def test_options_that_say_nothing_together_are_refused():
+    for more in (["--memory-curve", "--memory", "1MiB"], ["--memory-curve", "--solve", "batch"],
+                 ["--solve", "batch", "--memory", "1MiB", "--json"]):
+        done = CliRunner().invoke(app, ["plan", str(EXAMPLE), *more])
+        assert done.exit_code == 1 and "--memory-curve" in str(done.exception)
 
 
 def test_the_largest_batch_that_fits_is_found_and_runs(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from lamella.base.errors import ExecutionError, UnsupportedError
 from lamella.cli.commands import app
 from lamella.cli.explaining import draw_curve, report_of
-from lamella.cli.verifying import verify
+from lamella.cli.verifying import arguments, verify
 from lamella.engine.proof import SLACK
 
 EXAMPLE = str(Path(__file__).parents[2] / "examples" / "digits.toml")
@@ -61,6 +61,18 @@ def test_sizes_must_be_known(tmp_path):
     golden.save(tmp_path / "m.lamella")
     with pytest.raises(UnsupportedError, match="sizes vary"):
         verify(str(tmp_path / "m.lamella"), (), print, str(tmp_path / "claim.json"))
+
+
+@pytest.mark.parametrize("rows", [64, 5000])
+def test_the_run_is_a_recipes_first_step(rows):
+    """With weights at random a step may take ten times as long: its gradients are denormal."""
+    changes = [f"train.batch_size={rows}"]
+    types = report_of(EXAMPLE, changes).plan.program.input_types
+    given = arguments(EXAMPLE, changes, None)
+    assert [(a.shape, str(a.dtype)) for a in given] == [(t.shape, str(t.dtype)) for t in types]
+    weights, images = given[1], given[-2]
+    assert abs(weights.mean()) < 0.05 < weights.std() < 0.5
+    assert len(images) == rows and images.std() > 0.1
 
 
 def test_the_command(tmp_path):

@@ -84,12 +84,15 @@ def plan(source: Source, change: Change = None, memory: Memory = "", spill: Spil
     from .explaining import plan as run
     from .recipe import read_bytes
     budget = read_bytes(memory) if memory else None
-    if solve:
-        largest_batch(source, change or (), typer.echo, solve, budget, fast, spill)
-    elif curve:
-        draw_curve(source, change or (), typer.echo, json, fast, spill)
-    elif json:
+    if json and not curve:
         raise UnsupportedError("--json prints the curve: add --memory-curve")
+    if curve and (memory or solve):
+        raise UnsupportedError("--memory-curve draws the plans of all budgets: leave --memory and "
+                               "--solve out")
+    if solve:
+        largest_batch(source, change or (), typer.echo, solve, budget, device, fast, spill)
+    elif curve:
+        draw_curve(source, change or (), typer.echo, json, device, fast, spill)
     else:
         run(source, change or (), typer.echo, budget, device, fast, spill)
 
@@ -117,10 +120,11 @@ def verify(source: Source, change: Change = None, memory: Memory = "", spill: Sp
                                               "and its slack.")] = "") -> None:
     """Write what a training step will need to a file, then run it under just that limit.
 
-    A process of its own runs the step on random numbers, with no more memory
-    (RLIMIT_DATA) than it has before its arguments are made, what the plan claims,
-    and 16 MiB for Python. Claim and measurement are printed side by side; the
-    status is 1 where the claim is not kept.
+    A process of its own runs a recipe's first steps (of a model file an inference
+    on random numbers), with no more memory (RLIMIT_DATA) than it has before its
+    arguments are made, what the plan claims, and 16 MiB for Python. Claim and
+    measurement are printed side by side; the status is 1 where the claim is not
+    kept.
     """
     from .recipe import read_bytes
     from .training import check_writable

@@ -6,11 +6,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from ..api.arrays.placing import compute_device
 from ..api.programs.spec import Spec
 from ..base import status
 from ..base.devices import cpu
-from ..base.errors import BudgetError, RecipeError
+from ..base.errors import BudgetError, RecipeError, UnsupportedError
+from ..codegen.gpu import GpuTarget, by_capability
+from ..codegen.target import Target
 from ..engine.explain import explain_plan, write_page
 from ..engine.kernels import target
 from ..engine.profile import profile
@@ -38,15 +42,21 @@ def report_of(source: str, changes: Sequence[str] = (), budget: int | None = Non
         plan = build_plan(load(source).program, target(), budget=kept, fast=fast,
                           threads=threads())
         return Report(plan, profile(), threads())
+    trainer, batch = step_of(source, changes, budget, fast, spill)
+    return trainer.plan(*(Spec(a.shape, str(a.dtype)) for a in batch))
+
+
+def step_of(source: str, changes: Sequence[str] = (), budget: int | None = None,
+            fast: bool = False, spill: str = "") -> tuple[Trainer, list[np.ndarray]]:
+    """What a recipe trains with, and a batch of its data (of rows anew, where there are fewer)."""
     from . import build
     from .recipe import read
     recipe = read(source, changes)
-    x, y = build.arrays(recipe)
-    rows = recipe.train.batch_size
     trainer = Trainer(build.model(recipe), build.optimizer(recipe), build.loss,
-                      memory=recipe.budget if budget is None else budget,
+                      memory=recipe.budget if budget is None else budget, seed=recipe.train.seed,
                       spill=spill or recipe.train.spill, fast=fast or recipe.train.fast)
-    return trainer.plan(*(Spec((rows, *a.shape[1:]), str(a.dtype)) for a in (x, y)))
+    rows = np.arange(recipe.train.batch_size)
+    return trainer, [a[rows % len(a)] for a in build.arrays(recipe)]
 
 
 def tune(source: str, changes: Sequence[str], say: Say, seconds: float, on: str = "") -> None:
@@ -70,13 +80,15 @@ def calibrate(say: Say, on: str = "") -> None:
 
 
 def draw_curve(source: str, changes: Sequence[str], say: Say, as_json: bool = False,
-               fast: bool = False, spill: str = "") -> None:
-    """Print time against memory: the plans that memory budgets choose from, by falling peak."""
+               on: str = "", fast: bool = False, spill: str = "") -> None:
+    """Print time against memory: the plans that memory budgets choose from, by falling peak, on the
+    device `on` if one is named."""
     plan = report_of(source, changes, fast=fast).plan
     if source.endswith(".toml"):
         from .recipe import read
         spill = spill or read(source, changes).train.spill
-    curve = memory_curve(plan.program, target(), plan.donated, plan.fixed, threads(), plan.fast,
+    kind, count = _kind(on)
+    curve = memory_curve(plan.program, kind, plan.donated, plan.fixed, count, plan.fast,
                          bool(spill))
     if as_json:
         say(json.dumps([{n: getattr(p, n) for n in ("peak", "seconds", "again", "moved")}
@@ -93,11 +105,23 @@ def draw_curve(source: str, changes: Sequence[str], say: Say, as_json: bool = Fa
         say(f"{bytes_text(p.peak):>12} {p.again:>11}{moved} {ratio:>6.2f} {bar}")
 
 
-def largest_batch(source: str, changes: Sequence[str], say: Say, what: str,
-                  budget: int | None, fast: bool = False, spill: str = "") -> None:
-    """Print a batch whose training step keeps the budget, as does that of the rest of the data at
-    an epoch's end, where one row more does not; and its plan. Found by halving: a larger batch
-    needs no less, but where it has parts and the smaller one has none."""
+def _kind(on: str) -> tuple[Target | GpuTarget, int]:
+    """What a curve's plans are for, and by how many threads they run."""
+    if not on:
+        return target(), threads()
+    found = device(on)
+    if not found.capability:
+        raise UnsupportedError(f"{found.name}: its profile states no compute capability, by which "
+                               "plans for its memory are made; leave --memory-curve out")
+    return by_capability(found.capability), 1
+
+
+def largest_batch(source: str, changes: Sequence[str], say: Say, what: str, budget: int | None,
+                  on: str = "", fast: bool = False, spill: str = "") -> None:
+    """Print a batch whose training step keeps the budget (on the device `on` if one is named), as
+    does that of the rest of the data at an epoch's end, where one row more does not; and its plan.
+    Found by halving: a larger batch needs no less, but where it has parts and the smaller one has
+    none."""
     if what != "batch" or not source.endswith(".toml"):
         raise RecipeError(f"--solve {what}: what can be solved for is the batch of a recipe")
     if budget is None:
@@ -111,8 +135,8 @@ def largest_batch(source: str, changes: Sequence[str], say: Say, what: str,
         status.say(f"trying {rows}")
         try:
             for size in [n for n in (most % rows, rows) if n]:
-                found[size] = report_of(source, [*changes, f"train.batch_size={size}"], budget,
-                                        fast, spill)
+                found[size] = _planned(source, [*changes, f"train.batch_size={size}"], budget, on,
+                                       fast, spill)
         except BudgetError:
             return False
         return True
@@ -136,11 +160,17 @@ def plan(source: str, changes: Sequence[str], say: Say, budget: int | None = Non
          on: str = "", fast: bool = False, spill: str = "") -> None:
     """Print bytes, operations and predicted time, on the device `on` if one is named, within the
     budget; BudgetError where no plan keeps it."""
+    found = _planned(source, changes, budget, on, fast, spill)
+    say("\n".join(filter(None, (str(found), alive_text(found)))))
+
+
+def _planned(source: str, changes: Sequence[str], budget: int | None, on: str, fast: bool,
+             spill: str) -> Report:
+    """The plan on this machine, or on the device `on` if one is named."""
     def here(budget: int | None) -> Report:
         return report_of(source, changes, budget, fast, spill)
 
-    found = elsewhere(here, device(on), budget) if on else here(budget)
-    say("\n".join(filter(None, (str(found), alive_text(found)))))
+    return elsewhere(here, device(on), budget, bool(spill)) if on else here(budget)
 
 
 def explain(source: str, changes: Sequence[str], say: Say, code: bool = False,

@@ -4,6 +4,7 @@ kernel says of the process' memory stands beside what the plan claims."""
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,10 +35,12 @@ class Proof(NamedTuple):
     heap: int
 
 
-def prove(executable: Executable, limit: int, steps: int = 10) -> Proof:
+def prove(executable: Executable, limit: int, steps: int = 10,
+          given: Sequence[np.ndarray] = ()) -> Proof:
     """Run the executable `steps` times, while the process may have at most `limit` more bytes of
     memory than it has now (RLIMIT_DATA); MemoryError or AllocationError where that is too little.
-    A plan without symbols is needed. The arguments are random numbers of [0, 1), and zeros."""
+    A plan without symbols is needed. The first arguments are copies of the `given` arrays, the
+    others random numbers of [0, 1), and zeros."""
     types = executable.plan.program.input_types
     if executable.only is None:
         raise UnsupportedError(f"{executable.plan.name}: sizes are not known; prove a plan of "
@@ -45,7 +48,7 @@ def prove(executable: Executable, limit: int, steps: int = 10) -> Proof:
     settle()    # what compiling left behind is no room for the run
     base = status("VmRSS")
     with limited(status("VmData") + limit):
-        values = [_filled(t) for t in types]
+        values = [*map(Value.from_numpy, given), *(_filled(t) for t in types[len(given):])]
         seconds = [_step(executable, values)]
         before = usage()
         seconds += [_step(executable, values) for _ in range(steps - 1)]
