@@ -46,6 +46,7 @@ class Matrices(Memory):
     def matrix_product(self, e: Expr) -> Value:
         """start + a @ b."""
         a, b, start = given = [self.memo[x] for x in e.args]
+        assert len({v.text for v in given}) == 3, "the instruction takes three different registers"
         depth = self.place(max(v.depth for v in given))
         values = ", ".join(f"{MATRIX_TYPE} {v.text}" for v in (start, a, b))
         text = self.op(self._call(_PRODUCTS[e.attr], f"{_SHAPE}, i16 {_BYTES}, {values}"), depth)

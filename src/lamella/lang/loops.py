@@ -199,7 +199,7 @@ def matrix_product(a: Expr, b: Expr, start: Expr, kinds: tuple[DType, DType]) ->
     """start + a @ b: row i of a has the words of row i of the left operand, row k of b word k of
     each column, of as many elements of these dtypes as a word holds. Both are int8 or uint8, and
     the sum is int32, modulo 2^32; or both are bfloat16, and the sum is float32, in an order of the
-    processor's own. Only for targets with `matrices`."""
+    processor's own. The three are different matrices. Only for targets with `matrices`."""
     return make("matrix", (a, b, start), tuple(k.name for k in kinds), start.dtype)
 
 
