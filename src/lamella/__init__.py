@@ -14,6 +14,7 @@ _MODULES = {"debug": "api.programs.debug", "errors": "base.errors",
             "random": "api.randomness.random", "tree": "base.tree"}
 _HOMES = {
     "api.transforms.gradients": ("grad", "jvp", "linearize", "value_and_grad", "vjp"),
+    "api.transforms.autocast": ("autocast",),
     "api.transforms.batching": ("vmap",),
     "api.transforms.jacobians": ("hessian", "hvp", "jacobian"),
     "api.transforms.custom": ("checkpoint", "custom_jvp", "custom_vjp"),

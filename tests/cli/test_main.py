@@ -63,6 +63,8 @@ def test_plan_and_explain_a_model_file(model):
     assert done.exit_code == 1 and ". No plan of these kernels" in str(done.exception)
     done = CliRunner().invoke(app, ["plan", model, "--fast"])
     assert done.exit_code == 0 and ", fast" in done.output.splitlines()[0]
+    few = CliRunner().invoke(app, ["explain", str(EXAMPLE), "--set", "train.autocast=bfloat16"])
+    assert few.exit_code == 0 and "bfloat16" in few.output
     for how in (["--fast"], ["--set", "train.fast=true"]):
         done = CliRunner().invoke(app, ["plan", str(EXAMPLE), *how])
         assert done.exit_code == 0 and ", fast" in done.output.splitlines()[0]

@@ -30,6 +30,7 @@ WRONG = {
     "missing": ({"model": {"kind": "mlp"}}, "missing required field `data`"),
     "type": ({**GOOD, "train": {"epochs": "x"}}, "Expected `int`, got `str` - at `train.epochs`"),
     "flag": ({**GOOD, "train": {"fast": "x"}}, "Expected `bool`, got `str` - at `train.fast`"),
+    "products": ({**GOOD, "train": {"autocast": "int8"}}, "Invalid enum value 'int8' - at `train"),
     "bounds": ({**GOOD, "train": {"epochs": 0}}, ">= 1"),
     "rate": ({**GOOD, "optim": {"lr": -1.0}}, "optim.lr"),
     "endless rate": ({**GOOD, "optim": {"lr": float("inf")}}, "optim.lr"),

@@ -54,7 +54,8 @@ def step_of(source: str, changes: Sequence[str] = (), budget: int | None = None,
     recipe = read(source, changes)
     trainer = Trainer(build.model(recipe), build.optimizer(recipe), build.loss,
                       memory=recipe.budget if budget is None else budget, seed=recipe.train.seed,
-                      spill=spill or recipe.train.spill, fast=fast or recipe.train.fast)
+                      spill=spill or recipe.train.spill, fast=fast or recipe.train.fast,
+                      autocast=recipe.train.autocast or None)
     rows = np.arange(recipe.train.batch_size)
     return trainer, [a[rows % len(a)] for a in build.arrays(recipe)]
 

@@ -18,6 +18,7 @@
     memory = "64 MiB"        # a budget for the step (none without this)
     spill = ""               # a folder: to keep the budget, values may also rest in a file there
     fast = false             # sums in whatever order is faster, with other bits
+    autocast = ""            # "bfloat16": products are computed in it, all else in float32
     device = ""              # where it trains: cuda:0 (this machine without)
 
     [output]
@@ -31,7 +32,7 @@ import os
 import tomllib
 import typing
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -74,7 +75,8 @@ class OptimPart(msgspec.Struct):
 class TrainPart(msgspec.Struct):
     """How long, in which batches, from which seed; `memory` is a budget for the step: "2GiB";
     for it values may rest in a file in the folder `spill`; `fast` compiles it in that mode;
-    `device` is where it trains."""
+    `autocast` is the dtype of products, where that is not float32; `device` is where it trains.
+    """
 
     epochs: Positive = 10
     batch_size: Positive = 64
@@ -82,6 +84,7 @@ class TrainPart(msgspec.Struct):
     memory: str = ""
     spill: str = ""
     fast: bool = False
+    autocast: Literal["", "bfloat16", "float16"] = ""
     device: str = ""
 
 

@@ -34,7 +34,8 @@ def train(recipe: Recipe, *, resume: bool = False, memory: int | None = None, sp
     trainer = Trainer(model, build.optimizer(recipe), build.loss,
                       memory=recipe.budget if memory is None else memory,
                       spill=spill or recipe.train.spill, seed=recipe.train.seed,
-                      fast=recipe.train.fast, device=recipe.train.device or None)
+                      fast=recipe.train.fast, autocast=recipe.train.autocast or None,
+                      device=recipe.train.device or None)
     if resume:
         if not checkpoint.exists():
             raise LamellaError(f"--resume: there is no {checkpoint}")

@@ -15,6 +15,7 @@ from ..api import namespace as F
 from ..api.arrays.array import Array
 from ..api.arrays.values import error, force
 from ..api.randomness import random
+from ..api.transforms.autocast import autocast as autocasting
 from ..api.transforms.gradients import value_and_grad
 from ..base import tree
 from ..base.errors import FormatError, LamellaError
@@ -37,21 +38,23 @@ class Trainer:
     returned, and gives (loss, new state) (for batch normalisation).
 
     memory: a budget in bytes (or "64 MiB") for the compiled step; spill: a folder (or True) in
-    whose files values may rest to keep it. compiled=False runs it op by op,
-    with the same bits; fast=True compiles it in `fast` mode, with others. device: where the model,
-    the optimizer's state and the steps are ("cuda:0"); batches are copied there. The model that was
-    passed in is donated: use `trainer.model`.
+    whose files values may rest to keep it. compiled=False runs it op by op, with the same bits;
+    fast=True compiles it in `fast` mode, with others. autocast: the dtype of the loss's products
+    and their gradients, "bfloat16" (`lamella.autocast`). device: where the model, the optimizer's
+    state and the steps are ("cuda:0"); batches are copied there. The model that was passed in is
+    donated: use `trainer.model`.
     """
 
     def __init__(self, model: Any, opt: Any, loss_fn: Callable, *, memory: int | str | None = None,
                  spill: bool | str = False, seed: int = 0, compiled: bool = True,
-                 fast: bool = False, device: Any = None):
+                 fast: bool = False, autocast: Any = None, device: Any = None):
         if fast and not compiled:
             raise error(LamellaError, "Trainer: a step that runs op by op is not fast; leave fast "
                                       "or compiled=False out")
         self.device = device
         model = self._there(model)
-        self.model, self.opt, self.loss_fn = model, opt, loss_fn
+        self.model, self.opt = model, opt
+        self.loss_fn = loss_fn if autocast is None else autocasting(loss_fn, autocast)
         names = inspect.signature(loss_fn).parameters
         self._wants_key, self._wants_state = "key" in names, "state" in names
         self.state = self._there({"optimizer": opt.init(model),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import sys
+from collections.abc import Callable
 
 import numpy as np
 
@@ -400,10 +401,19 @@ def _index(key):
     return np.asarray(key) if isinstance(key, np.bool_ | bool) else key
 
 
+def product(make: Callable[..., Node], *nodes: Node) -> Node:
+    """The product that `make` states of these operands; inside of `autocast`, of float32 ones, in
+    its dtype, and widened again."""
+    to = state.products
+    if to is None or any(n.dtype is not dtypes.float32 for n in nodes):
+        return make(*nodes)
+    return cast(make(*(cast(n, to) for n in nodes)), dtypes.float32)
+
+
 @located
 def matmul(a, b, /) -> Array:
     """a @ b over the last two axes; leading axes broadcast, a 1-d operand is a vector."""
-    return wrap(contract.matmul(*operands("matmul", (a, b))))
+    return wrap(product(contract.matmul, *operands("matmul", (a, b))))
 
 
 def divide(a, b, /) -> Array:

@@ -10,7 +10,7 @@ from ...ops import contract, move
 from ...ops import reduce as red
 from ...ops.iota import iota
 from ...ops.pointwise import apply, normal_axis
-from ..arrays.array import Array, asarray, matmul, operands, wrap
+from ..arrays.array import Array, asarray, matmul, operands, product, wrap
 from ..arrays.values import error, located
 from .elementwise import conj
 
@@ -144,7 +144,7 @@ def _product(a: Node, left, b: Node, right, later: set[str], out) -> tuple[Node,
     both = list(dict.fromkeys([*left, *right]))
     kept = [n for n in (both if out is None else out) if n in both and n in later]
     summed = [n for n in left if n in right and n not in later]
-    return contract.contract(a, b, left, right, kept, summed), kept
+    return product(lambda a, b: contract.contract(a, b, left, right, kept, summed), a, b), kept
 
 
 def _unrepeated(x: Node, axes: list[str], other: Node, theirs) -> tuple[Node, list[str]]:

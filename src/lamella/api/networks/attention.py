@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ...base import dtypes
-from ...ir.node import make
+from ...ir.node import Node, make
 from ...ops.attention import ATTENTION
-from ..arrays.array import Array, asarray, operands, wrap
+from ..arrays.array import Array, asarray, operands, product, wrap
 from ..randomness.keys import use
 
 __all__ = ["attention"]
@@ -23,12 +23,14 @@ def attention(q, k, v, *, mask=None, causal: bool = False, scale: float | None =
     """
     q, k, v = operands("attention", (q, k, v))
     scale = float(int(q.shape[-1])) ** -0.5 if scale is None else scale
-    more = []
-    if mask is not None:
-        given = asarray(mask)
-        more.append(given.node if given.dtype is dtypes.bool_ else given.astype(q.dtype).node)
+    given = None if mask is None else asarray(mask)
     rate = dropout if key is not None else 0.0
-    if rate:
-        more.append(use("attention", key))
-    return wrap(make(ATTENTION, (q, k, v, *more), {
-        "scale": scale, "causal": causal, "mask": mask is not None, "dropout": rate}))
+    drawn = [use("attention", key)] if rate else []
+    params = {"scale": scale, "causal": causal, "mask": mask is not None, "dropout": rate}
+
+    def attended(q: Node, k: Node, v: Node) -> Node:
+        masks = [] if given is None else [
+            given.node if given.dtype is dtypes.bool_ else given.astype(q.dtype).node]
+        return make(ATTENTION, (q, k, v, *masks, *drawn), params)
+
+    return wrap(product(attended, q, k, v))

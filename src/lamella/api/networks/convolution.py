@@ -10,7 +10,7 @@ from __future__ import annotations
 from ...base.errors import ShapeError
 from ...ir.node import Node, make
 from ...ops import convolution, move
-from ..arrays.array import Array, operands, wrap
+from ..arrays.array import Array, operands, product, wrap
 from ..arrays.values import error
 from .windows import counts, paddings
 
@@ -81,9 +81,9 @@ def _operands(name: str, rank: int, x, weight) -> tuple[Node, ...]:
 
 def _made(x: Node, weight: Node, stride, pairs, dilation, inner, groups: int) -> Array:
     low, high = (tuple(p[k] for p in pairs) for k in (0, 1))
-    return wrap(make(convolution.CONV, (x, weight), {
-        "stride": stride, "dilation": dilation, "padding": (low, high), "inner": inner,
-        "groups": groups}))
+    params = {"stride": stride, "dilation": dilation, "padding": (low, high), "inner": inner,
+              "groups": groups}
+    return wrap(product(lambda *nodes: make(convolution.CONV, nodes, params), x, weight))
 
 
 def _conv_transpose(rank: int, x, weight, stride, padding, output_padding, dilation,

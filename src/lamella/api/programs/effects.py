@@ -11,7 +11,7 @@ from ...base import dtypes
 from ...base.errors import LamellaError
 from ...ir.node import Node, literal, placeholder
 from ...ir.types import tensor
-from ..arrays.scope import Scope, blocking, state
+from ..arrays.scope import SEEN_THROUGH, Scope, blocking, state
 from ..arrays.values import error, force
 
 ORDER = tensor(dtypes.int32, ())
@@ -29,7 +29,7 @@ def current() -> Node:
 
 def outer(scope: Scope) -> Node:
     """The order around a function that is being traced."""
-    around = [s for s in state.scopes[:state.scopes.index(scope)] if s.kind != "grad"]
+    around = [s for s in state.scopes[:state.scopes.index(scope)] if s.kind not in SEEN_THROUGH]
     if not around:
         return literal(0, dtypes.int32)
     if around[-1].order is None:
