@@ -303,8 +303,8 @@ class Memory(Values):
         buffer = self.buffers[s.buffer]
         at = self._locate(buffer, s.offset, False, [])
         self.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        self.do(f"call void @llvm.prefetch.p0(ptr {at.pointer}, i32 {int(buffer.writes)}, i32 3, "
-                f"i32 1)")
+        self.do(f"call void @llvm.prefetch.p0(ptr {at.pointer}, i32 {int(buffer.writes)}, "
+                f"i32 {2 if s.core else 3}, i32 1)")
 
     def _masked_store(self, buffer: Buffer, at: Place, text: str, mask: Value | None) -> str:
         """The instruction of a masked store or a scatter; what it needs is computed before it."""

@@ -22,6 +22,10 @@ class Cache(NamedTuple):
         """Its places."""
         return self.bytes // self.ways // LINE
 
+    def holds_two(self, size: int) -> bool:
+        """Whether two blocks of so many bytes fit: one in use, and the next that is called for."""
+        return 2 * size <= self.bytes
+
 
 class Prices(NamedTuple):
     """Rates in bytes a cycle, but for one size all else in cycles; the defaults are those of AMD's

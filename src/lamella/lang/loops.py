@@ -83,12 +83,14 @@ class Store:
 
 
 class Prefetch:
-    """Brings the line of buffer[offset] near, in the innermost scope; any offset is allowed."""
+    """Brings the line of buffer[offset] near, in the innermost scope; any offset is allowed. `core`
+    asks for it in the second cache alone, where so much is called for before it that the first one
+    would not keep it."""
 
-    __slots__ = ("buffer", "offset")
+    __slots__ = ("buffer", "core", "offset")
 
-    def __init__(self, buffer: str, offset: Expr):
-        self.buffer, self.offset = buffer, offset
+    def __init__(self, buffer: str, offset: Expr, core: bool = False):
+        self.buffer, self.offset, self.core = buffer, offset, core
 
 
 class When:
@@ -241,7 +243,7 @@ def _structure(body: list) -> tuple:
         elif isinstance(s, Store):
             out.append((s.buffer, s.offset, s.value, s.cond, s.stream))
         elif isinstance(s, Prefetch):
-            out.append((s.buffer, s.offset))
+            out.append((s.buffer, s.offset, s.core))
         else:
             assert isinstance(s, When)
             out.append((s.cond, _structure(s.body)))
@@ -272,7 +274,8 @@ def _show_body(body: list, depth: int, lines: list[str]) -> None:
             past = " past the caches" if s.stream else ""
             lines.append(f"{pad}{s.buffer}[{s.offset}] = {s.value}{cond}{past}")
         elif isinstance(s, Prefetch):
-            lines.append(f"{pad}prefetch {s.buffer}[{s.offset}]")
+            to = " to the second cache" if s.core else ""
+            lines.append(f"{pad}prefetch {s.buffer}[{s.offset}]{to}")
         else:
             lines.append(f"{pad}when {s.cond}:")
             _show_body(s.body, depth + 1, lines)

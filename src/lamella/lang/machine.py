@@ -57,7 +57,7 @@ class _Rewriter:
             elif isinstance(s, When):
                 out.append(When(self.one(s.cond), self.body(s.body)))
             elif isinstance(s, Prefetch):
-                out.append(Prefetch(s.buffer, self.one(s.offset)))
+                out.append(Prefetch(s.buffer, self.one(s.offset), s.core))
             else:
                 out += self.set(s) if isinstance(s, Set) else self.store(s)
         return out

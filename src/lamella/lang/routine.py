@@ -61,7 +61,7 @@ def rewritten(body: list, visit, names: dict[str, str] | None = None) -> list:
             name = names.get(s.buffer, s.buffer) if names else s.buffer
             out.append(Store(name, visit(s.offset), visit(s.value), cond, s.stream))
         elif isinstance(s, Prefetch):
-            out.append(Prefetch(s.buffer, visit(s.offset)))
+            out.append(Prefetch(s.buffer, visit(s.offset), s.core))
         elif isinstance(s, When):
             out.append(When(visit(s.cond), rewritten(s.body, visit, names)))
         else:

@@ -70,7 +70,7 @@ class Contraction:
         self.form: Form | None = None   # of the words that panels hold, if they hold words
         self.m = product(a.attr[1] for a in self.rows)
         self.acc = accumulator(self.dot.dtype)
-        self.far = target.far
+        self.far, self.near = target.far, target.near
         self.written_out = target.level == "loops"  # vectors may be turned, masked, called for
         self.turns = self.written_out and target.vector_bits == 512     # squares fit the registers
         self.ways = self._ways()
@@ -461,7 +461,9 @@ class Contraction:
             at = start + following * b.size((name, "panel"), self.panel_stride) + ahead * t.width
         each = -(-t.vectors // t.group)
         turn = (self.i0 - self.row_span[0]) // t.rows % -(-t.vectors // each)
-        return [Prefetch(name, at + (turn * each + v) * LANES) for v in range(each)]
+        core = not self.near.holds_two(
+            min(upper(self.steps), t.block) * t.width * side.dtype.bytes)
+        return [Prefetch(name, at + (turn * each + v) * LANES, core) for v in range(each)]
 
     # -- the epilogue --
 
