@@ -5,12 +5,14 @@ import pytest
 from ops.cases import run
 
 import lamella as L
+from lamella.codegen.target import AVX512, AVX512_AMX
 from lamella.ir.interpret import interpret
 from lamella.ir.node import placeholder
 from lamella.ir.program import Program
 from lamella.ir.types import tensor
 from lamella.ops.contract import contract, parse_index
 from lamella.ops.pointwise import apply
+from lamella.planner.build import build_plan
 
 
 def _gradient(x, w, padding: int, stride: int):
@@ -260,3 +262,20 @@ def test_what_only_looks_like_a_convolution(image, taps, out, more):
     found, = run(program, arrays)
     assert found.tobytes() == run(program, arrays, fused=False)[0].tobytes()
     np.testing.assert_allclose(found, interpret(program, arrays)[0], rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("stride, served", [(1, "winograd"), (2, "convolve")])
+def test_weights_from_far_away_are_read_once(stride, served):
+    """One task has all pixels for some filters, and calls for the weights that come next, into the
+    second cache where the first could not keep them; what is near is not called for that far."""
+    specs = L.spec((1, 14, 14, 256)), L.spec((256, 3, 3, 256))
+    program = L.trace(lambda x, w: L.conv2d(x, w, padding=1, stride=stride), *specs)
+
+    def launch(target):
+        found = build_plan(program, target.with_threads(2), fixed=frozenset([1])).launches()[0]
+        assert found.kernel.name == served
+        return found
+
+    far, near = launch(AVX512_AMX), launch(AVX512)
+    assert far.tasks < near.tasks and far.tasks in (4, 6)
+    assert " to the second cache" in str(far.kernel)

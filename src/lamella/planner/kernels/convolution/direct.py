@@ -16,7 +16,7 @@ from ....base import dtypes
 from ....base.extents import Extent, lower, product, upper
 from ....lang import expr, scalar
 from ....lang.expr import Expr, lit
-from ....lang.loops import LANES, Loop, Set, Store, When, index_var
+from ....lang.loops import LANES, Loop, Prefetch, Set, Store, When, index_var
 from ....lang.order import CONTRACT_CHUNK
 from ...groups.group import Fusion
 from ...plan import Launch
@@ -58,6 +58,9 @@ class _Convolution:
         self.m = product(a.attr[1] for a in self.rows)
         self.n = product(a.attr[1] for a in self.columns)
         self.acc = accumulator(self.dot.dtype)
+        self.size = upper(self.count * self.n) * self.right.dtype.bytes     # of a batch's weights
+        self.target, self.far = target, self.size > target.far
+        self.ahead = self.far or id(read.base) in fusion.steady     # where panels are called for
         self.run = list(self.left.summed[-1][0]) if self.left.summed else []
         first = self.bound.index(self.run[0]) if self.run else len(self.bound)
         self.taps = [a for a in self.bound[:first] if a.attr[1] != 1]
@@ -91,7 +94,7 @@ class _Convolution:
         panels: Extent = (self.n + (width - 1)) // width
         tiles: Extent = (self.m + (rows - 1)) // rows
         others = panels * product(a.attr[1] for a in self.batch)
-        group = tiles_of_task(tiles, others)
+        group = self._group(tiles, others)
         groups: Extent = (tiles + (group - 1)) // group
         task = index_var("task")
         p_count, g_count = b.size(("panels",), panels), b.size(("groups",), groups)
@@ -108,6 +111,18 @@ class _Convolution:
         launch.flops = 2 * self.m * self.n * self.count * product(a.attr[1] for a in self.batch)
         return launch
 
+    def _group(self, tiles: Extent, others: Extent) -> int:
+        """Tiles of a task, of which there are `others` for each group of tiles: enough to reuse the
+        panel, few enough for every thread, and of much the same size. Weights from far away are
+        read by each group: there is one, where its pixels stay near, and a panel for every
+        thread."""
+        count = max(1, lower(tiles) or upper(tiles))
+        pixels = upper(tiles) * self.tile[0] * min(BLOCK, upper(self.count)) * self.acc.bytes
+        together = self.far and pixels <= self.target.core.bytes // 2
+        least = self.target.threads if together else LEAST_TASKS
+        group = max(1, min(MOST_TILES, count, count * max(1, upper(others)) // least))
+        return -(-count // -(-count // group))
+
     def _tiles(self, first: Expr, high: Expr, group: int) -> list:
         """The tiles of rows first..high."""
         rows, vectors = self.tile
@@ -116,6 +131,7 @@ class _Convolution:
         flat = [x for line in self.registers for x in line]
         size = len(flat) * LANES
         i0, count = index_var("i0"), self.b.size(("k",), self.count)
+        self.number, self.group = (i0 - first) // rows, group
         end = self._end(i0)
         if upper(self.count) <= BLOCK:
             zero = [Set(x, lit(0, self.acc)) for x in flat]
@@ -123,7 +139,7 @@ class _Convolution:
             return [Loop(i0, first, high, body, "serial", rows)]
         held = self.b.size(("group",), group)
         sums = self.b.scratch(self.acc, held * size)
-        number = (i0 - first) // rows
+        number = self.number
         load = [Set(x, expr.load(sums, number * size + k * LANES, self.acc, LANES))
                 for k, x in enumerate(flat)]
         store = [Store(sums, number * size + k * LANES, x) for k, x in enumerate(flat)]
@@ -309,7 +325,20 @@ class _Convolution:
             for x, y in zip(line, columns, strict=True):
                 new = self._fma(value, y, x)
                 sums.append(Set(x, scalar.where(masks[r] > 0, new, x) if masks else new))
-        return [Loop(k, low, high, sums)]
+        return [Loop(k, low, high, sums if masks else [*self._fetch_ahead(base + k), *sums])]
+
+    def _fetch_ahead(self, k: Expr) -> list:
+        """The panel's lines a block of positions behind k, or the next panel's, called for by the
+        tiles in turn, where weights come from far away."""
+        if not self.ahead:
+            return []
+        vectors, deep = self.tile[1], min(BLOCK, upper(self.count))
+        each = -(-vectors // self.group)
+        turn = self.number % -(-vectors // each) * each
+        right, core = self._right(), not self.target.near.holds_two(
+            deep * vectors * LANES * self.right.dtype.bytes)
+        return [Prefetch(x.attr[0], x.args[0] + turn * LANES, core)
+                for x in (right(k + deep, v) for v in range(each))]
 
     def _fma(self, a: Expr, b: Expr, c: Expr) -> Expr:
         if not self.acc.is_float:
@@ -347,11 +376,3 @@ class _Convolution:
         i, j = index_var("i"), index_var("j")
         value = expr.load(tile, (i - span.low) * width + (j - low), self.acc)
         return [*before, *save, *epilogue(b, self.dot, value, (i, j), (span, columns), places)]
-
-
-def tiles_of_task(tiles: Extent, others: Extent) -> int:
-    """Tiles of a task of which there are `others` for each group of tiles: enough to reuse the
-    panel, few enough for every thread, and of much the same size."""
-    count = max(1, lower(tiles) or upper(tiles))
-    group = max(1, min(MOST_TILES, count, count * max(1, upper(others)) // LEAST_TASKS))
-    return -(-count // -(-count // group))

@@ -62,6 +62,7 @@ class _Winograd:
         self.batch = [a for a in axes[:-3] if a in self.weights.axes]
         self.others = [a for a in axes[:-3] if a not in self.batch]
         self.depth, self.n = self.channel.attr[1], self.filter.attr[1]
+        self.near, self.threads = target.near, target.threads
         self.packing = Packing(nest, self.buffers, self.access, [self.channel])
         across, down = self.x.attr[1], self.y.attr[1]
         most = max(1, -(-upper(across) // self.pixels))
@@ -73,10 +74,11 @@ class _Winograd:
         self.width = self.tile[1] * LANES
         self.panels = -(-self.n // self.width)
         tasks = self.panels * max(1, lower(product(a.attr[1] for a in self.batch)))
+        self.far = self.points * self.depth * self.n * 4 > target.far and tasks >= self.threads
         few = max(1, -(-upper(self.units) // (FEW_TILES // self.segment)))
         self.alone = id(read.base) not in fusion.steady and \
             upper(self.units) * self.segment <= 2 * FEW_TILES and tasks * few >= LEAST_TASKS // 2
-        self.group = max(1, -(-upper(self.units) // few)) if self.alone else self._group()
+        self.group = max(1, -(-upper(self.units) // few)) if self.alone else self._group(target)
         self.tile = choose_tile(self.group * self.segment, self.n, target, [
             tile for tile in TILES if tile[1] == self.tile[1]])
 
@@ -84,12 +86,18 @@ class _Winograd:
         """The tiles along an axis of so many pixels."""
         return (extent + (self.pixels - 1)) // self.pixels
 
-    def _group(self) -> int:
-        """Units of a task: as many tiles as stay near, and enough tasks."""
-        near = max(self.segment, min(MOST_TILES, NEAR // (self.points * self.depth)))
+    def _group(self, target) -> int:
+        """Units of a task: as many tiles as stay near, and enough tasks. Weights that come from far
+        away are read again by each group: of these there are no more than tiles that stay in the
+        second cache allow, as long as every thread has a task."""
         outer = product(a.attr[1] for a in self.batch)
         units, others = max(1, lower(self.units)), self.panels * max(1, lower(outer))
-        group = min(near // self.segment, max(1, units * others // LEAST_TASKS))
+        deep = self.points * self.depth
+        if self.far:
+            group = max(1, min(units, target.core.bytes // 8 // (deep * self.segment)))
+        else:
+            near = max(self.segment, min(MOST_TILES, NEAR // deep))
+            group = min(near // self.segment, max(1, units * others // LEAST_TASKS))
         return -(-units // -(-units // group))
 
     def launches(self) -> list[Launch]:
@@ -158,10 +166,10 @@ class _Winograd:
         outer = product(a.attr[1] for a in self.batch)
         groups: Extent = (self.units + (self.group - 1)) // self.group
         count = b.size(("groups",), groups)
-        enough = lower(groups * outer) >= LEAST_TASKS and packed is not None
-        share = self.panels if enough else 1  # panels that one task multiplies its tiles with
+        share = self._share(lower(groups * outer)) if packed else 1
+        part_count = -(-self.panels // share)
         task, p = index_var("task"), index_var("p")
-        parts = b.size(("parts",), self.panels // share)
+        parts = b.size(("parts",), part_count)
         self.places = decode(task // parts // count, [
             (a, b.size(("batch", k), a.attr[1])) for k, a in enumerate(self.batch)])
         low = task // parts % count * self.group
@@ -176,6 +184,7 @@ class _Winograd:
         self.image.scratch(b, self.channels)
         panels = b.size(("share",), share)
         first = task % parts * panels
+        end = scalar.minimum(first + panels, b.size(("panels",), self.panels))
         joined = self._units(low, high, lambda n, ty, tx, first: self._pixels(tx, first, tiles),
                              lambda n, ty, first: self._stored(n, ty, first, p))
         ends = [Set(tiles, ZERO), *joined]
@@ -183,12 +192,12 @@ class _Winograd:
             some = index_var("some")
             span = (some, scalar.minimum(some + STRIP, depth))
             strip = [*self._moved(low, high, span, tiles), *self._summed(p, span, tiles)]
-            body = [Loop(p, first, first + panels, [
+            body = [Loop(p, first, end, [
                 Loop(some, ZERO, depth, strip, "serial", STRIP), *ends])]
         else:
-            body = [*self._moved(low, high, (ZERO, depth), tiles), Loop(p, first, first + panels, [
+            body = [*self._moved(low, high, (ZERO, depth), tiles), Loop(p, first, end, [
                 *self._multiplied(*self._panel(packed, p), (ZERO, depth), tiles), *ends])]
-        tasks = outer * groups * (self.panels // share)
+        tasks = outer * groups * part_count
         launch = b.launch("winograd", [Loop(task, ZERO, b.size(("tasks",), tasks), body,
                                             "parallel")], tasks)
         launch.flops = 2 * self.points * self.units * self.segment * self.depth * self.n * outer
@@ -221,6 +230,13 @@ class _Winograd:
         ahead = 4 * self.group if self.panels == 1 else 0  # lines, to the task after the next one
         return [*self.image.moved(b, at, (ty, tx), span, lambda p, c, x: Store(
             self.moved, tiles * self.channels + size * p + c, x), ahead), Set(tiles, tiles + 1)]
+
+    def _share(self, groups: int) -> int:
+        """The panels that one task multiplies its tiles with: many, as they are transformed once,
+        where there are tasks enough."""
+        if not self.far:
+            return self.panels if groups >= LEAST_TASKS else 1
+        return -(-self.panels // -(-2 * self.threads // max(1, groups)))
 
     # -- products --
 
@@ -274,11 +290,18 @@ class _Winograd:
         store = [When(i0 + r < tiles, [Store(self.sums, kept(i0 + r, v), c)
                                        for v, c in enumerate(line)])
                  for r, line in enumerate(registers)]
-        ahead = Prefetch(name, weights + self.channels * self.width + (
-            i0 // rows * self.channels + k) * LINE)
-        chain = Loop(k, ZERO, high - low, [ahead, *sums])
+        chain = Loop(k, ZERO, high - low, [*self._ahead(name, weights, i0 // rows, k), *sums])
         return [Loop(point, ZERO, lit(self.points, dtypes.index), [
             Loop(i0, ZERO, tiles, [*before, *zero, chain, *store], "serial", rows)])]
+
+    def _ahead(self, name: str, weights: Expr, number: Expr, k: Expr) -> list:
+        """The next point's matrix, called for by the tiles of rows in turn, a line at a position;
+        the others ask for what is there."""
+        vectors = self.tile[1]
+        following = weights + (self.channels * self.width + number * self.channels * LINE)
+        start = scalar.where(number < vectors, following, weights)
+        core = not self.near.holds_two(upper(self.depth) * self.width * 4)
+        return [Prefetch(name, start + k * LINE, core)]
 
     # -- pixels of the result --
 
