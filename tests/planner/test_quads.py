@@ -84,6 +84,42 @@ def test_scales_behind_it_and_other_readers_of_the_casts():
     np.testing.assert_array_equal(more.numpy(), b.astype(np.int32) + 1)
 
 
+def test_rows_and_columns_that_are_skipped():
+    rng = np.random.default_rng(6)
+    a, b = drawn(rng, (60, 200), "int8"), drawn(rng, (150, 80), "int8")
+
+    def f(p, q):
+        return p[3:50:2, 10:160].astype("int32") @ q[:, ::2].astype("int32")
+
+    want = a[3:50:2, 10:160].astype(np.int32) @ b[:, ::2].astype(np.int32)
+    np.testing.assert_array_equal(lamella.compile(f)(*map(lamella.asarray, (a, b))).numpy(), want)
+
+
+def test_sizes_that_are_symbols():
+    rng = np.random.default_rng(7)
+    m, k = lamella.symbol("m", 1, 90), lamella.symbol("k", 1, 5000)
+    f = lamella.compile(product("nn"), sizes={"p": (m, k), "q": (k, None)})
+    for rows, deep in ((1, 3), (8, 64), (33, 100), (70, 4100), (9, 1)):
+        a, b = drawn(rng, (rows, deep), "int8"), drawn(rng, (deep, 45), "int8")
+        want = a.astype(np.int32) @ b.astype(np.int32)
+        np.testing.assert_array_equal(f(*map(lamella.asarray, (a, b))).numpy(), want)
+
+
+@pytest.mark.parametrize("spec", ["abk,kc->abc", "akb,kc->abc", "akl,lkc->ac", "kla,lkc->ca",
+                                  "bhik,bhjk->bhij", "bki,bkj->ij", "aibk,kbj->iaj"])
+@pytest.mark.parametrize("extents", [(3, 5, 17, 2, 9), (2, 1, 40, 7, 1)], ids=str)
+def test_products_of_several_axes(spec, extents):
+    letters = sorted(set(spec) - set(",->"))
+    sizes, rng = dict(zip(letters, extents, strict=False)), np.random.default_rng(8)
+    a, b = (drawn(rng, [sizes[c] for c in s], "int8") for s in spec.split("->")[0].split(","))
+
+    def f(p, q):
+        return lamella.einsum(spec, p.astype("int32"), q.astype("int32"))
+
+    want = np.einsum(spec, a.astype(np.int32), b.astype(np.int32))
+    np.testing.assert_array_equal(lamella.compile(f)(*map(lamella.asarray, (a, b))).numpy(), want)
+
+
 def test_captured_weights_are_laid_out_once_and_uncompiled_is_the_same():
     rng = np.random.default_rng(4)
     a, w = drawn(rng, (64, 130), "int8"), lamella.asarray(drawn(rng, (130, 70), "int8"))

@@ -23,7 +23,7 @@ from ...lang.loops import LANES, Loop, Prefetch, Set, Store, When, index_var, la
 from ...lang.order import CONTRACT_CHUNK
 from ..groups.group import Fusion
 from ..plan import Launch
-from .nest import Builder, Nest, accumulator, advance, decode, merged_axes
+from .nest import Builder, Nest, accumulator, advance, decode, merged_axes, multiply_add
 from .packing import ZERO, Packing, Side, contiguous, read_through
 from .panel import Source, Target, lay_out, pitch_of, slack
 from .tile import Span, cheap, direct_epilogue, epilogue, fetches, started
@@ -260,7 +260,7 @@ class Contraction:
         sums: list = []
         for r, line in enumerate(self.registers):
             value = left(k, r)
-            sums += [Set(x, self._fma(value, y, x)) for x, y in zip(line, columns, strict=True)]
+            sums += [Set(x, multiply_add(value, y, x)) for x, y in zip(line, columns, strict=True)]
         if self._columns_apart():
             sums += self._fetch_left(k)
         if self.written_out and self.tiling.streams:
@@ -284,15 +284,10 @@ class Contraction:
         source = read_through(self.b, side, side.runs(self.columns)[0][2], self.places)
 
         def add(k: Expr, y: Expr) -> list:
-            return [Set(x, self._fma(left(k, r), y, x)) for r, x in enumerate(sums)]
+            return [Set(x, multiply_add(left(k, r), y, x)) for r, x in enumerate(sums)]
 
         return [*before, *(Set(x, lit(0, self.acc)) for x in sums), *begin,
                 *turned_chain(source, self.panel * LANES, self.column_count, low, high, add)]
-
-    def _fma(self, a: Expr, b: Expr, c: Expr) -> Expr:
-        if not self.acc.is_float:
-            return scalar.cast(a, self.acc) * scalar.cast(b, self.acc) + c
-        return scalar.fma(scalar.cast(a, self.acc), scalar.cast(b, self.acc), c)
 
     def _lay_out_rows(self, low: Expr, high: Expr) -> list:
         """The task's rows at the positions low..high into scratch, if it reads them there."""

@@ -12,7 +12,7 @@ from ...lang import expr
 from ...lang.expr import Expr
 from ...lang.loops import Buffer as KernelBuffer
 from ...lang.loops import Kernel, Set, Store, index_var
-from ...lang.scalar import cast, eq
+from ...lang.scalar import cast, eq, fma
 from ..groups.access import Access
 from ..groups.group import Fusion, Group, unfold
 from ..groups.linear import Linear, linear
@@ -271,6 +271,12 @@ def accumulator(dtype: DType) -> DType:
 
 def widened(e: Expr) -> Expr:
     return cast(e, accumulator(e.dtype))
+
+
+def multiply_add(a: Expr, b: Expr, c: Expr) -> Expr:
+    """c + a * b in c's dtype, of floats with one rounding."""
+    a, b = cast(a, c.dtype), cast(b, c.dtype)
+    return fma(a, b, c) if c.dtype.is_float else a * b + c
 
 
 def stores_after(pairs: list[tuple[str, Expr, Expr]], lanes: int) -> list:

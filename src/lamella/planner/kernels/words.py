@@ -163,7 +163,7 @@ def _word_of_all(form: Form, s: Source, place: Expr, count: Expr, k: Expr, p: Po
     for n in range(form.per):
         at, inside = k * form.per + n, place < count
         if tail and (n or form.deep > 1):
-            inside = inside & (at < p.end)
+            inside, at = inside & (at < p.end), scalar.minimum(at, p.end - 1)
         elements.append(load(s.name, start + s.at(at), s.dtype, LANES, inside, 0))
     return _word(form, elements)
 

@@ -18,7 +18,7 @@ from ....lang.loops import LANES, Loop, Set, Store, When, index_var, lane_index
 from ....lang.order import CONTRACT_CHUNK
 from ...groups.group import Fusion
 from ...plan import Launch
-from ..nest import Builder, Nest, accumulator, advance, decode
+from ..nest import Builder, Nest, accumulator, advance, decode, multiply_add
 from ..packing import ZERO, Side
 from ..parts import Parts
 from ..tile import Span, epilogue
@@ -263,18 +263,13 @@ class _Correlation:
                     (a, b.size(("row", k), n)) for k, (_, n, a) in enumerate(runs)])
                 row = b.address(name, {a: left.stride(a) for a in at}, at)
             values.append(expr.load(name, row + here, left.dtype))
-        return [Set(self.registers[r][v], self._fma(x, y, self.registers[r][v]))
+        return [Set(self.registers[r][v], multiply_add(x, y, self.registers[r][v]))
                 for r, x in enumerate(values) for v, y in enumerate(vectors)]
 
     def _in_a_row(self, runs) -> bool:
         """Whether a tile's rows lie one behind the other, and there are enough of them."""
         return len(runs) == 1 and self.left.stride(runs[0][2]) == 1 and isinstance(
             self.m, int) and self.m >= self.tile[0]
-
-    def _fma(self, a: Expr, b: Expr, c: Expr) -> Expr:
-        if not self.acc.is_float:
-            return a * b + c
-        return scalar.fma(scalar.cast(a, self.acc), scalar.cast(b, self.acc), c)
 
     # -- what becomes of the sums --
 

@@ -20,7 +20,7 @@ from ....lang.loops import LANES, Loop, Prefetch, Set, Store, When, index_var
 from ....lang.order import CONTRACT_CHUNK
 from ...groups.group import Fusion
 from ...plan import Launch
-from ..nest import Builder, Nest, accumulator, advance, decode
+from ..nest import Builder, Nest, accumulator, advance, decode, multiply_add
 from ..packing import ZERO, Packing, Side
 from ..tile import Span, cheap, direct_epilogue, epilogue
 from ..tree import Tree, levels_of
@@ -314,7 +314,7 @@ class _Convolution:
             if isinstance(apart, int):      # one address serves the tile
                 at = first + k * step
                 value = expr.load(name, at + r * apart, side.dtype)
-                sums += [Set(x, self._fma(value, y, x))
+                sums += [Set(x, multiply_add(value, y, x))
                          for x, y in zip(line, columns, strict=True)]
                 continue
             at = b.address(name, strides, names) + here
@@ -323,7 +323,7 @@ class _Convolution:
             value = expr.load(name, at + k * (step * masks[r] if back and masks else step),
                               side.dtype)
             for x, y in zip(line, columns, strict=True):
-                new = self._fma(value, y, x)
+                new = multiply_add(value, y, x)
                 sums.append(Set(x, scalar.where(masks[r] > 0, new, x) if masks else new))
         return [Loop(k, low, high, sums if masks else [*self._fetch_ahead(base + k), *sums])]
 
@@ -339,11 +339,6 @@ class _Convolution:
             deep * vectors * LANES * self.right.dtype.bytes)
         return [Prefetch(x.attr[0], x.args[0] + turn * LANES, core)
                 for x in (right(k + deep, v) for v in range(each))]
-
-    def _fma(self, a: Expr, b: Expr, c: Expr) -> Expr:
-        if not self.acc.is_float:
-            return a * b + c
-        return scalar.fma(scalar.cast(a, self.acc), scalar.cast(b, self.acc), c)
 
     def _right(self):
         """right(k, v): vector v of the panel at position k."""
