@@ -27,6 +27,7 @@ HERE = r" \(test_options\.py:\d+\)$"
     ({"memory": "inf"}, "cannot read 'inf' as bytes; .*"),
     ({"memory": -5}, "cannot read -5 as bytes; .*"),
     ({"memory": 1.5}, "cannot read 1.5 as bytes; .*"),
+    ({"memory": True}, "cannot read True as bytes; .*"),
 ])
 def test_compile_refuses(options, message):
     with pytest.raises(LamellaError, match="^" + message + HERE):

@@ -76,16 +76,19 @@ def test_a_sum_waits_for_its_own_last_addition():
     assert mix(lines, [], 256).units["vector"] == 2
 
 
-def crossing(f, *args, cache: float) -> dict:
-    step = report(f, *args).plan.launches()[-1]
+def touched(step) -> Touch:
     run = Run(Code(step.kernel, 512), [evaluate(e, {}) for e in step.sizes],
               evaluate(step.tasks, {}), PROFILE,
               {b.name: float(evaluate(o.buffer.bytes, {}))
                for o, b in zip(step.operands, step.kernel.operands, strict=True)} |
               {b.name: 4096.0 for b in step.kernel.scratch})
-    touch = Touch(run.code.outline, run.trips, run.env,
-                  {b.name: 1e9 for b in step.kernel.buffers})
-    found = touch.crossing(cache, 0)
+    return Touch(run.code.outline, run.trips, run.env,
+                 {b.name: 1e9 for b in step.kernel.buffers})
+
+
+def crossing(f, *args, cache: float) -> dict:
+    step = report(f, *args).plan.launches()[-1]
+    found = touched(step).crossing(cache, 0)
     return {step.operands[k].buffer.role: found.get((b.name, False), 0.0)
             for k, b in enumerate(step.kernel.operands)}
 
@@ -100,6 +103,29 @@ def test_what_does_not_fit_crosses_once_for_each_pass():
     again = crossing(lambda x: lamella.softmax(x), spec(4, 1 << 16), cache=1 << 16)["argument"]
     assert once == pytest.approx(4 * (1 << 18), rel=0.05)
     assert again >= 2 * once
+
+
+def images(x, w):
+    """The gradient for the images of a convolution, tiles of which are a place of many images."""
+    return lamella.grad(lambda x: lamella.sum(lamella.conv2d(x, w, padding=2) ** 2))(x)
+
+
+def test_an_offset_takes_no_more_values_than_its_loops_have_iterations():
+    """Image, row and column are told from one number: they do not vary each on their own."""
+    step = report(images, spec(128, 14, 14, 12), spec(24, 5, 5, 12)).plan.launches()[-1]
+    touch = touched(step)
+    whole = sum(touch.crossing(1e9, 0).values())
+    assert sum(touch.crossing(2 << 20, 0).values()) <= 2 * whole
+
+
+@pytest.mark.parametrize("f, shapes", [
+    (images, [(128, 14, 14, 12), (24, 5, 5, 12)]), (lambda x, w: x @ w, [(600, 500), (500, 700)]),
+    (lambda x: lamella.softmax(x.T), [(700, 900)])])
+def test_no_more_comes_into_a_cache_than_into_the_one_before(f, shapes):
+    caches = [(32 << 10, 8), (256 << 10, 16), (1 << 20, 16), (24 << 20, 0)]
+    for step in report(f, *(spec(*s) for s in shapes)).plan.launches():
+        found = touched(step).crossings(caches)
+        assert all(c[key] <= before[key] for before, c in itertools.pairwise(found) for key in c)
 
 
 def test_time_grows_with_the_work_and_shrinks_with_threads():

@@ -36,7 +36,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from ..base.errors import RecipeError
+from ..base.amounts import parse_bytes
+from ..base.errors import LamellaError, RecipeError
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Seed = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
@@ -185,14 +186,10 @@ def _change(raw: dict, change: str) -> None:
 
 def read_bytes(text: str, name: str = "--memory") -> int:
     """`64 MiB`, `2GiB` or `1000` as bytes; RecipeError, with the setting's name, for others."""
-    units = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30,
-             "kb": 10**3, "mb": 10**6, "gb": 10**9}
-    digits = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
-    unit = text.strip()[len(digits):].strip().lower()
     try:
-        size = int(float(digits) * units[unit])
-    except (ValueError, KeyError, OverflowError):
+        size = parse_bytes(text)
+    except LamellaError:
         size = 0
-    if size <= 0:
+    if not size:
         raise RecipeError(f"{name} {text!r}: write it as 64MiB or 2GiB")
     return size

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ...base import devices
+from ...base.amounts import parse_bytes
 from ...base.devices import Device, cpu
 from ...base.errors import LamellaError, UnsupportedError
 from ...ir.program import Program
@@ -15,7 +16,6 @@ from ...planner.stages import crosses
 from ...runtime.walker import threads
 from ..arrays.placing import compute_device
 from ..arrays.values import error, located
-from .amounts import parse_bytes
 from .parameters import Parameters
 from .sizes import declared
 

@@ -8,7 +8,7 @@ iteration touches no more than a cache holds finds there what an earlier iterati
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import gcd
 
 from ...base import dtypes
@@ -29,6 +29,10 @@ class Span:
 
     def __init__(self, count: float, width: float, run: float):
         self.count, self.width, self.run = count, width, run
+
+    def at_most(self, count: float) -> Span:
+        """These values, of which there are no more than `count`."""
+        return self if self.count <= count else Span(count, self.width, min(self.run, count))
 
     @property
     def gap(self) -> float:
@@ -91,12 +95,27 @@ class Touch:
             for x in s.loops[:inside]:
                 if x.kind == "vector":
                     varying[x.var] = None       # LANES iterations at once
-            found = self._span(s.offset, varying, frozenset())
+            found = self._span(s.offset, varying, frozenset()).at_most(self._iterations(s, inside))
             if s.wide:
                 found = _sum(found, _BLOCK)
             self.plain[id(s), inside] = found
             found = self.spans[id(s), inside] = _sum(found, s.bases)
         return found
+
+    def _iterations(self, s: Stream, inside: int) -> float:
+        """How many values an offset takes at most while the loops from the `inside`-th on run: one
+        in each iteration, also where parts of it, told from one number, seem to vary each on their
+        own; LANES in each where lanes have their own."""
+        lanes = any(x.kind == "vector" for x in s.loops[:inside]) or self._of_lanes(s.offset)
+        found = float(LANES if lanes else 1)
+        for loop in s.loops[inside:]:
+            found *= max(1.0, self.trips.get(id(loop), 1.0))
+        return found
+
+    def _of_lanes(self, e: Expr) -> bool:
+        """Whether each lane has another value."""
+        return any(x.op == "lane" or x in self.sets and self._of_lanes(self.sets[x])
+                   for x in walk(e) if self.sets.get(x) is not e)
 
     def leaps(self) -> dict[tuple[str, bool], float]:
         """Of each (buffer, written) how crowded its lines are on their way: the root of how many
@@ -145,6 +164,16 @@ class Touch:
     def past(self) -> float:
         """Bytes that are stored past the caches."""
         return sum(self.bytes(s, 0) for s in self.outside)
+
+    def crossings(self, caches: Sequence[tuple[float, int]]) -> list[dict[tuple[str, bool], float]]:
+        """Bytes of each (buffer, written) that come into each cache, nearest first: no more into
+        one than into the one before, which asks it for them."""
+        found: list[dict[tuple[str, bool], float]] = []
+        for size, ways in caches:
+            before = found[-1] if found else {}
+            found.append({key: min(n, before.get(key, n))
+                          for key, n in self.crossing(size, ways).items()})
+        return found
 
     def crossing(self, cache: float, ways: int) -> dict[tuple[str, bool], float]:
         """Bytes of each (buffer, written) that come into a cache of that many bytes; ways 0: a line

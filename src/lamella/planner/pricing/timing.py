@@ -77,7 +77,7 @@ class Run:
         whole = self._block(code.outline.root, [(1.0, self.env)])
         self.task = Busy(*(x / max(1, tasks) for x in whole))
         touch = Touch(code.outline, self.trips, self.env, capacity)
-        self.crossings = [touch.crossing(size, ways) for size, ways in profile.caches]
+        self.crossings = touch.crossings(profile.caches)
         self.leaps, self.past = touch.leaps(), touch.past()
 
     def _block(self, block: Block, around: Weighted) -> Busy:

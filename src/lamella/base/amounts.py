@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ...base.errors import LamellaError
+from .errors import LamellaError
 
-_UNITS = {"B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
-          "KB": 10 ** 3, "MB": 10 ** 6, "GB": 10 ** 9}
+_UNITS = {"B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40,
+          "KB": 10 ** 3, "MB": 10 ** 6, "GB": 10 ** 9, "TB": 10 ** 12}
 
 
 def parse_bytes(text: str | int) -> int:
     """`"64 MiB"`, `"1.5GB"` or a number as bytes."""
-    if isinstance(text, int) and text >= 0:
+    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
         return text
     written = text.strip() if isinstance(text, str) else ""
     number = written.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
