@@ -1,6 +1,7 @@
 """Products by matrices in registers: bfloat16 in fast mode, in the order that is stated, what LLVM
 makes of them, and that the system is asked. Bytes are tested in test_quads.py."""
 
+import json
 import re
 
 import numpy as np
@@ -13,7 +14,7 @@ from lamella.engine import kernels
 from lamella.planner.build import build_plan
 from lamella.planner.kernels import worded
 from lamella.planner.kernels.tiling import BEFORE, TASK, choose_tiling
-from lamella.planner.pricing.profile import DEFAULTS
+from lamella.planner.pricing.profile import DEFAULTS, Profile
 from lamella.planner.report import Report
 from lamella.runtime import llvm, permission, walker
 
@@ -135,6 +136,13 @@ def test_its_time_and_bytes_are_known():
     fast, slow = (Report(p, DEFAULTS["avx512amx"]) for p in (plan, apart))
     assert fast.seconds < slow.seconds / 2      # eight times the products in a cycle
     assert fast.flops == slow.flops and fast.traffic == slow.traffic
+
+
+def test_a_profile_from_before_matrices_were_timed_can_be_read():
+    own = DEFAULTS["avx512amx"]
+    old = json.loads(own.to_json())
+    del old["units"]["matrix"]
+    assert Profile.read(json.dumps(old)).units == own.units
 
 
 @pytest.mark.parametrize("granted", [True, False])

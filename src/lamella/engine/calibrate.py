@@ -6,11 +6,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
 from ..base.atomic import replace_text
-from ..base.dtypes import float32, index
+from ..base.dtypes import bfloat16, float32, index, int32
 from ..base.errors import ExecutionError, LamellaError
 from ..ir.node import Node, make, placeholder
 from ..ir.op import op_named
@@ -18,9 +19,20 @@ from ..ir.program import Program
 from ..ir.types import tensor
 from ..lang import scalar
 from ..lang.expr import Expr, lit, load, var
-from ..lang.loops import LANES, Buffer, Kernel, Loop, Set, Store, index_var
+from ..lang.loops import (
+    LANES,
+    Buffer,
+    Kernel,
+    Loop,
+    Set,
+    Store,
+    index_var,
+    matrix_load,
+    matrix_product,
+    rows_apart,
+)
 from ..ops.contract import matmul
-from ..planner.pricing.profile import DEFAULTS, Level, Profile
+from ..planner.pricing.profile import DEFAULTS, MATRIX, Level, Profile
 from ..planner.report import Report
 from ..runtime.memory import allocate
 from ..runtime.steps import Launch, Transfer
@@ -81,7 +93,7 @@ def _file() -> float:
     block = allocate(_IN_FILE)
     steps = [Transfer(0, 0, _IN_FILE), Transfer(0, 0, _IN_FILE, reads=True)]
     try:
-        return _shortest(Table(steps, [0], [(0, 0, 0)], 1), [block.address]) / (2 * _IN_FILE)
+        return min(_timed(Table(steps, [0], [(0, 0, 0)], 1), [block.address])) / (2 * _IN_FILE)
     except ExecutionError:
         return DEFAULTS["avx2"].file
 
@@ -103,8 +115,25 @@ def _units() -> tuple[float, float, dict[str, float]]:
     division = _loop(1, lambda r: [Set(_R, _R + _N // scalar.maximum(_K, 1))])
     units = {"vector": vector, "load": once / per, "store": store, "divide": divide,
              "gather": gather, "scatter": scatter, "integer_divide": division,
-             "issue": add / 16}
+             "matrix": _matrix() if target().matrices else MATRIX * vector, "issue": add / 16}
     return vector, add, units
+
+
+def _matrix() -> float:
+    """Nanoseconds of a product of matrices, four of which share four loads, as in a tile; mostly,
+    as on some machines loads and products overlap at some times only."""
+    count, rows = 16, lit(LANES, index)
+    sums = [var(f"c{k}", float32, LANES * LANES) for k in range(4)]
+    left, right = ([matrix_load("x", (_K % count * 4 + k) * (LANES * LANES), rows, int32)
+                    for k in (first, first + 1)] for first in (0, 2))
+    body = [Set(x, matrix_product(left[k // 2], right[k % 2], x, (bfloat16, bfloat16)))
+            for k, x in enumerate(sums)]
+    whole = [*(Set(x, lit(0, float32)) for x in sums), Loop(_K, _ZERO, _N, body),
+             *(Store("y", lit(k * LANES * LANES, index), rows_apart(x, rows))
+               for k, x in enumerate(sums))]
+    size = count * 4 * LANES * LANES
+    return _least(_kernel(whole), [size, size], [TRIPS // 50, 1], 1,
+                  mostly=True) / (TRIPS // 50) / len(sums)
 
 
 def _registers(count: int) -> list[Expr]:
@@ -322,9 +351,10 @@ def _kernel(body: list, sizes: tuple = (_N, index_var("unused"))) -> Kernel:
 
 
 def _least(kernel: Kernel, lengths: list[int], sizes: list[int], tasks: int, steps: int = 1,
-           limit: int | None = None, second: list[int] | None = None) -> float:
-    """The least nanoseconds of a run of so many steps over arrays of these lengths, by at most
-    `limit` threads; every other step has the sizes `second`."""
+           limit: int | None = None, second: list[int] | None = None,
+           mostly: bool = False) -> float:
+    """The least nanoseconds (or those that it `mostly` takes) of a run of so many steps over arrays
+    of these lengths, by at most `limit` threads; every other step has the sizes `second`."""
     code, = compile_kernels([kernel])
     image = [0, 0, *sizes, 0, 0, *(second or sizes)]
     one, two = (Launch(code.address, at, tasks) for at in (0, len(image) // 2))
@@ -333,14 +363,16 @@ def _least(kernel: Kernel, lengths: list[int], sizes: list[int], tasks: int, ste
     blocks = [allocate(4 * n) for n in lengths]
     for block, n in zip(blocks, lengths, strict=True):
         block.view(4 * n, np.float32)[:] = 0
-    return _shortest(table, [b.address for b in blocks])
+    spent = _timed(table, [b.address for b in blocks])
+    return median(spent) if mostly else min(spent)
 
 
-def _shortest(table: Table, bases: list[int]) -> float:
-    """The least nanoseconds of a run."""
-    best, end = float("inf"), time.perf_counter() + BUDGET
-    while time.perf_counter() < end or best == float("inf"):
+def _timed(table: Table, bases: list[int]) -> list[int]:
+    """The nanoseconds of some runs."""
+    found: list[int] = []
+    end = time.perf_counter() + BUDGET
+    while time.perf_counter() < end or not found:
         began = time.perf_counter_ns()
         table.run(bases)
-        best = min(best, time.perf_counter_ns() - began)
-    return best
+        found.append(time.perf_counter_ns() - began)
+    return found

@@ -2,8 +2,8 @@
 long its values wait for each other.
 
 The units are those that bound throughput: vector arithmetic, loads, stores, the divider, what goes
-lane by lane, and issue (every instruction). Latencies are in cycles, of the cores of the last ten
-years (Fog, "Instruction tables"); rates are measured (`Profile`).
+lane by lane, products of matrices, and issue (every instruction). Latencies are in cycles, of the
+cores of the last ten years (Fog, "Instruction tables"); rates are measured (`Profile`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ _NAME = re.compile(r"%[a-z]+\d+")
 _TYPE = re.compile(r"<(\d+) x (\w+)>|\b(i\d+|float|double|ptr)\b")
 _PHI = re.compile(r"\s*(%\w+) = phi (.*) \[(.*), %\w+\], \[(.*), %\w+\]")
 _BITS = {"float": 32, "double": 64, "half": 16, "ptr": 64}
-UNITS = ("vector", "load", "store", "divide", "gather", "scatter", "integer_divide", "issue")
+UNITS = ("vector", "load", "store", "divide", "gather", "scatter", "integer_divide", "matrix",
+         "issue")
 
 # Cycles until a result can be used, where it is not 1. Those of a float addition differ between
 # cores, and are measured.
@@ -30,10 +31,9 @@ _LATENCY = {"fadd": 4, "fsub": 4, "fmul": 4, "fdiv": 14, "load": 6, "mul": 3, "s
 _ADDITIONS = frozenset(("fadd", "fsub"))
 _FREE = frozenset(("br", "bitcast", "freeze", "phi", "getelementptr", "insertelement", "ret",
                    "switch", "unreachable", "ptrtoint", "inttoptr"))
-# What matrices of 16 rows keep busy, as so many vector instructions: two loads or one store in a
-# cycle, and 16 cycles for a product.
+# What matrices of 16 rows keep busy: a row is loaded or stored as a vector is.
 _MATRICES = {"tileloadd64": ("load", 16), "tilestored64": ("store", 16), "tilezero": ("vector", 1),
-             **dict.fromkeys(_PRODUCTS, ("vector", 32))}
+             **dict.fromkeys(_PRODUCTS, ("matrix", 1))}
 _DIVISIONS = frozenset(("sdiv", "udiv", "srem", "urem"))
 
 

@@ -1,7 +1,8 @@
 """A machine as the cost model sees it: rates, measured once and kept in a file.
 
 The file is JSON: `name`, `vector_bits`, `units` (nanoseconds that one thread keeps each unit busy
-with one instruction, of whole vectors where it has them; gather and scatter for each lane),
+with one instruction, of whole vectors where it has them; gather and scatter for each lane; a
+product of matrices with its loads),
 `cycle`, `crowd` (how much longer that takes while all threads run), `levels` (for each place behind
 the first cache, nearest first: its `bytes`, and the nanoseconds a byte takes from there to the
 place before it, `read` and `write` by one thread, `leap` what it takes longer where rows of a line
@@ -24,6 +25,7 @@ from typing import Any
 
 from .instructions import UNITS
 
+MATRIX = 32     # vector instructions that a product of matrices counts for where none was timed
 _TIMES = ("cycle", "add", "crowd", "launch", "share", "claim", "handed", "past", "call", "slack",
           "window", "file")
 
@@ -128,7 +130,8 @@ class Profile:
     def read(text: str) -> Profile:
         """The profile that a text states; ValueError, KeyError or TypeError where it is none."""
         found: dict[str, Any] = {"file": _TYPICAL["file"], **json.loads(text)}
-        units = {u: float(found["units"][u]) for u in UNITS}
+        units = {u: float(found["units"][u]) for u in UNITS if u in found["units"] or u != "matrix"}
+        units.setdefault("matrix", MATRIX * units["vector"])
         levels = [Level(**{n: float(x[n]) for n in Level.__slots__}) for x in found["levels"]]
         return Profile(str(found["name"]), int(found["vector_bits"]), units, float(found["first"]),
                        levels, {t: float(found[t]) for t in _TIMES},
@@ -137,7 +140,8 @@ class Profile:
 
 def _units(vector: float, gather: float) -> dict[str, float]:
     return {"vector": vector, "load": 0.18, "store": 0.35, "divide": 3.5, "gather": gather,
-            "scatter": gather * 1.5, "integer_divide": 8.0, "issue": 0.09}
+            "scatter": gather * 1.5, "integer_divide": 8.0, "matrix": MATRIX * vector,
+            "issue": 0.09}
 
 
 _TYPICAL = {"cycle": 0.35, "add": 1.4, "crowd": 1.0, "launch": 40.0, "share": 300.0,

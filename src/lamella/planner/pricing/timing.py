@@ -116,7 +116,7 @@ class Run:
         near = max(u["load"] * rate["load"], u["store"] * rate["store"])
         slow = u["gather"] * rate["gather"] + u["scatter"] * rate["scatter"]
         busy = max(near, u["vector"] * rate["vector"], u["issue"] * rate["issue"],
-                   u["divide"] * rate["divide"]) + slow + \
+                   u["divide"] * rate["divide"], u["matrix"] * rate["matrix"]) + slow + \
             u["integer_divide"] * rate["integer_divide"]
         parts = [Busy(busy, near + slow, m.path * cycle, u["issue"])]
         ways = [0.0]        # conditions next to each other do not wait for each other
