@@ -172,6 +172,7 @@ def test_gradients_for_images_of_few_channels(stride, kernel, size):
     ((1, 9, 11, 24), (5, 5), {"padding": 2, "stride": 2}),
     ((1, 11, 10, 17), (3, 2), {"padding": ((2, 0), (1, 3)), "dilation": (2, 1)}),
     ((1, 10, 9, 16), (9, 9), {"padding": 4}), ((3, 1, 7, 16), (3, 3), {"padding": 1}),
+    ((1, 9, 8, 64), (3, 3), {"padding": 1}), ((2, 8, 7, 32), (3, 3), {"padding": 1, "stride": 2}),
     ((2, 13, 16), (4,), {"padding": 2}), ((1, 3, 5, 4, 16), (3, 3, 3), {"padding": 1})])
 def test_channels_alone(shape, weights, options):
     """Each channel has the bits that it has alone; what is outside of the image takes no part."""
@@ -192,6 +193,24 @@ def test_channels_alone(shape, weights, options):
     for c in (0, 1, shape[-1] - 1):
         alone = f(L.asarray(x[..., c:c + 1]), L.asarray(w[c:c + 1])).numpy()
         assert found[..., c:c + 1].tobytes() == alone.tobytes()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradients_for_weights_of_channels_alone(stride):
+    """Two vectors of channels in a tile have the bits that each has in one of its own."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 9, 8, 64), "float32"), np.zeros((64, 3, 3, 1), "float32")
+    g = rng.standard_normal((2, -(-9 // stride), -(-8 // stride), 64), "float32")
+
+    def gradient(x, w, g):
+        return L.vjp(lambda w: L.conv2d(x, w, stride=stride, padding=1, groups=len(w)), w)[1](g)[0]
+
+    run = L.compile(gradient)
+    found = run(*map(L.asarray, (x, w, g))).numpy()
+    assert _kinds(run, *map(L.asarray, (x, w, g))) == ["taps"]
+    parts = [run(L.asarray(x[..., c:c + 16]), L.asarray(w[c:c + 16]), L.asarray(g[..., c:c + 16]))
+             for c in range(0, 64, 16)]
+    assert found.tobytes() == np.concatenate([p.numpy() for p in parts]).tobytes()
 
 
 @pytest.mark.parametrize("shape, filters", [

@@ -94,11 +94,11 @@ def _way(forms: list[Linear], places: list[Expr], taps: list[Expr]) -> _Way:
 
 def schedule_depthwise(nest: Nest, windows: Expr, buffers, fusion: Fusion, target) -> list[Launch]:
     """The launches of a product of each channel alone, and of the maps behind it."""
-    return _Depthwise(nest, windows, buffers, fusion).launches()
+    return _Depthwise(nest, windows, buffers, fusion, target).launches()
 
 
 class _Depthwise:
-    def __init__(self, nest: Nest, windows: Expr, buffers, fusion: Fusion):
+    def __init__(self, nest: Nest, windows: Expr, buffers, fusion: Fusion, target):
         self.nest, self.buffers = nest, dict(buffers)
         self.access = dict(fusion.access)
         self.dot = nest.bodies[0]
@@ -130,6 +130,14 @@ class _Depthwise:
         self.rest = [a for a in rest if a is not self.down.tap]     # that no tile moves along
         self.shape = min(SIDE, upper(self.down.place.attr[1])), min(SIDE, upper(
             self.across.place.attr[1]))
+        self.vectors = self._vectors(target)
+
+    def _vectors(self, target) -> int:
+        """Vectors of channels of a tile: two, where they fill them and registers hold their sums
+        and weights, as hardware brings lines in pairs."""
+        full = isinstance(self.width, int) and self.width % (2 * LANES) == 0
+        held = 2 * (upper(self.count) + self.shape[0] * self.shape[1]) + 1
+        return 2 if self.known and full and held <= target.room else 1
 
     def launches(self) -> list[Launch]:
         if self.weights.stride(self.channels[-1]) != 1 or len(self.weights.runs(self.channels)) > 1:
@@ -137,7 +145,7 @@ class _Depthwise:
                 self.weights, [*self.apart, *self.bound, *self.channels], "weights by tap")
         self.nest.access = self.access
         b = self.b = Builder(self.nest, self.buffers)
-        if not cheap(b, self.dot, self.shape[0] * self.shape[1]):
+        if not cheap(b, self.dot, self.shape[0] * self.shape[1] * self.vectors):
             self.shape = self.shape[0], 1
         band, wide = self.shape
         rows = self.down.place.attr[1]
@@ -169,7 +177,7 @@ class _Depthwise:
             spans = [(low, left, 1, True), *spans, (right, high, 1, True)]
         pixels = [Loop(pixel, start, end, body(n, asked), "serial", n)
                   for start, end, n, asked in spans]
-        vectors = Loop(first, ZERO, channels, [*before, *pixels], "serial", LANES)
+        vectors = Loop(first, ZERO, channels, [*before, *pixels], "serial", self.vectors * LANES)
         grain = max(1, WORK // max(1, upper(self.width) * upper(self.count) * band *
                                    upper(self.along.attr[1])))
         tasks = product(a.attr[1] for a in others) * bands
@@ -187,22 +195,24 @@ class _Depthwise:
         limits = list(enumerate(self.window.limits))
         if not self.known:
             acc = expr.var("acc", self.acc, LANES)
-            chain = [Set(acc, lit(0, self.acc)), *self._taps(acc, at, {}), *self._end([[acc]], at)]
+            chain = [Set(acc, lit(0, self.acc)), *self._taps(acc, at, {}),
+                     *self._end([[[acc]]], at)]
             return [], lambda wide, asked: chain
         taps = [*self.rest, self.down.tap, self.across.tap]
-        weights = {tap: expr.var(f"w{k}", self.acc, LANES) for k, tap in enumerate(
-            ndindex(*(a.attr[1] for a in taps)))}
-        before = [Set(w, self._vector(self.weights, at | _numbers(taps, tap)))
-                  for tap, w in weights.items()]
+        vectors = range(self.vectors)
+        weights = {tap: [expr.var(f"w{k}_{v}", self.acc, LANES) for v in vectors]
+                   for k, tap in enumerate(ndindex(*(a.attr[1] for a in taps)))}
+        before = [Set(w, self._vector(self.weights, at | _numbers(taps, tap), v))
+                  for tap, line in weights.items() for v, w in enumerate(line)]
 
         def body(wide: int, asked: bool) -> list:
-            chains = [[expr.var(f"acc{r}_{p}", self.acc, LANES) for p in range(wide)]
-                      for r in range(self.shape[0])]
+            chains = [[[expr.var(f"acc{r}_{p}_{v}", self.acc, LANES) for v in vectors]
+                       for p in range(wide)] for r in range(self.shape[0])]
             along = [(k, x) for k, x in limits if asked or self.along not in x.form.terms]
             sums = [s for tap in ndindex(*(a.attr[1] for a in self.rest)) for s in self._lines(
                 chains, weights, at | _numbers(self.rest, tap), tap, along)]
-            return [*(Set(c, lit(0, self.acc)) for line in chains for c in line), *sums,
-                    *self._end(chains, at)]
+            return [*(Set(c, lit(0, self.acc)) for line in chains for chain in line
+                      for c in chain), *sums, *self._end(chains, at)]
 
         return before, body
 
@@ -216,10 +226,12 @@ class _Depthwise:
         for row in self.down.met(self.shape[0]):
             here, line = _moved(at, self.down, row[0]), list[Set | When]()
             for column in self.across.met(len(chains[0])):
-                place, x = _moved(here, self.across, column[0]), expr.var("x", self.acc, LANES)
-                steps = [Set(x, self._vector(self.window, place)), *(
-                    self._step(chains[r][p], x, weights[(*tap, i, j)])
-                    for r, i in row for p, j in column)]
+                place, steps = _moved(here, self.across, column[0]), list[Set]()
+                for v in range(self.vectors):
+                    x = expr.var(f"x{v}", self.acc, LANES)
+                    steps += [Set(x, self._vector(self.window, place, v)), *(
+                        self._step(chains[r][p][v], x, weights[(*tap, i, j)][v])
+                        for r, i in row for p, j in column)]
                 line += _when(self.b, asked[2], place, steps)
             if row[0][0] and self.ragged:  # the line of no earlier row: whether there is this one
                 line = [When(here[self.down.place] < self.rows, line)]
@@ -232,21 +244,21 @@ class _Depthwise:
         for r, line in enumerate(chains):
             here = _moved(at, self.down, (r, 0))
             one = Span([], ZERO, lit(1, dtypes.index), "rows")
-            stores = [s for p, acc in enumerate(line) for s in direct_epilogue(
-                self.b, self.dot, [[acc]], (one, self.columns),
+            stores = [s for p, chain in enumerate(line) for s in direct_epilogue(
+                self.b, self.dot, [chain], (one, self.columns),
                 _moved(here, self.across, (p, 0)))]
             some = r and self.ragged
             out += [When(here[self.down.place] < self.rows, stores)] if some else stores
         return out
 
-    def _vector(self, side: Side, at: dict[Expr, Expr]) -> Expr:
-        """The side's channels from `first` on."""
+    def _vector(self, side: Side, at: dict[Expr, Expr], v: int = 0) -> Expr:
+        """The side's vector number v of channels from `first` on."""
         name = self.b.operand(side.read.base, side.read.offset, side.dtype)
         start = self.b.address(name, {a: s for a, s in side.read.strides.items() if a in at}, at)
         if side is self.window:
             start = start + self.b.size((name, "start"), self.window.start)
-        return scalar.cast(expr.load(name, start + self.first, side.dtype, LANES, *self.inside),
-                           self.acc)
+        return scalar.cast(expr.load(name, start + self.first + v * LANES, side.dtype, LANES,
+                                     *self.inside), self.acc)
 
     def _step(self, acc: Expr, x: Expr, w: Expr) -> Set:
         """The chain's next multiply-add."""

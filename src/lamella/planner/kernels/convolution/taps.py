@@ -24,7 +24,7 @@ from ..parts import Parts
 from ..tile import Span, epilogue
 from .correlate import TILES
 from .depthwise import MOST_TAPS
-from .register_tile import choose_tile
+from .register_tile import Tile, choose_tile, fits
 from .windows import Window, all_inside, index_at, inside, parts_of, reach, whole
 
 NEAR_PARTS = 32         # where several tiles read the same pixels one after another
@@ -87,7 +87,7 @@ class _Taps:
         self.acc = accumulator(self.dot.dtype)
         self.count = int(product(a.attr[1] for a in found.taps))
         self.width = self.lanes.attr[1]
-        rows, self.vectors = (self.count, 1) if found.alone else choose_tile(
+        rows, self.vectors = self._alone(target) if found.alone else choose_tile(
             self.count, self.width, target, (*TILES, *((self.count, v) for v in MOST_VECTORS)),
             addresses=self._addresses)
         self.rows = min(rows, self.count)
@@ -98,6 +98,13 @@ class _Taps:
         self.outer = product(a.attr[1] for a in found.others)
         self.parts = Parts(self.pixels, CONTRACT_CHUNK, self.panels * self.tiles * self.outer,
                            NEAR_PARTS if self.tiles > 1 else 1)
+
+    def _alone(self, target) -> Tile:
+        """The tile of channels that stand alone: two vectors, where they fill them, as hardware
+        brings lines in pairs."""
+        pair = self.count, 2
+        full = isinstance(self.width, int) and self.width % (2 * LANES) == 0
+        return pair if full and fits(pair, target) else (self.count, 1)
 
     def _addresses(self, rows: int) -> int:
         """What the addresses of a tile's rows cost: those of all taps differ by known steps."""
@@ -224,10 +231,10 @@ class _Taps:
         inner: dict[Expr, list] = {}    # taps that ask for the same
         for line, place in zip(self.registers, self.places, strict=True):
             here = at | place
-            value = self._value(self.window, here, 0)
+            values = [self._value(self.window, here, v) for v in range(self.vectors)]
             inner.setdefault(all_inside(self.b, asked, here), []).extend(
-                Set(c, scalar.fma(value, y, c) if self.acc.is_float else value * y + c)
-                for c, y in zip(line, right, strict=True))
+                Set(c, scalar.fma(x, y, c) if self.acc.is_float else x * y + c)
+                for c, x, y in zip(line, values, right, strict=True))
         for there, steps in inner.items():
             body += [When(there, steps)] if asked else steps
         return body
