@@ -46,6 +46,8 @@ _outlines: dict[tuple, Outline] = {}
 
 def flatten(value: Any) -> tuple[list, Any]:
     """(leaves, structure); equal structures of parts that flatten themselves are one object."""
+    if type(value) in tree.leaf_classes:
+        return [value], tree.LEAF
     own = getattr(value, "__flatten__", None)
     if own is not None:
         return own()
@@ -74,9 +76,13 @@ def flatten_arguments(args: tuple) -> tuple[list, tuple]:
     leaves: list = []
     structures = []
     for a in args:
-        found, structure = flatten(a)
-        leaves += found
-        structures.append(structure)
+        if type(a) in tree.leaf_classes:
+            leaves.append(a)
+            structures.append(tree.LEAF)
+        else:
+            found, structure = flatten(a)
+            leaves += found
+            structures.append(structure)
     return leaves, tuple(structures)
 
 

@@ -9,6 +9,7 @@ import optree
 
 NAMESPACE = "lamella"
 registered: set[type] = set()     # classes made containers here
+leaf_classes: set[type] = set()   # classes whose instances are leaves: they need not be asked
 
 
 def flatten(tree: Any) -> tuple[list, Any]:

@@ -48,10 +48,6 @@ class Array(Arithmetic):
     def __init__(self, node: Node):
         self.node = node
 
-    def __flatten__(self) -> tuple[list, object]:
-        """(leaves, structure) of an array: itself."""
-        return [self], tree.LEAF
-
     # ---- what it is -----------------------------------------------------------------------------
 
     @property
@@ -291,6 +287,9 @@ class Array(Arithmetic):
     def min(self, axis=None, *, keepdims: bool = False) -> Array:
         """The smallest over `axis` (all axes where None); NaN where there is one."""
         return reduced("min", self.node, axis, keepdims)
+
+
+tree.leaf_classes.add(Array)
 
 
 # ---- from nodes and to nodes --------------------------------------------------------------------
