@@ -79,7 +79,7 @@ def measure_profile() -> Profile:
     levels = _levels(first, sizes, count)
     crowd = max(1.0, arithmetic(count) / vector) if count > 1 else 1.0
     launch, share, call = _calls(count)
-    claim, handed = (_claim(count), _handed(count, sizes[0])) if count > 1 else (0.0, 0.0)
+    claim, handed = (_claim(count), _handed(count)) if count > 1 else (0.0, 0.0)
     return Profile(f"{target().name} with {count} threads", target().vector_bits, units, first,
                    levels, {"cycle": cycle, "add": add, "crowd": crowd, "launch": launch,
                             "share": share, "claim": claim, "handed": handed, "call": call,
@@ -273,16 +273,24 @@ def _claim(count: int) -> float:
     return max(0.0, all_ - alone / count) / tasks * count
 
 
-def _handed(count: int, size: float) -> float:
-    """Nanoseconds of a byte that another core has written: each thread goes on with its own part
-    of an array, or with that of another."""
-    n = int(size) // 8 // LANES * LANES
-    place = (_TASK + _R) % lit(count, index) * _N + _J
-    kernel = _kernel([Loop(_J, _ZERO, _N, [Store("y", place, load("y", place, float32) + 1)],
-                           "vector")], (_N, _R))
-    own, other = (_least(kernel, [64, n * count], [n, 0], count, 16, None, [n, shift])
-                  for shift in (0, 1))
-    return max(0.0, other - own) / 16 / (n * 4)
+def _handed(count: int) -> float:
+    """Nanoseconds of a byte that another core has written: each thread writes rows of its own, then
+    one reads its own or another's, a line of some rows at once, as products do."""
+    rows, lines, parts, pairs = 32, 16, 4, 16   # of each thread; of a row; at once; of launches
+    width, column = (lines + 1) * LANES, index_var("column")
+    place, sums = _TASK * width + _J, _registers(parts)
+    write = _kernel([Loop(index_var("round"), _ZERO, _R, [Loop(
+        _J, _ZERO, lit(lines * LANES, index),
+        [Store("y", place, load("y", place, float32) + 1)], "vector")])], (_N, _R))
+    body: list = [Set(x, x + load("y", (_R + _K * parts + k) * width + column * LANES, float32,
+                                  LANES)) for k, x in enumerate(sums)]
+    read = _kernel([*(Set(x, lit(0, float32)) for x in sums),
+                    Loop(_K, _ZERO, _N, [Loop(column, _ZERO, lit(lines, index), body)]),
+                    *(Store("y", lit(rows * count * width + k * LANES, index), x)
+                      for k, x in enumerate(sums))], (_N, _R))
+    own, other = (_run([(write, [0, 20], rows * count), (read, [rows // parts, first], 1)] * pairs,
+                       [64, (rows * count + 1) * width]) for first in (0, rows))
+    return max(0.0, other - own) / pairs / (rows * lines * 64)
 
 
 # ---- whole kernels -------------------------------------------------------------------------------
@@ -351,15 +359,25 @@ def _kernel(body: list, sizes: tuple = (_N, index_var("unused"))) -> Kernel:
 
 
 def _least(kernel: Kernel, lengths: list[int], sizes: list[int], tasks: int, steps: int = 1,
-           limit: int | None = None, second: list[int] | None = None,
-           mostly: bool = False) -> float:
+           limit: int | None = None, mostly: bool = False) -> float:
     """The least nanoseconds (or those that it `mostly` takes) of a run of so many steps over arrays
-    of these lengths, by at most `limit` threads; every other step has the sizes `second`."""
-    code, = compile_kernels([kernel])
-    image = [0, 0, *sizes, 0, 0, *(second or sizes)]
-    one, two = (Launch(code.address, at, tasks) for at in (0, len(image) // 2))
-    patches = [(word + k, k, 0) for word in (0, len(image) // 2) for k in (0, 1)]
-    table = Table([two if k % 2 else one for k in range(steps)], image, patches, 2, threads=limit)
+    of these lengths, by at most `limit` threads."""
+    return _run([(kernel, sizes, tasks)] * steps, lengths, limit, mostly)
+
+
+def _run(steps: list[tuple[Kernel, list[int], int]], lengths: list[int],
+         limit: int | None = None, mostly: bool = False) -> float:
+    """The least nanoseconds (or those that it `mostly` takes) of a run of launches: kernels, their
+    sizes and tasks."""
+    image: list[int] = []
+    places: dict[tuple, int] = {}
+    launches = []
+    for kernel, sizes, tasks in steps:
+        at = places.setdefault((id(kernel), *sizes), len(image))
+        image += [0, 0, *sizes] if at == len(image) else []
+        launches.append(Launch(compile_kernels([kernel])[0].address, at, tasks))
+    patches = [(at + k, k, 0) for at in places.values() for k in (0, 1)]
+    table = Table(launches, image, patches, 2, threads=limit)
     blocks = [allocate(4 * n) for n in lengths]
     for block, n in zip(blocks, lengths, strict=True):
         block.view(4 * n, np.float32)[:] = 0
