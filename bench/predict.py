@@ -124,6 +124,12 @@ def configured(name: str, options: dict[str, int]) -> tuple[Cell | None, int]:
 
 
 def main(arguments: list[str]) -> None:
+    if {"-h", "--help"} & {*arguments}:
+        print(__doc__)
+        return
+    unknown = [name for name in arguments if name not in zoo.WORKS and arguments[0] != "--choose"]
+    if unknown:
+        sys.exit(f"no model is called {unknown[0]}; known: {', '.join(zoo.WORKS)}")
     if arguments[:1] == ["--choose"]:
         print(json.dumps(choose(*arguments[1:])), flush=True)
         return
