@@ -24,20 +24,8 @@ import lamella
 from lamella.base import dtypes
 from lamella.codegen import emit, target
 from lamella.engine import kernels
-from lamella.lang import expr
-from lamella.lang.loops import (
-    LANES,
-    MATRIX,
-    Buffer,
-    Kernel,
-    Loop,
-    Set,
-    Store,
-    index_var,
-    matrix_load,
-    matrix_product,
-    rows_apart,
-)
+from lamella.lang import expr, loops
+from lamella.lang.loops import LANES, MATRIX
 from lamella.runtime import llvm
 
 from .matmul import limit
@@ -89,18 +77,18 @@ class MatrixChains(Chains):
     """Independent chains of products of matrices, in registers."""
 
     def __init__(self, kind: Kind):
-        own, task, k = kernels.target(), index_var("task"), index_var("k")
+        own, task, k = kernels.target(), loops.index_var("task"), loops.index_var("k")
         dtype, acc = dtypes.by_name(kind.name), "int32" if kind.name == "int8" else "float32"
         sums = [expr.var(f"c{n}", dtypes.by_name(acc), MATRIX) for n in range(MATRICES)]
         zero, row = expr.lit(0, dtypes.index), expr.lit(LANES, dtypes.index)
-        x, y = (matrix_load("x", zero + n * MATRIX, row, dtypes.int32) for n in range(2))
-        body = [*(Set(c, expr.lit(0, c.dtype)) for c in sums),
-                Loop(k, zero, index_var("n"), [Set(c, matrix_product(x, y, c, (dtype, dtype)))
-                                               for c in sums]),
-                *(Store("out", zero, rows_apart(c, row)) for c in sums)]
-        buffers = [Buffer("x", dtypes.int32), Buffer("out", sums[0].dtype, True)]
-        source = emit(Kernel("chains", buffers, [index_var("n")],
-                             [Loop(task, zero, zero, body, "parallel")]), own)
+        x, y = (loops.matrix_load("x", zero + n * MATRIX, row, dtypes.int32) for n in range(2))
+        added = [loops.Set(c, loops.matrix_product(x, y, c, (dtype, dtype))) for c in sums]
+        body = [*(loops.Set(c, expr.lit(0, c.dtype)) for c in sums),
+                loops.Loop(k, zero, loops.index_var("n"), added),
+                *(loops.Store("out", zero, loops.rows_apart(c, row)) for c in sums)]
+        buffers = [loops.Buffer("x", dtypes.int32), loops.Buffer("out", sums[0].dtype, True)]
+        source = emit(loops.Kernel("chains", buffers, [loops.index_var("n")],
+                             [loops.Loop(task, zero, zero, body, "parallel")]), own)
         code = llvm.assemble(source.text, cpu=own.cpu, features=own.features)
         call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,
                                 ctypes.c_void_p)(llvm.load(code, [source.name])[source.name])

@@ -16,7 +16,7 @@ from lamella.planner.kernels import worded
 from lamella.planner.kernels.tiling import BEFORE, TASK, choose_tiling
 from lamella.planner.pricing.profile import DEFAULTS, Profile
 from lamella.planner.report import Report
-from lamella.runtime import llvm, permission, walker
+from lamella.runtime import llvm, walker
 
 needs_matrices = pytest.mark.skipif(not kernels.target().matrices,
                                     reason="the processor has no registers for matrices")
@@ -152,4 +152,3 @@ def test_the_registers_are_used_only_where_the_system_grants_them(granted, monke
     found = llvm.host.__wrapped__().features
     assert found == (present if granted else
                      frozenset(x for x in present if not x.startswith("amx")))
-    assert permission.matrices_granted() in (True, False)

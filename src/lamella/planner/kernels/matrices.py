@@ -28,6 +28,7 @@ from ...lang.loops import (
 from .nest import Nest
 from .packing import ZERO
 from .panel import Target
+from .tiling import TASK
 from .worded import Worded
 from .words import WORD, Form, lay_out_row, lay_out_turned
 
@@ -61,7 +62,8 @@ class InMatrices(Worded):
         self.i0, self.panel, low = index_var("i0"), index_var("panel"), index_var("low")
         deep = scalar.minimum(count, t.block)
         self.laid = b.scratch(WORD, self._room(deep))
-        self.panel_laid = b.scratch(WORD, deep * t.width)
+        if self.way == TASK:
+            self.panel_laid = b.scratch(WORD, deep * t.width)
         self.right_load = self._right_loads()
         several = upper(self.steps) > t.block
         sums = b.scratch(self.acc, lit(t.size * (t.group * t.panels if several else 1),
