@@ -90,7 +90,7 @@ def branches(x, *weights):
     return lamella.concat([lamella.tanh(x @ w) for w in weights], axis=-1)
 
 
-X = some(0, 24, 512)
+X = some(0, 8, 512)
 WEIGHTS = [some(n, 512, n) for n in (16, 24, 32, 40)]
 
 

@@ -40,6 +40,24 @@ def test_large_products_have_tasks_for_every_thread():
     assert tasks >= LEAST_TASKS
 
 
+def busiest(p, target) -> float:
+    """Tiles of the thread that has most to do, to those that each would have of all."""
+    t = choose_tiling(p, target)
+    tiles, panels = -(-p.m // t.rows), -(-p.n // t.width)
+    tasks = -(-tiles // t.group) * -(-panels // t.panels)
+    return -(-tasks // target.threads) * t.group * t.panels / (tiles * panels / target.threads)
+
+
+@pytest.mark.parametrize("target", ALL, ids=str)
+@pytest.mark.parametrize("threads", [2, 4])
+@pytest.mark.parametrize("m,k,n", [(2048, 128, 32), (2048, 512, 96), (3136, 256, 64),
+                                   (1500, 64, 64), (784, 512, 128), (512, 768, 192),
+                                   (8192, 128, 32)])
+def test_threads_have_as_much_to_do(target, threads, m, k, n):
+    """Of (2048, 128, 32) one had 170 tiles and the other 1: as many as the second cache holds."""
+    assert busiest(product(m, k, n), target.with_threads(threads)) < 1.12
+
+
 def test_rows_that_drive_each_other_out_are_laid_out_or_few():
     for left in (Layout(1024, 1, 4), Layout(1, 1024, 4)):
         t = choose_tiling(product(1024, 1024, 1024, left), AVX512)

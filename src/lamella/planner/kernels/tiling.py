@@ -18,8 +18,10 @@ from ...lang.order import CONTRACT_CHUNK
 LEAST_TASKS, FEW_TASKS = 16, 4  # of a product, where it has so much work
 WIDER = 16              # times as many columns as rows of a task, where it lays out its rows
 TASK_WORK = 1 << 21     # operations that are worth a task of their own
+FEWER = 8               # times fewer are where threads would have none
 FLOPS = 64              # operations of a core in a cycle
 THIN = 0.5              # of its arithmetic: what a task may wait for operands
+LONG = 4                # times as many rows as columns: half of it reads as many columns again
 READ_ROWS = 24          # rows whose operations take as long as reading the right operand
 BLOCK, NEAR_BLOCK = 1024, 256   # positions that all tiles of a task run over together, at most
 STREAM_ROWS = 4         # up to so many rows the right operand is a stream, read row by row
@@ -251,7 +253,7 @@ def _tasks(p: Product, rows: int, vectors: int, packed: bool, right: str, block:
     stream = right == PLACE and upper(p.m) <= STREAM_ROWS
     block = STREAM_BLOCK if stream and panels > 1 else min(block, CONTRACT_CHUNK)
     room = target.core.bytes * 2 if p.must_pack and not p.matrices else target.core.bytes // 2
-    group = max(1, min(tiles, room // (rows * min(block, k) * 4)))
+    group = _even(tiles, max(1, room // (rows * min(block, k) * 4)))
     wide = panels
     if k > block:  # the sums of all tiles wait while a block is run over
         wide = max(1, min(panels, target.core.bytes // 2 // (rows * width * 4 * group)))
@@ -261,10 +263,9 @@ def _tasks(p: Product, rows: int, vectors: int, packed: bool, right: str, block:
     if p.must_pack and right == TASK:   # both operands are laid out by every task: few of them
         few = _few(p, tiles, group, panels, wide, target.prices)
         return Tiling(rows, vectors, packed, right, *few, block)
-    while others * -(-tiles // group) * -(-panels // wide) < LEAST_TASKS and \
-            group * wide * work > enough:
-        if others * -(-tiles // group) * -(-panels // wide) >= target.threads and \
-                _thin(p, group * rows, wide * width, target):
+    while (tasks := others * -(-tiles // group) * -(-panels // wide)) < LEAST_TASKS and \
+            group * wide * work > (enough if tasks >= target.threads else enough // FEWER):
+        if tasks >= target.threads and _thin(p, group * rows, wide * width, target):
             break
         if p.must_pack and group * rows > WORD_ROWS:    # rows in words are laid out only once
             group = -(-group // 2)
@@ -274,14 +275,26 @@ def _tasks(p: Product, rows: int, vectors: int, packed: bool, right: str, block:
             group = -(-group // 2)
         else:
             break
+    wide = _even(panels, wide)
+    others *= -(-panels // wide)
+    several = others * -(-tiles // group) >= target.threads
+    group = _even(tiles, group, others, target.threads if several else 1)
     return Tiling(rows, vectors, packed, right, group, wide, block)
+
+
+def _even(count: int, most: int, others: int = 1, threads: int = 1) -> int:
+    """How many of `count` a part has, at most so many, where all parts have as many, or nearly;
+    with so many `others` beside, as little as may be for the thread that has the most parts."""
+    parts = -(-count // most)
+    sizes = {-(-count // n) for n in range(parts, parts + threads)}
+    return min(sizes, key=lambda size: (-(-others * -(-count // size) // threads) * size, -size))
 
 
 def _thin(p: Product, rows: int, columns: int, target) -> bool:
     """Whether half of a task of so many rows and columns would wait for operands from far away as
-    long as its arithmetic takes, or near it."""
+    long as its arithmetic takes, or near it, and not just as long as in the whole task."""
     k, m, n = (max(1, upper(e)) for e in (p.k, p.m, p.n))
-    if k * (m + n) * p.right.itemsize <= target.far:
+    if k * (m + n) * p.right.itemsize <= target.far or rows > LONG * columns:
         return False
     rows, columns = (rows, columns // 2) if columns >= rows else (rows // 2, columns)
     reading = target.prices.shared * p.right.itemsize * (rows + columns)
