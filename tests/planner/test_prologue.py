@@ -5,7 +5,9 @@ import numpy as np
 import lamella
 from lamella.base.extents import symbol
 from lamella.engine.program import compile_program
+from lamella.lang.loops import show_kernel
 from lamella.runtime import table
+from ops.cases import same_bits
 
 
 def numbers(*shape, seed=0):
@@ -54,3 +56,38 @@ def test_lazy_arrays_of_the_outside_are_evaluated_once():
     report = lamella.plan(lambda x: x @ w, lamella.spec((1, 96)))
     assert report.flops == 2 * 96 * 96 and len(report.plan.launches()) == 1
     assert lamella.plan(lambda x: x @ w, lamella.spec((1, 96))).flops == report.flops
+
+
+def normalized(x, v, g):
+    return x * (lamella.rsqrt(v + 1e-5) * g)
+
+
+def test_a_dear_factor_of_the_columns_is_computed_once():
+    """Not for every row; of the rows' own factor a kernel's inner loop needs one."""
+    x, v, g = numbers(512, 40), np.abs(numbers(40)), numbers(40, seed=1)
+    plan = lamella.plan(normalized, x, v, g).plan
+    assert ["rsqrt" in show_kernel(s.kernel) for s in plan.launches()] == [True, False]
+    assert len(lamella.plan(lambda x, v: x * lamella.rsqrt(v + 1e-5), x,
+                            np.abs(numbers(512, 1))).plan.launches()) == 1
+    assert len(lamella.plan(normalized, x[:4], v, g).plan.launches()) == 1      # or hardly more
+    assert same_bits(lamella.compile(normalized)(x, v, g).numpy(),
+                     normalized(*map(lamella.asarray, (x, v, g))).numpy())
+
+
+def test_small_values_of_what_never_changes_are_computed_before():
+    x, v, g = numbers(512, 40), lamella.asarray(np.abs(numbers(40))), lamella.asarray(numbers(40))
+    run = lamella.compile(lambda x: (normalized(x, v, g), lamella.rsqrt(v)))
+    plan = lamella.plan(run, x).plan
+    assert len(plan.prologue) == 1 and [b.bytes for b in plan.constants] == [160]
+    assert not any("rsqrt" in show_kernel(s.kernel) for s in plan.launches() if s.tasks != 1)
+    assert run.measure(x).peak == lamella.plan(run, x).peak
+    for _ in range(2):
+        found, given = run(x), normalized(lamella.asarray(x), v, g)
+        assert same_bits(found[0].numpy(), given.numpy())
+        assert same_bits(found[1].numpy(), lamella.rsqrt(v).numpy())     # a result is none
+
+
+def test_large_values_of_what_never_changes_stay_where_they_are():
+    w = lamella.asarray(numbers(512, 40))
+    plan = lamella.plan(lambda x: x @ lamella.exp(w), numbers(64, 512)).plan
+    assert not any("exp" in s.names for s in plan.prologue)

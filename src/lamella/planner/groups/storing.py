@@ -6,7 +6,7 @@ from ...base.extents import Extent, upper
 from ...base.extents import product as product_of
 from ...ir.node import ITEM, Node, topological
 from ...ir.program import Program, frozen
-from ...ir.types import TupleType
+from ...ir.types import TensorType, TupleType
 from ...lang import expr
 from ...lang.definition import Definition
 from ...lang.expr import Expr
@@ -22,6 +22,7 @@ LARGEST = 160        # operations that may be substituted into one definition
 MOST_CODE = 1600     # instructions that they may be: those of a few elementary functions
 LIGHT = 4            # operations that a product may do again where it reads a factor on a device
 SMALL = 8            # of what they may read beside: so many times smaller than the factor
+MANY = 8             # times that a dear value is computed, where storing it costs less
 AGAIN = 256          # places of the other factor: one or two tiles, each of which does them
 
 
@@ -110,6 +111,9 @@ class Storing:
             return True
         if len({id(c) for c, _ in consumers}) > 1 and (
                 node.op.name not in CHEAP or weight > 4):
+            return True
+        if self.room and id(node) not in self.cheap and any(
+                _repeats(node, c) for c, _ in consumers):
             return True
         self.weight[id(node)], self.code[id(node)] = weight, code
         return False
@@ -315,6 +319,14 @@ def _viewed(node: Node) -> Node:
     while "view" in node.op.facts:
         node = node.inputs[0]
     return node
+
+
+def _repeats(value: Node, consumer: Node) -> bool:
+    """Whether a kernel for the consumer would compute each element of a row of the value many
+    times, in different rows of its own."""
+    a, b = value.type, consumer.type
+    return isinstance(b, TensorType) and bool(value.shape) and upper(value.shape[-1]) > 1 and \
+        upper(b.size) >= MANY * upper(a.size) > 0
 
 
 def _packed(node: Node, a: Access) -> bool:
