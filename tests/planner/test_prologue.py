@@ -1,13 +1,13 @@
 """What follows from fixed inputs alone is laid out once, counted, and changes no bits."""
 
 import numpy as np
+from ops.cases import same_bits
 
 import lamella
 from lamella.base.extents import symbol
 from lamella.engine.program import compile_program
 from lamella.lang.loops import show_kernel
 from lamella.runtime import table
-from ops.cases import same_bits
 
 
 def numbers(*shape, seed=0):
