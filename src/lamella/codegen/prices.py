@@ -59,4 +59,4 @@ class Prices(NamedTuple):
 PRICES, NEAR, FAR = Prices(), Cache(32 << 10, 8), 8 << 20
 # Intel's cores since Sapphire Rapids: the second cache takes cycles from the arithmetic
 AMX_PRICES = Prices(core_rate=48, blend=0.12, loaded=0.2, away_row=6.0, crowded=4.0,
-                    away_copied=0.3, long_panel=48 << 10, shared=0.125)
+                    away_copy=0.1, away_copied=0.3, long_panel=48 << 10, shared=0.125)
