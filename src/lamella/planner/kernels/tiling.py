@@ -20,7 +20,7 @@ WIDER = 16              # times as many columns as rows of a task, where it lays
 TASK_WORK = 1 << 21     # operations that are worth a task of their own
 FEWER = 8               # times fewer are where threads would have none
 FLOPS = 64              # operations of a core in a cycle
-THIN = 0.5              # of its arithmetic: what a task may wait for operands
+THIN, ALONE = 0.5, 0.2  # of its arithmetic: what a task of several, of one thread waits for operands
 LONG = 4                # times as many rows as columns: half of it reads as many columns again
 READ_ROWS = 24          # rows whose operations take as long as reading the right operand
 BLOCK, NEAR_BLOCK = 1024, 256   # positions that all tiles of a task run over together, at most
@@ -298,7 +298,8 @@ def _thin(p: Product, rows: int, columns: int, target) -> bool:
         return False
     rows, columns = (rows, columns // 2) if columns >= rows else (rows // 2, columns)
     reading = target.prices.shared * p.right.itemsize * (rows + columns)
-    return reading > THIN * rows * columns * 2 / FLOPS
+    most = THIN if target.threads > 1 else ALONE
+    return reading > most * rows * columns * 2 / FLOPS
 
 
 def _few(p: Product, tiles: int, group: int, panels: int, wide: int,
