@@ -22,7 +22,7 @@ from ....lang.order import CONTRACT_CHUNK
 from ...groups.group import Fusion
 from ...groups.linear import Linear, linear
 from ...plan import Launch
-from ..nest import Builder, Nest, accumulator, decode, merged_axes
+from ..nest import Builder, Nest, accumulator, decode, merged_axes, multiply_add
 from ..packing import ZERO, Packing, Side
 from ..tile import Span, cheap, direct_epilogue
 from .windows import Window, all_inside, parts_of, whole
@@ -262,7 +262,7 @@ class _Depthwise:
 
     def _step(self, acc: Expr, x: Expr, w: Expr) -> Set:
         """The chain's next multiply-add."""
-        return Set(acc, scalar.fma(x, w, acc) if self.acc.is_float else x * w + acc)
+        return Set(acc, multiply_add(x, w, acc))
 
     def _taps(self, acc: Expr, at: dict[Expr, Expr], taps: dict[Expr, Expr]) -> list:
         """The chain over the taps from the next summed axis on, in loops."""

@@ -21,7 +21,7 @@ from ....lang.order import CONTRACT_CHUNK
 from ...groups.group import Fusion
 from ...groups.linear import Linear, linear
 from ...plan import Launch
-from ..nest import Builder, Nest, accumulator, decode, merged_axes
+from ..nest import Builder, Nest, accumulator, decode, merged_axes, multiply_add
 from ..packing import ZERO, Side
 from ..panel import Source, Target, lay_out
 from ..tile import Span, epilogue
@@ -310,7 +310,7 @@ class _Narrow:
                 x = expr.load(self.turned, start + column + (v * LANES + self.left), self.acc,
                               LANES)
                 for c, w in zip(vector, weights, strict=True):
-                    new = scalar.fma(x, w, c) if self.acc.is_float else x * w + c
+                    new = multiply_add(x, w, c)
                     out.append(Set(c, scalar.where(masks[v], new, c) if masks else new))
         return [Loop(k, ZERO, b.size(("depth",), self.depth), out)]
 

@@ -13,7 +13,7 @@ from ....lang.expr import Expr, lit
 from ....lang.loops import LANES, Loop, Set, Store, When, index_var
 from ...groups.group import Fusion
 from ...plan import Launch
-from ..nest import Builder, Nest, accumulator, decode
+from ..nest import Builder, Nest, accumulator, decode, multiply_add
 from ..packing import ZERO, Packing, Side
 from ..tile import Span, cheap, direct_epilogue, epilogue
 from .register_tile import choose_tile
@@ -158,6 +158,6 @@ class _Stem:
         out: list = []
         for r, line in enumerate(registers):
             x = scalar.cast(expr.load(name, start + step * r, side.dtype), self.acc)
-            out += [Set(c, scalar.fma(x, y, c) if self.acc.is_float else x * y + c)
+            out += [Set(c, multiply_add(x, y, c))
                     for c, y in zip(line, right, strict=True)]
         return out
