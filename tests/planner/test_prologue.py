@@ -112,7 +112,12 @@ def chosen(x):
     return lamella.cond(x.sum() > 0, lambda: v * 2, lambda: v + 1)
 
 
-@pytest.mark.parametrize("f", [carried, repeated, chosen])
+def turned(x):
+    """Complex numbers are two on the machine, before all calls as well."""
+    return lamella.exp(lamella.asarray(V.astype(np.complex64))) * x
+
+
+@pytest.mark.parametrize("f", [carried, repeated, chosen, turned])
 def test_nothing_writes_over_what_was_computed_before(f):
     x = lamella.asarray(np.abs(numbers(16, 64)))
     run = lamella.compile(f)

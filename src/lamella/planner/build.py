@@ -71,7 +71,7 @@ def build_plan(program: Program, target, donated: frozenset[int] = frozenset(),
     share_bytes(plan)
     plan.steps = _without_vain_copies(plan.steps)
     if _has_parts(program):
-        for launch in plan.launches():
+        for launch in (*plan.prologue, *plan.launches()):
             launch.kernel = on_machine(launch.kernel)
     if target.level == "loops":
         stream(plan)
