@@ -1,12 +1,18 @@
 """What follows from fixed inputs alone is laid out once, counted, and changes no bits."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from ops.cases import same_bits
 
 import lamella
+from lamella.base.errors import BudgetError
 from lamella.base.extents import symbol
+from lamella.engine.constants import Constants
 from lamella.engine.program import compile_program
+from lamella.engine.value import Value
 from lamella.lang.loops import show_kernel
 from lamella.runtime import table
 
@@ -92,6 +98,16 @@ def test_large_values_of_what_never_changes_stay_where_they_are():
     w = lamella.asarray(numbers(512, 40))
     plan = lamella.plan(lambda x: x @ lamella.exp(w), numbers(64, 512)).plan
     assert not any("exp" in s.names for s in plan.prologue)
+    with pytest.raises(BudgetError, match=r"constants 18\.75 KiB"):
+        lamella.compile(lambda x: x @ w[:100], memory="1 KiB")(numbers(64, 100))
+
+
+def test_dear_values_that_take_much_room_are_not_kept():
+    """They are read by what is summed at once: to compute them again costs time, not memory."""
+    def f(a, s):
+        return lamella.tanh(lamella.exp(a) * s[:, None, None]).sum((1, 2))
+
+    assert lamella.plan(f, numbers(512, 512), numbers(8)).memory.temporaries < 4096
 
 
 V = np.abs(numbers(64)) + 0.1
@@ -126,3 +142,20 @@ def test_nothing_writes_over_what_was_computed_before(f):
         for a, b in zip(lamella.tree.leaves(run(x)), lamella.tree.leaves(f(x)), strict=True):
             assert same_bits(a.numpy(), b.numpy())
     assert run.measure(x).peak == lamella.plan(run, x).peak
+
+
+def test_threads_that_call_at_once_share_what_was_computed_before(monkeypatch):
+    """Both computed it, and the first had the addresses of memory that was given back."""
+    v, made, before = lamella.asarray(V), [], Constants._run
+    plan = lamella.plan(lambda x: normalized(x, v, v), numbers(512, 64)).plan
+    constants = Constants(plan, {k: Value.from_numpy(V) for k in plan.fixed})
+
+    def slowly(step, env, known):
+        made.append(step)
+        time.sleep(0.05)
+        return before(step, env, known)
+
+    monkeypatch.setattr(Constants, "_run", staticmethod(slowly))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(constants.addresses, [{}] * 4))
+    assert len(made) == len(plan.prologue) == 1 and found == [found[0]] * 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 from .errors import LamellaError
 
 _UNITS = {"B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40,
@@ -10,8 +12,8 @@ _UNITS = {"B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40
 
 def parse_bytes(text: str | int) -> int:
     """`"64 MiB"`, `"1.5GB"` or a number as bytes."""
-    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
-        return text
+    if isinstance(text, Integral) and not isinstance(text, bool) and text >= 0:
+        return int(text)
     written = text.strip() if isinstance(text, str) else ""
     number = written.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
     unit = written[len(number):].strip().upper() or "B"

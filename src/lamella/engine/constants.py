@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from threading import Lock
 
 from ..base.extents import evaluate
 from ..planner.memory.place import aligned
@@ -19,9 +20,14 @@ class Constants:
         self.plan = plan
         self.given = {id(plan.arguments[k]): fixed[k] for k in plan.fixed}
         self.made: dict[tuple, dict[int, Block]] = {}
+        self.lock = Lock()      # addresses of blocks are kept: no two threads make the same
 
     def addresses(self, env: Mapping[str, int]) -> dict[int, int]:
         """The address of each constant buffer (and fixed argument) for these sizes."""
+        with self.lock:
+            return self._addresses(env)
+
+    def _addresses(self, env: Mapping[str, int]) -> dict[int, int]:
         found: dict[int, int] = {k: v.address for k, v in self.given.items()}
         for number, step in enumerate(self.plan.prologue):
             sizes = [evaluate(e, env) for e in (*step.sizes, step.tasks)]

@@ -12,7 +12,7 @@ from collections import Counter
 
 from .plan import Launch, Plan
 
-SMALL = 1 << 16     # bytes of a value that is no operand's layout
+SMALL = 16 << 10    # bytes of a value that is no operand's layout: a vector of channels
 
 
 def hoist(plan: Plan) -> None:

@@ -23,6 +23,7 @@ MOST_CODE = 1600     # instructions that they may be: those of a few elementary 
 LIGHT = 4            # operations that a product may do again where it reads a factor on a device
 SMALL = 8            # of what they may read beside: so many times smaller than the factor
 MANY = 8             # times that a dear value is computed, where storing it costs less
+KEPT = 256 << 10     # bytes of such a value: more of them may cost a budget
 AGAIN = 256          # places of the other factor: one or two tiles, each of which does them
 
 
@@ -326,7 +327,7 @@ def _repeats(value: Node, consumer: Node) -> bool:
     times, in different rows of its own."""
     a, b = value.type, consumer.type
     return isinstance(b, TensorType) and bool(value.shape) and upper(value.shape[-1]) > 1 and \
-        upper(b.size) >= MANY * upper(a.size) > 0
+        upper(b.size) >= MANY * upper(a.size) > 0 and upper(a.bytes) <= KEPT
 
 
 def _packed(node: Node, a: Access) -> bool:

@@ -148,7 +148,9 @@ def _refusal(budget: Budget, needed: list[tuple[Draft, int]],
     whole = first.memory(budget.threads)
     said = (f"{first.plan.name} needs {bytes_text(whole.peak)} and the budget is "
             f"{bytes_text(budget.bytes)}: arguments {bytes_text(whole.arguments)}, results "
-            f"{bytes_text(whole.results)}, temporaries {bytes_text(whole.temporaries)}. ")
+            f"{bytes_text(whole.results)}, "
+            f"{f'constants {bytes_text(whole.constants)}, ' if whole.constants else ''}"
+            f"temporaries {bytes_text(whole.temporaries)}. ")
     if floor is not None:
         memory, draft = floor
         ways = "computed again, in parts or in a file" if budget.spills else \
