@@ -90,8 +90,8 @@ def branches(x, *weights):
     return lamella.concat([lamella.tanh(x @ w) for w in weights], axis=-1)
 
 
-X = some(0, 8, 512)
-WEIGHTS = [some(n, 512, n) for n in (16, 24, 32, 40)]
+X = some(0, 4, 512)
+WEIGHTS = [some(n, 512, n) for n in (16, 24, 28, 32)]
 
 
 def test_branches_run_in_parallel_into_parts_of_their_join():

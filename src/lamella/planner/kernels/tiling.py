@@ -18,7 +18,7 @@ from ...lang.order import CONTRACT_CHUNK
 LEAST_TASKS, FEW_TASKS = 16, 4  # of a product, where it has so much work
 WIDER = 16              # times as many columns as rows of a task, where it lays out its rows
 TASK_WORK = 1 << 21     # operations that are worth a task of their own
-FEWER = 8               # times fewer are where threads would have none
+FEWER = 8               # times fewer are, as long as a thread would have no task
 FLOPS = 64              # operations of a core in a cycle
 THIN, ALONE = 0.5, 0.2  # of its arithmetic: what a task of several, of one thread, waits for
 LONG = 4                # times as many rows as columns: half of it reads as many columns again
